@@ -1,0 +1,178 @@
+//! The plan itself: profiles, clusters and endpoints, in the terms of Envoy and Istio.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The profile of every rule that asks for nothing special; it is the first in [`Plan::profiles`] and the filter
+/// names it by writing no profile header at all.
+pub const DEFAULT_PROFILE: &str = "default";
+
+/// Everything needed to carry decisions out, for one listener.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Distinct native policies, the default first. Never empty once built.
+    pub profiles: Vec<Profile>,
+    /// Clusters by their Istio name, `outbound|PORT|SUBSET|HOST`. A name that is not here answers 503 (Envoy's `NC`).
+    pub clusters: BTreeMap<String, Cluster>,
+}
+
+/// What one *profile route* carries: the part of a route that Envoy executes and a request header cannot say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// What the filter writes into the profile header; [`DEFAULT_PROFILE`] is never written.
+    pub name: String,
+    /// Limit for the whole request, all attempts and back-off together (`HTTPRoute.timeout`). `None`: no limit.
+    pub timeout: Option<Duration>,
+    /// `None`: an answer or failure is final (`retries.attempts: 0`).
+    pub retry: Option<RetryPolicy>,
+    /// Clusters that get a copy of each request, once, whatever becomes of the primary (`HTTPRoute.mirrors`).
+    pub mirrors: Vec<String>,
+}
+
+/// When and how often a request is tried again (`HTTPRetry`; Envoy's `RetryPolicy`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetryPolicy {
+    /// Attempts after the first one (`attempts`; Envoy's `num_retries`).
+    pub retries: u32,
+    /// Conditions of which any one is enough (`retryOn`).
+    pub on: Vec<RetryOn>,
+    /// The numbers in `retryOn`; they count under [`RetryOn::RetriableStatusCodes`].
+    pub status_codes: Vec<u16>,
+    /// Limit for each attempt (`perTryTimeout`). `None`: only the whole request is limited.
+    pub per_try_timeout: Option<Duration>,
+    /// Draw another endpoint when a retry would meet one already tried (`retryIgnorePreviousHosts`).
+    pub avoid_previous_hosts: bool,
+    /// How many draws [`RetryPolicy::avoid_previous_hosts`] may cost before any endpoint will do (istiod writes 5).
+    pub host_selection_attempts: u32,
+    /// Waiting time before each retry.
+    pub backoff: Backoff,
+}
+
+/// Envoy's exponential back-off with full jitter: retry `n` waits `[0, min(base * (2^n - 1), max))`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// `retries.backoff`; Envoy's default is 25 ms.
+    pub base: Duration,
+    /// Ten times the base, as Envoy has it.
+    pub max: Duration,
+}
+
+impl Backoff {
+    /// The back-off with Envoy's ceiling of ten times the base.
+    pub const fn from_base(base: Duration) -> Self {
+        Self { base, max: base.saturating_mul(10) }
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::from_base(Duration::from_millis(25))
+    }
+}
+
+/// One condition of `retryOn`, by Envoy's names (`x-envoy-retry-on`, `x-envoy-retry-grpc-on`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RetryOn {
+    /// `5xx`: any 5xx answer, and no answer at all (connect failure, reset, per-try timeout).
+    FiveXx,
+    /// `gateway-error`: 502, 503, 504, and no answer at all.
+    GatewayError,
+    /// `reset`: no answer at all (disconnect, reset, per-try timeout).
+    Reset,
+    /// `reset-before-request`: reset before the request head was sent.
+    ResetBeforeRequest,
+    /// `connect-failure`: the connection could not be opened.
+    ConnectFailure,
+    /// `retriable-4xx`: 409 only.
+    Retriable4xx,
+    /// `refused-stream`: HTTP/2 REFUSED_STREAM.
+    RefusedStream,
+    /// `retriable-status-codes`: the codes in [`RetryPolicy::status_codes`].
+    RetriableStatusCodes,
+    /// `retriable-headers`: response headers named elsewhere.
+    RetriableHeaders,
+    /// `envoy-ratelimited`: an answer with `x-envoy-ratelimited`.
+    EnvoyRatelimited,
+    /// `http3-post-connect-failure`.
+    Http3PostConnectFailure,
+    /// `cancelled`: gRPC status 1.
+    Cancelled,
+    /// `deadline-exceeded`: gRPC status 4.
+    DeadlineExceeded,
+    /// `resource-exhausted`: gRPC status 8.
+    ResourceExhausted,
+    /// `internal`: gRPC status 13.
+    Internal,
+    /// `unavailable`: gRPC status 14.
+    Unavailable,
+}
+
+impl RetryOn {
+    /// Every condition with the name users write.
+    pub const ALL: [(&'static str, Self); 16] = [
+        ("5xx", Self::FiveXx),
+        ("gateway-error", Self::GatewayError),
+        ("reset", Self::Reset),
+        ("reset-before-request", Self::ResetBeforeRequest),
+        ("connect-failure", Self::ConnectFailure),
+        ("retriable-4xx", Self::Retriable4xx),
+        ("refused-stream", Self::RefusedStream),
+        ("retriable-status-codes", Self::RetriableStatusCodes),
+        ("retriable-headers", Self::RetriableHeaders),
+        ("envoy-ratelimited", Self::EnvoyRatelimited),
+        ("http3-post-connect-failure", Self::Http3PostConnectFailure),
+        ("cancelled", Self::Cancelled),
+        ("deadline-exceeded", Self::DeadlineExceeded),
+        ("resource-exhausted", Self::ResourceExhausted),
+        ("internal", Self::Internal),
+        ("unavailable", Self::Unavailable),
+    ];
+
+    /// The condition a user means by `name`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, condition)| *condition)
+    }
+
+    /// The name Envoy and Istio have for it.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, condition)| *condition == self).map_or("", |(name, _)| *name)
+    }
+}
+
+/// One group of endpoints that answers for a service port, whole or by subset.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    /// `outbound|PORT|SUBSET|HOST`, the subset empty for the whole service.
+    pub name: String,
+    /// How an endpoint is chosen (`trafficPolicy.loadBalancer`).
+    pub load_balancing: LoadBalancing,
+    /// Limit for opening a connection (`connectionPool.tcp.connectTimeout`, default 10 s).
+    pub connect_timeout: Duration,
+    /// In file order. Empty: every request gets 503 (Envoy's `UH`).
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// How an endpoint is chosen within a cluster (`LoadBalancerSettings.simple`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoadBalancing {
+    /// The less busy one of two drawn at random; Istio's default.
+    #[default]
+    LeastRequest,
+    /// One after the other.
+    RoundRobin,
+    /// Drawn at random.
+    Random,
+}
+
+/// One place that answers requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// IP address.
+    pub address: String,
+    /// TCP port.
+    pub port: u16,
+    /// Share relative to its neighbours; 1 unless the ServiceEntry says otherwise.
+    pub weight: u32,
+    /// Labels of the workload, `version` and the like.
+    pub labels: BTreeMap<String, String>,
+}
