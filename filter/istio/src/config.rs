@@ -1,0 +1,171 @@
+//! All objects of one configuration, sorted by kind.
+
+use crate::decode;
+use crate::diagnostic::{At, Diagnostics};
+use crate::{DestinationRule, Gateway, ServiceEntry, VirtualService};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Names an object for people and finds its text again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectRef {
+    /// `VirtualService` and the like.
+    pub kind: Arc<str>,
+    /// `metadata.namespace`, `default` where there is none.
+    pub namespace: Arc<str>,
+    /// `metadata.name`.
+    pub name: Arc<str>,
+    /// Its number in reading order; the reader knows file and line by it.
+    pub ordinal: usize,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// What `metadata` says, as far as rules depend on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// Kind, namespace and name.
+    pub reference: ObjectRef,
+    /// `metadata.creationTimestamp`, which orders merged rules; empty where there is none.
+    pub creation_timestamp: String,
+    /// `metadata.annotations`.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl ObjectMeta {
+    /// `metadata.namespace`.
+    pub fn namespace(&self) -> &str {
+        &self.reference.namespace
+    }
+
+    /// `metadata.name`.
+    pub fn name(&self) -> &str {
+        &self.reference.name
+    }
+
+    /// `namespace/name`.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.reference.namespace, self.reference.name)
+    }
+}
+
+/// An object: what it is called and what it says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resource<T> {
+    /// What it is called.
+    pub meta: ObjectMeta,
+    /// What it says.
+    pub spec: T,
+}
+
+/// One object of a kind that is served.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// `networking.istio.io` `VirtualService`.
+    VirtualService(Box<Resource<VirtualService>>),
+    /// `networking.istio.io` `DestinationRule`.
+    DestinationRule(Box<Resource<DestinationRule>>),
+    /// `networking.istio.io` `ServiceEntry`.
+    ServiceEntry(Box<Resource<ServiceEntry>>),
+    /// `networking.istio.io` `Gateway`.
+    Gateway(Box<Resource<Gateway>>),
+}
+
+/// All objects of one configuration.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// Rules, in reading order.
+    pub virtual_services: Vec<Resource<VirtualService>>,
+    /// Subsets and policies, in reading order.
+    pub destination_rules: Vec<Resource<DestinationRule>>,
+    /// Services, in reading order.
+    pub service_entries: Vec<Resource<ServiceEntry>>,
+    /// Gateways, in reading order.
+    pub gateways: Vec<Resource<Gateway>>,
+    /// The served objects again, as they were written: what a rendered filter configuration carries.
+    pub written: Vec<Value>,
+    read: usize,
+}
+
+impl Config {
+    /// Reads one parsed document: an object, or a `List` of them. Empty documents are passed over; objects of kinds
+    /// that are not served are too, with a note. Faults are reported and reading goes on.
+    ///
+    /// Returns how many objects the document held, so that a reader with line numbers can keep step.
+    pub fn add(&mut self, document: Value, diagnostics: &mut Diagnostics) -> usize {
+        if document.is_null() {
+            return 0;
+        }
+        match decode::list_items(document) {
+            Ok(items) => {
+                let count = items.len();
+                for item in items {
+                    self.add_object(item, diagnostics);
+                }
+                count
+            }
+            Err(object) => {
+                self.add_object(object, diagnostics);
+                1
+            }
+        }
+    }
+
+    fn add_object(&mut self, value: Value, diagnostics: &mut Diagnostics) {
+        let ordinal = self.read;
+        self.read = self.read.saturating_add(1);
+        let Some(object) = decode::object(&value, ordinal, diagnostics) else { return };
+        let reference = match &object {
+            Object::VirtualService(resource) => resource.meta.reference.clone(),
+            Object::DestinationRule(resource) => resource.meta.reference.clone(),
+            Object::ServiceEntry(resource) => resource.meta.reference.clone(),
+            Object::Gateway(resource) => resource.meta.reference.clone(),
+        };
+        if self.has(&reference) {
+            diagnostics.error(
+                &At::object(&reference).field("metadata").field("name"),
+                "duplicate-object",
+                format!("{reference} is defined twice"),
+                "keep one of them",
+            );
+            return;
+        }
+        match object {
+            Object::VirtualService(resource) => self.virtual_services.push(*resource),
+            Object::DestinationRule(resource) => self.destination_rules.push(*resource),
+            Object::ServiceEntry(resource) => self.service_entries.push(*resource),
+            Object::Gateway(resource) => self.gateways.push(*resource),
+        }
+        self.written.push(decode::without_status(value));
+    }
+
+    fn has(&self, wanted: &ObjectRef) -> bool {
+        let same =
+            |meta: &ObjectMeta| meta.reference.name == wanted.name && meta.reference.namespace == wanted.namespace;
+        match &*wanted.kind {
+            "VirtualService" => self.virtual_services.iter().any(|resource| same(&resource.meta)),
+            "DestinationRule" => self.destination_rules.iter().any(|resource| same(&resource.meta)),
+            "ServiceEntry" => self.service_entries.iter().any(|resource| same(&resource.meta)),
+            _ => self.gateways.iter().any(|resource| same(&resource.meta)),
+        }
+    }
+
+    /// Takes an ordinal for something that is no object, so that a fault in it has a place too.
+    #[cfg(feature = "yaml")]
+    pub(crate) fn skip_ordinal(&mut self) -> usize {
+        let ordinal = self.read;
+        self.read = self.read.saturating_add(1);
+        ordinal
+    }
+
+    /// Whether nothing at all was read.
+    pub fn is_empty(&self) -> bool {
+        self.written.is_empty()
+    }
+}

@@ -1,0 +1,220 @@
+//! From a JSON value to a typed object, reporting every fault on the way.
+//!
+//! serde stops at the first fault. So a fault is reported, the field that has it is taken out, and reading starts
+//! again, until what is left can be read: as many rounds as faults, and none of them hides another.
+
+use crate::config::{Object, ObjectMeta, ObjectRef, Resource};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use serde_path_to_error::{Path, Segment};
+use std::collections::BTreeMap;
+
+/// Faults of one object that are still reported one by one; a document with more is hardly an Istio object.
+const FAULTS_MAX: usize = 50;
+
+const NETWORKING: &str = "networking.istio.io/";
+
+/// The items of a `kind: List` (or `VirtualServiceList` and the like); `Err` gives back anything else.
+pub(crate) fn list_items(mut document: Value) -> Result<Vec<Value>, Value> {
+    let is_list = document.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+    match document.get_mut("items") {
+        Some(Value::Array(items)) if is_list => Ok(std::mem::take(items)),
+        _ => Err(document),
+    }
+}
+
+/// The object without `status` and `metadata.managedFields`, which rules never depend on and which can be long.
+pub(crate) fn without_status(mut value: Value) -> Value {
+    if let Some(object) = value.as_object_mut() {
+        object.remove("status");
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+    }
+    value
+}
+
+/// One object. `None` when it is of a kind that is not served, or has faults; both are reported.
+pub(crate) fn object(value: &Value, ordinal: usize, diagnostics: &mut Diagnostics) -> Option<Object> {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let metadata = value.get("metadata");
+    let name = text(metadata.and_then(|metadata| metadata.get("name")));
+    let namespace = text(metadata.and_then(|metadata| metadata.get("namespace")));
+    let kind = text(value.get("kind"));
+    let api_version = text(value.get("apiVersion"));
+    let reference = ObjectRef {
+        kind: if kind.is_empty() { "object" } else { kind.as_str() }.into(),
+        namespace: if namespace.is_empty() { "default" } else { namespace.as_str() }.into(),
+        name: name.as_str().into(),
+        ordinal,
+    };
+    let mut report = |severity, code, path: &str, message: String, help: &str| {
+        diagnostics.push(Diagnostic {
+            severity,
+            code,
+            object: reference.clone(),
+            path: path.to_owned(),
+            message,
+            help: help.to_owned(),
+        });
+    };
+    if !value.is_object() || kind.is_empty() || api_version.is_empty() {
+        let help = "every document is an object with apiVersion, kind, metadata and spec";
+        report(Severity::Error, "not-an-object", "", "this is not a Kubernetes object".to_owned(), help);
+        return None;
+    }
+    if !api_version.starts_with(NETWORKING)
+        || !["VirtualService", "DestinationRule", "ServiceEntry", "Gateway"].contains(&kind.as_str())
+    {
+        report(Severity::Note, "kind-not-served", "kind", format!("{api_version} {kind} is passed over"), "");
+        return None;
+    }
+    if name.is_empty() {
+        report(Severity::Error, "no-name", "metadata.name", "the object has no name".to_owned(), "give it one");
+        return None;
+    }
+    let mut sound = true;
+    if let Some(fields) = value.as_object() {
+        for field in
+            fields.keys().filter(|key| !["apiVersion", "kind", "metadata", "spec", "status"].contains(&key.as_str()))
+        {
+            let help = "an object has apiVersion, kind, metadata and spec; rules stand under spec";
+            report(Severity::Error, "unknown-field", field, format!("unknown field `{field}`"), help);
+            sound = false;
+        }
+    }
+    let meta = ObjectMeta {
+        reference,
+        creation_timestamp: text(metadata.and_then(|metadata| metadata.get("creationTimestamp"))),
+        annotations: annotations(metadata),
+    };
+    let empty = Value::Object(Map::new());
+    let spec = value.get("spec").filter(|spec| !spec.is_null()).unwrap_or(&empty);
+    let object = match kind.as_str() {
+        "VirtualService" => Object::VirtualService(Box::new(resource(meta, spec, diagnostics)?)),
+        "DestinationRule" => Object::DestinationRule(Box::new(resource(meta, spec, diagnostics)?)),
+        "ServiceEntry" => Object::ServiceEntry(Box::new(resource(meta, spec, diagnostics)?)),
+        _ => Object::Gateway(Box::new(resource(meta, spec, diagnostics)?)),
+    };
+    sound.then_some(object)
+}
+
+fn annotations(metadata: Option<&Value>) -> BTreeMap<String, String> {
+    let entries = metadata.and_then(|metadata| metadata.get("annotations")).and_then(Value::as_object);
+    entries.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+fn resource<T: DeserializeOwned>(meta: ObjectMeta, spec: &Value, diagnostics: &mut Diagnostics) -> Option<Resource<T>> {
+    match serde_path_to_error::deserialize(spec) {
+        Ok(spec) => Some(Resource { meta, spec }),
+        Err(first) => {
+            report_all::<T>(&meta.reference, spec.clone(), first, diagnostics);
+            None
+        }
+    }
+}
+
+fn report_all<T: DeserializeOwned>(
+    object: &ObjectRef,
+    mut spec: Value,
+    first: serde_path_to_error::Error<serde_json::Error>,
+    diagnostics: &mut Diagnostics,
+) {
+    let mut next = Some(first);
+    for _ in 0..FAULTS_MAX {
+        let Some(error) = next else { return };
+        diagnostics.push(fault(object, &error));
+        if !take_out(&mut spec, error.path()) {
+            return;
+        }
+        next = serde_path_to_error::deserialize::<_, T>(&spec).err();
+    }
+}
+
+fn fault(object: &ObjectRef, error: &serde_path_to_error::Error<serde_json::Error>) -> Diagnostic {
+    let message = error.inner().to_string();
+    let path = format!("spec{}", rendered(error.path()));
+    let (code, message, help) = match message.split_once(", expected ") {
+        Some((unknown, expected)) if unknown.starts_with("unknown field") => {
+            ("unknown-field", unknown.to_owned(), suggestion(unknown, expected))
+        }
+        Some((unknown, expected)) if unknown.starts_with("unknown variant") => {
+            ("bad-value", unknown.replace("unknown variant", "unknown value"), format!("write {expected}"))
+        }
+        Some((found, expected)) => ("bad-type", found.to_owned(), format!("expected {expected}")),
+        None => ("bad-value", message, String::new()),
+    };
+    Diagnostic { severity: Severity::Error, code, object: object.clone(), path, message, help }
+}
+
+fn rendered(path: &Path) -> String {
+    path.iter()
+        .map(|segment| match segment {
+            Segment::Seq { index } => format!("[{index}]"),
+            Segment::Map { key } => format!(".{key}"),
+            Segment::Enum { variant } => format!(".{variant}"),
+            Segment::Unknown => String::new(),
+        })
+        .collect()
+}
+
+/// The known field nearest to the unknown one, and the list of all.
+fn suggestion(unknown: &str, expected: &str) -> String {
+    let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let wanted = quoted(unknown).into_iter().next().unwrap_or_default();
+    let known = quoted(expected);
+    let nearest = known.iter().min_by_key(|name| distance(&wanted.to_lowercase(), &name.to_lowercase()));
+    match nearest {
+        Some(name) if distance(&wanted.to_lowercase(), &name.to_lowercase()) <= 2 => format!("did you mean `{name}`?"),
+        _ => format!("fields here: {}", known.join(", ")),
+    }
+}
+
+/// Levenshtein distance.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, l) in left.chars().enumerate() {
+        let mut diagonal = i;
+        let mut previous = i.saturating_add(1);
+        for (cell, r) in row.iter_mut().skip(1).zip(&right) {
+            let substituted = diagonal.saturating_add(usize::from(l != *r));
+            diagonal = *cell;
+            *cell = substituted.min(diagonal.saturating_add(1)).min(previous.saturating_add(1));
+            previous = *cell;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i.saturating_add(1);
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// Removes what stands at `path`. `false` when there is nothing there that could be removed.
+fn take_out(value: &mut Value, path: &Path) -> bool {
+    let segments: Vec<&Segment> = path.iter().filter(|segment| !matches!(segment, Segment::Unknown)).collect();
+    let Some((last, parents)) = segments.split_last() else { return false };
+    let mut at = value;
+    for segment in parents {
+        let child = match segment {
+            Segment::Seq { index } => at.get_mut(*index),
+            Segment::Map { key } => at.get_mut(key.as_str()),
+            _ => None,
+        };
+        let Some(child) = child else { return false };
+        at = child;
+    }
+    match (at, last) {
+        (Value::Object(map), Segment::Map { key }) => map.remove(key).is_some(),
+        // An element is emptied, not removed, so that those behind it keep their number.
+        (Value::Array(list), Segment::Seq { index }) => match list.get_mut(*index) {
+            Some(element) if !element.is_null() && *element != Value::Object(Map::new()) => {
+                *element = if element.is_object() { Value::Null } else { Value::Object(Map::new()) };
+                true
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}

@@ -1,0 +1,191 @@
+//! What is wrong with what the user wrote: where, why, and what to do.
+//!
+//! Nothing stops at the first fault. Readers and compilers hand a [`Diagnostics`] along and report into it, so that one
+//! run shows every fault of a file.
+
+use crate::config::ObjectRef;
+use std::fmt;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// Served as Istio serves it, but hardly what was meant.
+    Warning,
+    /// Cannot be served; the configuration is refused.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Short stable name such as `no-weight`; tests and suppressions go by it.
+    pub code: &'static str,
+    /// In which object.
+    pub object: ObjectRef,
+    /// In which field, as in `spec.http[1].route`; empty for the object as a whole.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// A way out; may be empty.
+    pub help: String,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.object)?;
+        if !self.path.is_empty() {
+            write!(f, " {}", self.path)?;
+        }
+        write!(f, ": {}[{}]: {}", self.severity, self.code, self.message)?;
+        if !self.help.is_empty() {
+            write!(f, " (help: {})", self.help)?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything found so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Diagnostics {
+    found: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    /// Adds a finding.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.found.push(diagnostic);
+    }
+
+    /// Adds an error: the configuration will be refused.
+    pub fn error(&mut self, at: &At<'_>, code: &'static str, message: impl Into<String>, help: impl Into<String>) {
+        self.push(at.diagnostic(Severity::Error, code, message, help));
+    }
+
+    /// Adds a warning: served, but hardly what was meant.
+    pub fn warning(&mut self, at: &At<'_>, code: &'static str, message: impl Into<String>, help: impl Into<String>) {
+        self.push(at.diagnostic(Severity::Warning, code, message, help));
+    }
+
+    /// Whether anything found forbids serving the configuration.
+    pub fn has_errors(&self) -> bool {
+        self.found.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    /// All findings in the order they were made.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.found.iter()
+    }
+
+    /// Appends what another pass found, leaving out what is already here: two passes may look at one field.
+    pub fn extend(&mut self, other: Diagnostics) {
+        for diagnostic in other.found {
+            if !self.found.contains(&diagnostic) {
+                self.found.push(diagnostic);
+            }
+        }
+    }
+}
+
+/// A field path that grows on the stack: nothing is written until there is a fault to report.
+#[derive(Clone, Copy, Debug)]
+pub enum FieldPath<'a> {
+    /// The whole object.
+    Root,
+    /// A named field.
+    Field(&'a FieldPath<'a>, &'a str),
+    /// An entry of a map, by its key.
+    Key(&'a FieldPath<'a>, &'a str),
+    /// An element of a list.
+    Index(&'a FieldPath<'a>, usize),
+}
+
+impl fmt::Display for FieldPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Field(FieldPath::Root, name) => f.write_str(name),
+            Self::Field(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Key(parent, key) => write!(f, "{parent}[{key}]"),
+            Self::Index(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+/// An object and a field in it.
+#[derive(Clone, Copy, Debug)]
+pub struct At<'a> {
+    /// The object.
+    pub object: &'a ObjectRef,
+    /// The field.
+    pub path: FieldPath<'a>,
+}
+
+impl<'a> At<'a> {
+    /// The object as a whole.
+    pub fn object(object: &'a ObjectRef) -> Self {
+        Self { object, path: FieldPath::Root }
+    }
+
+    /// A field of this one.
+    pub fn field(&'a self, name: &'a str) -> Self {
+        Self { object: self.object, path: FieldPath::Field(&self.path, name) }
+    }
+
+    /// An entry of this map.
+    pub fn key(&'a self, key: &'a str) -> Self {
+        Self { object: self.object, path: FieldPath::Key(&self.path, key) }
+    }
+
+    /// An element of this list.
+    pub fn index(&'a self, index: usize) -> Self {
+        Self { object: self.object, path: FieldPath::Index(&self.path, index) }
+    }
+
+    fn diagnostic(
+        &self,
+        severity: Severity,
+        code: &'static str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Diagnostic {
+        Diagnostic {
+            severity,
+            code,
+            object: self.object.clone(),
+            path: self.path.to_string(),
+            message: message.into(),
+            help: help.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_reads_as_the_user_would_write_it() {
+        let object = ObjectRef { kind: "VirtualService".into(), namespace: "a".into(), name: "b".into(), ordinal: 0 };
+        let at = At::object(&object);
+        let (spec, http, headers);
+        spec = at.field("spec");
+        http = spec.field("http");
+        let rule = http.index(1);
+        headers = rule.field("headers");
+        assert_eq!(headers.key("x-user").path.to_string(), "spec.http[1].headers[x-user]");
+    }
+}

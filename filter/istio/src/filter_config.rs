@@ -1,0 +1,111 @@
+//! The configuration of the filter: the Istio objects themselves, and what ties their rules to profile routes.
+//!
+//! `shunt render` writes it, the filter reads it; this module is the one description of its form. A user can also paste
+//! objects into it by hand: whatever is absent has a default.
+
+use crate::ObjectRef;
+use crate::config::Config;
+use crate::diagnostic::{At, Diagnostics};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// The request header that tells Envoy which cluster the filter chose. Route and hosts remove it on the way up.
+pub const CLUSTER_HEADER: &str = "x-shunt-cluster";
+
+/// The request header that tells Envoy which profile route applies; absent means the default profile.
+pub const PROFILE_HEADER: &str = "x-shunt-profile";
+
+/// Names beginning so belong to the filter: what a client sends under them is removed.
+pub const OWN_PREFIX: &str = "x-shunt-";
+
+const API_VERSION: &str = "shunt.dev/v1alpha1";
+const KIND: &str = "FilterConfig";
+
+/// What the filter runs on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FilterConfig {
+    /// The rules.
+    pub config: Config,
+    /// Which profile carries which rule; rules without an entry meet the default profile.
+    pub bindings: Vec<ProfileBinding>,
+    /// Namespace of the proxy: decides which short names reach a service.
+    pub namespace: String,
+}
+
+/// Ties one `http` rule to the profile routes that carry its native policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProfileBinding {
+    /// `namespace/name` of the VirtualService.
+    pub virtual_service: String,
+    /// Index of the rule in `spec.http`.
+    pub http: usize,
+    /// One profile name for each combination of mirrors that a request may draw: entry `n` carries the rule's mirror
+    /// `i` exactly when bit `i` of `n` is set. A rule without mirrors has one entry. An empty name is the default.
+    pub profiles: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Raw {
+    #[serde(default)]
+    api_version: Option<String>,
+    #[serde(default)]
+    kind: Option<String>,
+    #[serde(default)]
+    namespace: Option<String>,
+    #[serde(default)]
+    objects: Vec<Value>,
+    #[serde(default)]
+    bindings: Vec<ProfileBinding>,
+}
+
+impl FilterConfig {
+    /// Reads the configuration; every fault lands in `diagnostics`.
+    pub fn read(value: Value, diagnostics: &mut Diagnostics) -> Self {
+        let own =
+            ObjectRef { kind: KIND.into(), namespace: "".into(), name: "configuration".into(), ordinal: usize::MAX };
+        let raw: Raw = match serde_path_to_error::deserialize(value) {
+            Ok(raw) => raw,
+            Err(error) => {
+                let path = error.path().to_string();
+                let at = At::object(&own);
+                diagnostics.error(
+                    &at.field(&path),
+                    "bad-filter-config",
+                    error.inner().to_string(),
+                    "see `shunt render`",
+                );
+                return Self::default();
+            }
+        };
+        for (found, wanted, field) in [(&raw.api_version, API_VERSION, "apiVersion"), (&raw.kind, KIND, "kind")] {
+            if let Some(found) = found.as_deref().filter(|found| *found != wanted) {
+                let at = At::object(&own);
+                let message = format!("this filter reads `{wanted}`, not `{found}`");
+                diagnostics.error(
+                    &at.field(field),
+                    "bad-filter-config",
+                    message,
+                    "render it with the same version of shunt",
+                );
+            }
+        }
+        let mut config = Config::default();
+        for object in raw.objects {
+            config.add(object, diagnostics);
+        }
+        Self { config, bindings: raw.bindings, namespace: raw.namespace.unwrap_or_else(|| "default".to_owned()) }
+    }
+
+    /// The JSON form, as [`FilterConfig::read`] takes it.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "namespace": self.namespace,
+            "objects": self.config.written,
+            "bindings": self.bindings,
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! Names as Istio builds them: full host names and cluster names.
+
+/// The cluster domain unless the mesh says otherwise.
+pub const CLUSTER_DOMAIN: &str = "cluster.local";
+
+/// A host as rules write it, in full: a name without a dot belongs to the rule's namespace, so `reviews` in namespace
+/// `a` is `reviews.a.svc.cluster.local`. Anything with a dot stays as it is (`reviews.b` too), and so do `*` and IP
+/// addresses (istio `pilot/pkg/model/config.go`, `ResolveShortnameToFQDN`).
+pub fn full_host(host: &str, namespace: &str) -> String {
+    let literal = host.is_empty() || host.contains(['.', '*', ':']);
+    if literal {
+        host.to_ascii_lowercase()
+    } else {
+        format!("{}.{namespace}.svc.{CLUSTER_DOMAIN}", host.to_ascii_lowercase())
+    }
+}
+
+/// Whether `host` is a literal IP address, which no rule may match by name.
+pub fn is_ip_address(host: &str) -> bool {
+    host.parse::<std::net::IpAddr>().is_ok()
+}
+
+/// Istio's name of a cluster: `outbound|PORT|SUBSET|HOST`, the subset empty for the whole service.
+pub fn cluster_name(port: u16, subset: &str, host: &str) -> String {
+    format!("outbound|{port}|{subset}|{host}")
+}
+
+/// The domains under which a service of the mesh is reached from `namespace`, shortest first after the full one:
+/// `name` (same namespace only), `name.namespace`, `name.namespace.svc`. Hosts that are not Kubernetes services have
+/// only their own name.
+pub fn service_domains(host: &str, namespace: &str) -> Vec<String> {
+    let mut domains = vec![host.to_owned()];
+    let suffix = format!(".svc.{CLUSTER_DOMAIN}");
+    if let Some((name, service_namespace)) = host.strip_suffix(&suffix).and_then(|short| short.split_once('.')) {
+        if service_namespace == namespace {
+            domains.push(name.to_owned());
+        }
+        domains.push(format!("{name}.{service_namespace}"));
+        domains.push(format!("{name}.{service_namespace}.svc"));
+    }
+    domains
+}
+
+/// Whether `pattern` (`*`, `*.suffix` or a plain name) covers `host`. `*.foo.com` does not cover `foo.com`
+/// (istio `pkg/config/host/name.go`).
+pub fn covers(pattern: &str, host: &str) -> bool {
+    match pattern.strip_prefix('*') {
+        Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
+        None => pattern == host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_name_gets_the_namespace_and_anything_with_a_dot_stays() {
+        assert_eq!(full_host("reviews", "a"), "reviews.a.svc.cluster.local");
+        assert_eq!(full_host("reviews.b", "a"), "reviews.b");
+        assert_eq!(full_host("*", "a"), "*");
+        assert_eq!(full_host("127.0.0.1", "a"), "127.0.0.1");
+    }
+
+    #[test]
+    fn short_domains_belong_to_services_of_the_mesh() {
+        let host = "reviews.a.svc.cluster.local";
+        assert_eq!(service_domains(host, "a"), [host, "reviews", "reviews.a", "reviews.a.svc"]);
+        assert_eq!(service_domains(host, "b"), [host, "reviews.a", "reviews.a.svc"]);
+        assert_eq!(service_domains("example.com", "a"), ["example.com"]);
+    }
+
+    #[test]
+    fn a_wildcard_does_not_cover_its_own_suffix() {
+        assert!(covers("*.foo.com", "a.b.foo.com"));
+        assert!(!covers("*.foo.com", "foo.com"));
+        assert!(covers("*", "foo.com"));
+        assert!(!covers("foo.com", "a.foo.com"));
+    }
+}

@@ -1,0 +1,309 @@
+//! Reads YAML and JSON text into [`Config`], remembering where every field stands.
+//!
+//! The tree of places grows beside the tree of values, so that a finding about `spec.http[1].route` can be shown with
+//! file, line and column long after reading.
+
+use crate::config::{Config, ObjectRef};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use serde_json::{Map, Number, Value};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Values one file may hold once its aliases are written out: far above any manifest, far below any harm.
+const NODES_MAX: usize = 5_000_000;
+
+/// Levels one document may nest.
+const DEPTH_MAX: usize = 100;
+
+/// Line and column, both from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+}
+
+/// Where a value and everything in it stands.
+#[derive(Clone, Debug)]
+struct Place {
+    at: Position,
+    inside: Inside,
+}
+
+#[derive(Clone, Debug)]
+enum Inside {
+    Nothing,
+    List(Vec<Place>),
+    /// Where the key stands, and the value.
+    Map(BTreeMap<String, (Position, Place)>),
+}
+
+/// Where objects were read, by their ordinal.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    objects: Vec<(Arc<str>, Place)>,
+}
+
+impl Sources {
+    /// File and position of a field of an object; where the field itself is absent, of the nearest thing around it.
+    pub fn locate(&self, object: &ObjectRef, path: &str) -> Option<(&str, Position)> {
+        let (file, place) = self.objects.get(object.ordinal)?;
+        let mut position = place.at;
+        let mut at = place;
+        for segment in segments(path) {
+            let next = match &at.inside {
+                Inside::List(items) => {
+                    segment.parse().ok().and_then(|index: usize| items.get(index)).map(|item| (item.at, item))
+                }
+                Inside::Map(entries) => entries.get(segment).map(|(key, value)| (*key, value)),
+                Inside::Nothing => None,
+            };
+            let Some((key, value)) = next else { break };
+            position = key;
+            at = value;
+        }
+        Some((file, position))
+    }
+}
+
+/// `spec.http[1].headers[x.y]` as `spec`, `http`, `1`, `headers`, `x.y`.
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    let mut rest = path;
+    std::iter::from_fn(move || {
+        rest = rest.strip_prefix('.').unwrap_or(rest);
+        if let Some(bracket) = rest.strip_prefix('[') {
+            let (inner, behind) = bracket.split_once(']')?;
+            rest = behind;
+            return Some(inner);
+        }
+        if rest.is_empty() {
+            return None;
+        }
+        let (name, behind) = rest.split_at_checked(rest.find(['.', '[']).unwrap_or(rest.len()))?;
+        rest = behind;
+        Some(name)
+    })
+}
+
+/// Reads every document of one file into `config`. A syntax fault ends the reading of this file, after the documents
+/// before it.
+pub fn read(file: &str, text: &str, config: &mut Config, sources: &mut Sources, diagnostics: &mut Diagnostics) {
+    let file: Arc<str> = file.into();
+    // Windows editors put a byte order mark in front.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader = Reader { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), nodes: 0 };
+    loop {
+        match reader.document() {
+            Ok(None) => return,
+            Ok(Some((value, place))) => {
+                let items = match (&place.inside, value.get("items").is_some()) {
+                    (Inside::Map(entries), true) => entries.get("items").map(|(_, items)| items.clone()),
+                    _ => None,
+                };
+                // The places go in first: what `add` reports is looked up by ordinal.
+                let before = sources.objects.len();
+                let count = config.add(value, diagnostics);
+                match items {
+                    Some(Place { inside: Inside::List(items), .. }) if items.len() == count => {
+                        sources.objects.extend(items.into_iter().map(|item| (file.clone(), item)));
+                    }
+                    _ => sources.objects.extend(std::iter::repeat_n((file.clone(), place), count)),
+                }
+                debug_assert_eq!(sources.objects.len(), before.saturating_add(count));
+            }
+            Err(fault) => {
+                let ordinal = config.skip_ordinal();
+                let at = fault.at;
+                sources.objects.push((file.clone(), Place { at, inside: Inside::Nothing }));
+                diagnostics.push(Diagnostic {
+                    severity: Severity::Error,
+                    code: "syntax",
+                    object: ObjectRef { kind: "file".into(), namespace: "".into(), name: file, ordinal },
+                    path: String::new(),
+                    message: fault.message,
+                    help: fault.help.to_owned(),
+                });
+                return;
+            }
+        }
+    }
+}
+
+struct Fault {
+    at: Position,
+    message: String,
+    help: &'static str,
+}
+
+type Node = (Value, Place);
+
+struct Reader<'t> {
+    parser: Parser<'t, saphyr_parser::StrInput<'t>>,
+    /// Anchored nodes with their size, for aliases.
+    anchors: BTreeMap<usize, (Node, usize)>,
+    nodes: usize,
+}
+
+fn position(span: Span) -> Position {
+    Position { line: span.start.line(), column: span.start.col().saturating_add(1) }
+}
+
+impl<'t> Reader<'t> {
+    fn event(&mut self) -> Result<Option<(Event<'t>, Position)>, Fault> {
+        match self.parser.next_event() {
+            None => Ok(None),
+            Some(Ok((event, span))) => Ok(Some((event, position(span)))),
+            Some(Err(error)) => {
+                let marker = error.marker();
+                Err(Fault {
+                    at: Position { line: marker.line(), column: marker.col().saturating_add(1) },
+                    message: format!("not valid YAML: {}", error.info()),
+                    help: "indent with blanks, close every quote and bracket, and put a blank behind each `:`",
+                })
+            }
+        }
+    }
+
+    /// The next document; `None` at the end of the file.
+    fn document(&mut self) -> Result<Option<Node>, Fault> {
+        loop {
+            match self.event()? {
+                None | Some((Event::StreamEnd, _)) => return Ok(None),
+                Some((Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing, _)) => {}
+                Some((event, at)) => {
+                    let node = self.node(event, at, 0)?;
+                    self.anchors.clear();
+                    return Ok(Some(node));
+                }
+            }
+        }
+    }
+
+    fn node(&mut self, event: Event<'t>, at: Position, depth: usize) -> Result<Node, Fault> {
+        let before = self.nodes;
+        self.count(1, at)?;
+        if depth > DEPTH_MAX {
+            return Err(Fault {
+                at,
+                message: format!("nested deeper than {DEPTH_MAX} levels"),
+                help: "no Istio object is that deep",
+            });
+        }
+        let (anchor, node) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let forced_string = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
+                let value = if style == ScalarStyle::Plain && !forced_string {
+                    plain(&text)
+                } else {
+                    Value::String(text.into_owned())
+                };
+                (anchor, (value, Place { at, inside: Inside::Nothing }))
+            }
+            Event::SequenceStart(anchor, _) => (anchor, self.list(at, depth)?),
+            Event::MappingStart(anchor, _) => (anchor, self.map(at, depth)?),
+            Event::Alias(anchor) => {
+                let Some((node, size)) = self.anchors.get(&anchor).cloned() else {
+                    return Err(Fault {
+                        at,
+                        message: "this alias refers to nothing".to_owned(),
+                        help: "define the anchor before it",
+                    });
+                };
+                self.count(size, at)?;
+                return Ok(node);
+            }
+            _ => return Err(Fault { at, message: "the document ends here unexpectedly".to_owned(), help: "" }),
+        };
+        if anchor != 0 {
+            self.anchors.insert(anchor, (node.clone(), self.nodes.saturating_sub(before)));
+        }
+        Ok(node)
+    }
+
+    fn list(&mut self, at: Position, depth: usize) -> Result<Node, Fault> {
+        let (mut values, mut places) = (Vec::new(), Vec::new());
+        while let Some((event, item_at)) = self.event()? {
+            if event == Event::SequenceEnd {
+                break;
+            }
+            let (value, place) = self.node(event, item_at, depth.saturating_add(1))?;
+            values.push(value);
+            places.push(place);
+        }
+        Ok((Value::Array(values), Place { at, inside: Inside::List(places) }))
+    }
+
+    fn map(&mut self, at: Position, depth: usize) -> Result<Node, Fault> {
+        let (mut values, mut places) = (Map::new(), BTreeMap::new());
+        while let Some((event, key_at)) = self.event()? {
+            let key = match event {
+                Event::MappingEnd => break,
+                Event::Scalar(text, ..) => text.into_owned(),
+                _ => {
+                    return Err(Fault { at: key_at, message: "a key must be plain text".to_owned(), help: "quote it" });
+                }
+            };
+            let Some((event, value_at)) = self.event()? else { break };
+            let (value, place) = self.node(event, value_at, depth.saturating_add(1))?;
+            if key == "<<" {
+                return Err(Fault {
+                    at: key_at,
+                    message: "merge keys (`<<`) are not read by Kubernetes".to_owned(),
+                    help: "write the fields out",
+                });
+            }
+            if values.insert(key.clone(), value).is_some() {
+                return Err(Fault {
+                    at: key_at,
+                    message: format!("`{key}` stands here twice"),
+                    help: "keep one of them",
+                });
+            }
+            places.insert(key, (key_at, place));
+        }
+        Ok((Value::Object(values), Place { at, inside: Inside::Map(places) }))
+    }
+
+    fn count(&mut self, nodes: usize, at: Position) -> Result<(), Fault> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        if self.nodes > NODES_MAX {
+            return Err(Fault {
+                at,
+                message: format!("more than {NODES_MAX} values"),
+                help: "aliases that repeat each other grow without end",
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What a plain scalar means to Kubernetes (YAML 1.2 core schema, and 1.1's words for booleans stay text).
+fn plain(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "true" | "True" | "TRUE" => return Value::Bool(true),
+        "false" | "False" | "FALSE" => return Value::Bool(false),
+        _ => {}
+    }
+    if !text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c)) {
+        return Value::String(text.to_owned());
+    }
+    let unsigned = text.strip_prefix('+').unwrap_or(text);
+    if let Ok(number) = unsigned.parse::<u64>() {
+        return Value::Number(number.into());
+    }
+    if let Ok(number) = unsigned.parse::<i64>() {
+        return Value::Number(number.into());
+    }
+    let radix = |prefix, radix| text.strip_prefix(prefix).and_then(|digits| u64::from_str_radix(digits, radix).ok());
+    if let Some(number) = radix("0x", 16).or(radix("0o", 8)) {
+        return Value::Number(number.into());
+    }
+    let is_float = unsigned.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+    match unsigned.parse::<f64>().ok().filter(|_| is_float).and_then(Number::from_f64) {
+        Some(number) => Value::Number(number),
+        None => Value::String(text.to_owned()),
+    }
+}

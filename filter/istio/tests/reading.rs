@@ -1,0 +1,132 @@
+//! Text in, objects and findings out: every fault with its line, its field and a way out.
+
+use istio_config::{Config, Diagnostics, yaml};
+
+fn read(text: &str) -> (Config, Vec<String>) {
+    let (mut config, mut sources, mut diagnostics) =
+        (Config::default(), yaml::Sources::default(), Diagnostics::default());
+    yaml::read("f.yaml", text, &mut config, &mut sources, &mut diagnostics);
+    let findings = diagnostics
+        .iter()
+        .map(|d| {
+            let (file, at) = sources.locate(&d.object, &d.path).expect("every finding has a place");
+            format!(
+                "{file}:{}:{}: {}: {}[{}]: {} | {}",
+                at.line, at.column, d.path, d.severity, d.code, d.message, d.help
+            )
+        })
+        .collect();
+    (config, findings)
+}
+
+/// `expected` holds one line for each finding; each must occur in the finding of the same number.
+fn check(text: &str, expected: &[&str]) {
+    let (_, findings) = read(text);
+    assert_eq!(findings.len(), expected.len(), "{findings:#?}");
+    for (finding, part) in findings.iter().zip(expected) {
+        assert!(finding.contains(part), "{finding}\ndoes not contain\n{part}");
+    }
+}
+
+const HEAD: &str = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\n";
+
+#[test]
+fn every_fault_of_an_object_is_reported_with_line_and_field() {
+    check(
+        &format!(
+            "{HEAD}spec:\n  hosts: [a]\n  http:\n  - match:\n    - ury: {{prefix: /}}\n    timeout: 5\n  - retries: {{attempts: many}}\n    route:\n    - destination: {{host: a}}\n      weigth: 3\n"
+        ),
+        &[
+            "f.yaml:8:7: spec.http[0].match[0].ury: error[unknown-field]: unknown field `ury` | did you mean `uri`?",
+            "f.yaml:9:5: spec.http[0].timeout: error[bad-type]: invalid type: integer `5` | expected a string",
+            "f.yaml:10:15: spec.http[1].retries.attempts: error[bad-type]: invalid type: string \"many\" | expected i32",
+            "f.yaml:13:7: spec.http[1].route[0].weigth: error[unknown-field]: unknown field `weigth` | did you mean `weight`?",
+        ],
+    );
+}
+
+#[test]
+fn durations_and_enumerations_name_what_they_take() {
+    check(
+        &format!("{HEAD}spec:\n  http:\n  - timeout: 5 seconds\n    corsPolicy: {{unmatchedPreflights: DROP}}\n"),
+        &[
+            "unknown value `DROP` | write one of `UNSPECIFIED`, `FORWARD`, `IGNORE`",
+            "`5 seconds` is not a duration; write it like `350ms`",
+        ],
+    );
+}
+
+#[test]
+fn null_is_the_same_as_absent() {
+    let (config, findings) = read(&format!(
+        "{HEAD}spec:\n  hosts: [a]\n  gateways:\n  http:\n  - match:\n    route: null\n    timeout: ~\n"
+    ));
+    assert_eq!(findings, [""; 0]);
+    assert_eq!(config.virtual_services[0].spec.http.len(), 1);
+}
+
+#[test]
+fn a_null_matcher_is_kept_apart_from_an_empty_one() {
+    let (config, _) = read(&format!("{HEAD}spec:\n  http:\n  - match:\n    - headers: {{a: {{}}, b: null}}\n"));
+    let headers = &config.virtual_services[0].spec.http[0].r#match[0].headers;
+    assert!(headers["a"].is_some() && headers["b"].is_none());
+}
+
+#[test]
+fn lists_and_several_documents_are_read_and_other_kinds_passed_over() {
+    let (config, findings) = read(
+        "apiVersion: v1\nkind: List\nitems:\n- apiVersion: networking.istio.io/v1beta1\n  kind: Gateway\n  metadata: {name: g}\n  spec: {}\n- apiVersion: v1\n  kind: ConfigMap\n  metadata: {name: c}\n---\n---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: n}\nspec: {host: h}\nstatus: {anything: 1}\n",
+    );
+    assert_eq!(findings, ["f.yaml:9:3: kind: note[kind-not-served]: v1 ConfigMap is passed over | "]);
+    assert_eq!((config.gateways.len(), config.destination_rules.len()), (1, 1));
+    assert_eq!(config.destination_rules[0].meta.namespace(), "n");
+}
+
+#[test]
+fn json_is_read_as_well() {
+    let text = r#"{"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "j"}, "spec": {"hosts": ["h"], "http": [{"name": "\u0041\t"}]}}"#;
+    let (config, findings) = read(text);
+    assert_eq!(findings, [""; 0]);
+    assert_eq!(config.virtual_services[0].spec.http[0].name, "A\t");
+}
+
+#[test]
+fn the_same_name_twice_is_an_error() {
+    check(
+        &format!("{HEAD}spec: {{}}\n---\n{HEAD}spec: {{}}\n"),
+        &["f.yaml:8:12: metadata.name: error[duplicate-object]: VirtualService default/a is defined twice"],
+    );
+}
+
+#[test]
+fn syntax_faults_say_where() {
+    check("a: [1, 2\nb: 3\n", &["error[syntax]: not valid YAML"]);
+    check("a:\n\tb: 1\n", &["f.yaml:2:"]);
+    check("a: 1\na: 2\n", &["f.yaml:2:1: : error[syntax]: `a` stands here twice"]);
+    check("just text\n", &["error[not-an-object]"]);
+}
+
+#[test]
+fn aliases_that_repeat_each_other_end() {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..20 {
+        let previous = format!("*a{}", level - 1);
+        text += &format!("a{level}: &a{level} [{}]\n", [previous.as_str(); 10].join(", "));
+    }
+    check(&text, &["more than 5000000 values"]);
+}
+
+#[test]
+fn deep_nesting_ends() {
+    // The parser has a limit of its own for brackets; block style meets ours.
+    check(&"[".repeat(100_000), &["error[syntax]"]);
+    let deep: String = (0..200).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+    check(&deep, &["nested deeper than 100 levels"]);
+}
+
+#[test]
+fn windows_line_ends_and_byte_order_marks_are_no_matter() {
+    let (config, findings) = read(&format!("\u{feff}{HEAD}spec: {{hosts: [a]}}\n").replace('\n', "\r\n"));
+    assert_eq!(findings, [""; 0]);
+    assert_eq!(config.virtual_services[0].spec.hosts, ["a"]);
+}
