@@ -7,5 +7,6 @@
 mod plan;
 
 pub use plan::{
-    Backoff, Cluster, Endpoint, LoadBalancing, Plan, Profile, RetryOn, RetryPolicy, DEFAULT_PROFILE,
+    Backoff, CLUSTER_HEADER, Cluster, DEFAULT_PROFILE, Endpoint, LoadBalancing, PROFILE_HEADER, Plan, Profile, RetryOn,
+    RetryPolicy,
 };

@@ -1,1 +1,42 @@
-//! To be written.
+//! What Envoy's router and cluster manager do, without I/O: carrying out a plan.
+//!
+//! The filter decides and writes its decision into request headers; this crate does the rest, for the simulator and
+//! the standalone proxy alike, which therefore agree because they are the same code: it finds cluster and profile,
+//! chooses endpoints, limits time, tries again, copies to mirrors, and words the answers that no upstream gave. It
+//! knows no clock, no random source, no socket and no Wasm: time, draws and answers are handed in.
+//!
+//! A host's part, for each request:
+//!
+//! 1. [`Ask::read`] the request head as the filter left it; [`Upstreams::begin`] gives the first [`Attempt`] and the
+//!    copies, or a [`LocalReply`].
+//! 2. Send to the attempt's endpoint the headers that [`request_head::reaches_upstream`] lets through, with
+//!    [`request_head::EXPECTED_TIMEOUT_HEADER`] where [`Exchange::expected_timeout_ms`] has a value.
+//! 3. Report to [`Exchange::on`] what happens ([`Event`]) and do what it says ([`Step`]); after each call set the one
+//!    timer to [`Exchange::wake_at`].
+//! 4. Drop the exchange when the answer has gone downstream or downstream has gone. That frees what it counted as.
+//!
+//! The rules are those of Envoy 1.40 under istiod's translation.
+
+mod backoff;
+mod balance;
+mod draw;
+mod exchange;
+mod failure;
+mod policy;
+mod pool;
+mod reply;
+pub mod request_head;
+mod retry;
+mod time;
+mod upstreams;
+
+pub use draw::Draws;
+pub use envoy_plan::{CLUSTER_HEADER, PROFILE_HEADER};
+pub use exchange::{Attempt, Event, Exchange, Step};
+pub use failure::Failure;
+pub use pool::Endpoint;
+pub use reply::{Flags, LocalReply};
+pub use request_head::Ask;
+pub use retry::Answer;
+pub use time::Timestamp;
+pub use upstreams::{Begun, Shadow, Upstreams};

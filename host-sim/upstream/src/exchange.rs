@@ -1,0 +1,291 @@
+//! One request and all its attempts, or one copy of a request: what Envoy's router filter does between the request
+//! head and the end of the response.
+//!
+//! An exchange is driven by events and answers each with a [`Step`]. It holds no timer: after every call the host asks
+//! [`Exchange::wake_at`] and sends [`Event::Woken`] when that moment has come (earlier does no harm). Which limit it
+//! was (opening a connection, one attempt, the whole request, or the end of a back-off) the exchange knows.
+//!
+//! What runs when, as in Envoy: the limit for the whole request starts when the request has been received to its end,
+//! covers all attempts and back-off, and goes on until the response has been passed on whole. The limit for an attempt
+//! starts when its connection is there (and the request is whole), and ends with the response head. Once a response
+//! head has been delivered nothing is tried again.
+
+use std::mem;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::draw::Draws;
+use crate::failure::Failure;
+use crate::policy::limit;
+use crate::pool::{Endpoint, Pool, Turn};
+use crate::reply::{Flags, LocalReply};
+use crate::request_head::{Ask, number};
+use crate::retry::{Answer, Retry, Verdict};
+use crate::time::Timestamp;
+
+/// An attempt to start: connect to the endpoint, or take an idle connection, and send the request.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// From 1.
+    pub number: u32,
+    /// Where to.
+    pub endpoint: Rc<Endpoint>,
+}
+
+/// What happened to the attempt under way, or to the request.
+#[derive(Clone, Copy)]
+pub enum Event<'a> {
+    /// The attempt has its connection, new or idle; the limit for opening one no longer counts.
+    Connected,
+    /// The request has been received from downstream to its end.
+    Received,
+    /// A response head has come (1xx are not reported).
+    Answered(Answer<'a>),
+    /// The attempt ended without a response head, or its response broke off.
+    Failed(Failure),
+    /// [`Exchange::wake_at`] has come.
+    Woken,
+}
+
+/// What the host does next. Every step but [`Step::Continue`] and [`Step::Deliver`] ends the attempt that was under
+/// way: whatever is left of it is dropped, together with its response.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Nothing changes.
+    Continue,
+    /// Start this attempt, with the request as first received.
+    Attempt(Attempt),
+    /// Wait: [`Exchange::wake_at`] says until when. [`Event::Woken`] then brings the next attempt.
+    BackOff,
+    /// Pass this response on, to its end, and keep the exchange until then.
+    Deliver {
+        /// `URX` if one more attempt was called for but none was left.
+        flags: Flags,
+    },
+    /// Answer with this.
+    Reply(LocalReply),
+    /// The response that is being passed on cannot be finished: break off.
+    Abort {
+        /// Why, in short.
+        flags: Flags,
+        /// Why, as `%RESPONSE_CODE_DETAILS%` has it.
+        details: &'static str,
+    },
+}
+
+/// One request on its way. It counts as under way on its endpoint until it is dropped or over.
+#[derive(Debug)]
+pub struct Exchange {
+    pool: Rc<Pool>,
+    /// Limit for the whole request.
+    timeout: Option<Duration>,
+    /// Limit for each attempt.
+    per_try_timeout: Option<Duration>,
+    retry: Retry,
+    /// Places of the endpoints that failed.
+    tried: Vec<usize>,
+    /// The number of the last attempt; 0 before the first.
+    attempts: u32,
+    /// When the request had been received whole.
+    received: Option<Timestamp>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// A connection is being opened.
+    Connecting { turn: Turn, until: Timestamp },
+    /// The request is on its way, or done, and no response head has come.
+    Waiting { turn: Turn, until: Option<Timestamp> },
+    /// The next attempt comes later.
+    BackingOff { until: Timestamp },
+    /// A response is being passed on.
+    Delivering { _turn: Turn },
+    /// Answered, broken off, or never begun.
+    Over,
+}
+
+impl Exchange {
+    /// A request to `pool`, before its first attempt.
+    pub(crate) fn new(pool: Rc<Pool>, retry: Retry, ask: &Ask<'_>, now: Timestamp) -> Self {
+        let policy = retry.policy();
+        let timeout = asked(ask.timeout_ms, policy.timeout);
+        // One attempt cannot outlast the request, so such a limit is none.
+        let per_try_timeout = asked(ask.per_try_timeout_ms, policy.per_try_timeout)
+            .filter(|per_try| timeout.is_none_or(|timeout| *per_try < timeout));
+        Self::with_limits(pool, retry, timeout, per_try_timeout, ask.whole.then_some(now))
+    }
+
+    /// The copy of a request: one attempt, in the time its original has.
+    pub(crate) fn copy_to(&self, pool: Rc<Pool>) -> Self {
+        Self::with_limits(pool, Retry::never(), self.timeout, None, self.received)
+    }
+
+    fn with_limits(
+        pool: Rc<Pool>,
+        retry: Retry,
+        timeout: Option<Duration>,
+        per_try_timeout: Option<Duration>,
+        received: Option<Timestamp>,
+    ) -> Self {
+        Self { pool, timeout, per_try_timeout, retry, tried: Vec::new(), attempts: 0, received, state: State::Over }
+    }
+
+    /// Starts the next attempt; `None` if the cluster has no endpoint.
+    pub(crate) fn attempt(&mut self, now: Timestamp, draws: &mut dyn Draws) -> Option<Attempt> {
+        let turn = self.pool.choose(&self.tried, self.retry.policy().redraws, draws)?;
+        self.attempts = self.attempts.saturating_add(1);
+        let attempt = Attempt { number: self.attempts, endpoint: Rc::clone(turn.endpoint()) };
+        self.state = State::Connecting { turn, until: now.after(self.pool.connect_timeout) };
+        Some(attempt)
+    }
+
+    /// The cluster all attempts go to.
+    pub fn cluster(&self) -> &str {
+        &self.pool.name
+    }
+
+    /// How many attempts have been started.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Gives up the right to try again, silently, as Envoy does when a request body outgrows what it may keep
+    /// (`retry_or_shadow_abandoned`). If a back-off is under way when that happens the host has to answer by itself.
+    pub fn abandon_retries(&mut self) {
+        self.retry.abandon();
+    }
+
+    /// The value of [`crate::request_head::EXPECTED_TIMEOUT_HEADER`] for an attempt that starts now, in milliseconds;
+    /// `None`: no such header.
+    pub fn expected_timeout_ms(&self, now: Timestamp) -> Option<u64> {
+        let left = self
+            .timeout
+            .map(|timeout| timeout.saturating_sub(self.received.map_or(Duration::ZERO, |at| now.since(at))));
+        let expected = match (self.per_try_timeout, left) {
+            (Some(per_try), Some(left)) => per_try.min(left),
+            (Some(per_try), None) => per_try,
+            (None, left) => left?,
+        };
+        // 0 would mean "no limit" to the next proxy.
+        Some(u64::try_from(expected.as_millis()).unwrap_or(u64::MAX).max(1))
+    }
+
+    /// When [`Event::Woken`] is due; `None`: nothing is waited for.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        let own = match &self.state {
+            State::Over => return None,
+            State::Connecting { until, .. } | State::BackingOff { until } => Some(*until),
+            State::Waiting { until, .. } => *until,
+            State::Delivering { .. } => None,
+        };
+        own.into_iter().chain(self.deadline()).min()
+    }
+
+    /// When the time for the whole request is over.
+    fn deadline(&self) -> Option<Timestamp> {
+        Some(self.received?.after(self.timeout?))
+    }
+
+    /// Tells what happened; what does not concern the exchange any more changes nothing.
+    pub fn on(&mut self, event: Event<'_>, now: Timestamp, draws: &mut dyn Draws) -> Step {
+        match (mem::replace(&mut self.state, State::Over), event) {
+            (State::Over, _) => Step::Continue,
+            (state, Event::Woken) => self.woken(state, now, draws),
+            (state, Event::Received) => self.received(state, now),
+            (State::Connecting { turn, .. }, Event::Connected) => {
+                let until = self.attempt_deadline(now);
+                self.keep(State::Waiting { turn, until })
+            }
+            (State::Connecting { turn, .. } | State::Waiting { turn, .. }, Event::Answered(answer)) => {
+                self.answered(turn, &answer, now, draws)
+            }
+            (State::Connecting { turn, .. } | State::Waiting { turn, .. }, Event::Failed(failure)) => {
+                self.failed(turn, failure, now, draws)
+            }
+            (State::Delivering { .. }, Event::Failed(failure)) => {
+                Step::Abort { flags: failure.flags(), details: failure.abort_details() }
+            }
+            (
+                state @ (State::Waiting { .. } | State::BackingOff { .. } | State::Delivering { .. }),
+                Event::Connected,
+            )
+            | (state @ (State::BackingOff { .. } | State::Delivering { .. }), Event::Answered(_))
+            | (state @ State::BackingOff { .. }, Event::Failed(_)) => self.keep(state),
+        }
+    }
+
+    fn keep(&mut self, state: State) -> Step {
+        self.state = state;
+        Step::Continue
+    }
+
+    fn received(&mut self, state: State, now: Timestamp) -> Step {
+        self.received.get_or_insert(now);
+        let state = match state {
+            State::Waiting { turn, until: None } => State::Waiting { turn, until: self.attempt_deadline(now) },
+            other => other,
+        };
+        self.keep(state)
+    }
+
+    /// When an attempt that could start its clock now must have been answered.
+    fn attempt_deadline(&self, now: Timestamp) -> Option<Timestamp> {
+        self.received?;
+        Some(now.after(self.per_try_timeout?))
+    }
+
+    fn woken(&mut self, state: State, now: Timestamp, draws: &mut dyn Draws) -> Step {
+        let over = self.deadline().is_some_and(|deadline| deadline <= now);
+        match state {
+            State::Delivering { .. } if over => {
+                Step::Abort { flags: LocalReply::TIMEOUT.flags, details: LocalReply::TIMEOUT.details }
+            }
+            _ if over => Step::Reply(LocalReply::TIMEOUT),
+            State::BackingOff { until } if until <= now => match self.attempt(now, draws) {
+                Some(attempt) => Step::Attempt(attempt),
+                None => Step::Reply(LocalReply::NO_HEALTHY_UPSTREAM),
+            },
+            State::Connecting { turn, until } if until <= now => self.failed(turn, Failure::ConnectTimeout, now, draws),
+            State::Waiting { turn, until: Some(until) } if until <= now => {
+                self.failed(turn, Failure::AttemptTimeout, now, draws)
+            }
+            state => self.keep(state),
+        }
+    }
+
+    fn answered(&mut self, turn: Turn, answer: &Answer<'_>, now: Timestamp, draws: &mut dyn Draws) -> Step {
+        let flags = match self.retry.after_answer(answer) {
+            Verdict::Again => return self.back_off(&turn, now, draws),
+            Verdict::Exhausted => Flags::RETRY_LIMIT_EXCEEDED,
+            Verdict::Final => Flags::NONE,
+        };
+        self.state = State::Delivering { _turn: turn };
+        Step::Deliver { flags }
+    }
+
+    fn failed(&mut self, turn: Turn, failure: Failure, now: Timestamp, draws: &mut dyn Draws) -> Step {
+        let reply = failure.reply(self.attempts > 1);
+        match self.retry.after_failure(failure) {
+            Verdict::Again => self.back_off(&turn, now, draws),
+            Verdict::Exhausted => Step::Reply(reply.flagged(Flags::RETRY_LIMIT_EXCEEDED)),
+            Verdict::Final => Step::Reply(reply),
+        }
+    }
+
+    /// Waits before the next attempt; the number of the failed attempt is that of the retry.
+    fn back_off(&mut self, failed: &Turn, now: Timestamp, draws: &mut dyn Draws) -> Step {
+        self.tried.push(failed.place);
+        let wait = self.retry.policy().backoff.wait(self.attempts, draws);
+        self.state = State::BackingOff { until: now.after(wait) };
+        Step::BackOff
+    }
+}
+
+/// The limit a request header asks for, or else the profile's. 0 is none; what is no number is ignored.
+fn asked(header: Option<&[u8]>, profile: Option<Duration>) -> Option<Duration> {
+    match number(header) {
+        Some(millis) => limit(Some(Duration::from_millis(millis))),
+        None => profile,
+    }
+}

@@ -1,0 +1,135 @@
+//! The answers the router gives itself, in Envoy's words: status, body, response flags and details.
+//!
+//! The texts are those of Envoy 1.40. Since 1.39 the transport's own reason ("Connection refused") stays out of the
+//! body, so every body is one of a few fixed texts.
+
+use std::fmt;
+
+/// Envoy's response flags (`%RESPONSE_FLAGS%`), as bits with the values of the property `response.flags`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Flags(u64);
+
+impl Flags {
+    /// Nothing to remark.
+    pub const NONE: Self = Self(0);
+    /// `UH`: the cluster has no endpoint to choose.
+    pub const NO_HEALTHY_UPSTREAM: Self = Self(0x2);
+    /// `UT`: the time for the request or for its last attempt was over.
+    pub const UPSTREAM_TIMEOUT: Self = Self(0x4);
+    /// `UR`: the upstream reset the stream.
+    pub const UPSTREAM_REMOTE_RESET: Self = Self(0x10);
+    /// `UF`: no connection to the upstream.
+    pub const UPSTREAM_CONNECTION_FAILURE: Self = Self(0x20);
+    /// `UC`: the upstream closed the connection.
+    pub const UPSTREAM_CONNECTION_TERMINATION: Self = Self(0x40);
+    /// `NR`: no route.
+    pub const NO_ROUTE: Self = Self(0x100);
+    /// `URX`: one more retry was called for, but none was left.
+    pub const RETRY_LIMIT_EXCEEDED: Self = Self(0x8000);
+    /// `UPE`: what the upstream sent was not HTTP.
+    pub const UPSTREAM_PROTOCOL_ERROR: Self = Self(0x80_0000);
+    /// `NC`: no such cluster.
+    pub const NO_CLUSTER: Self = Self(0x100_0000);
+
+    /// In the order of `%RESPONSE_FLAGS%`, where the limit on retries is noticed before what it makes final.
+    const NAMES: [(Self, &'static str); 9] = [
+        (Self::RETRY_LIMIT_EXCEEDED, "URX"),
+        (Self::NO_HEALTHY_UPSTREAM, "UH"),
+        (Self::UPSTREAM_TIMEOUT, "UT"),
+        (Self::UPSTREAM_REMOTE_RESET, "UR"),
+        (Self::UPSTREAM_CONNECTION_FAILURE, "UF"),
+        (Self::UPSTREAM_CONNECTION_TERMINATION, "UC"),
+        (Self::NO_ROUTE, "NR"),
+        (Self::UPSTREAM_PROTOCOL_ERROR, "UPE"),
+        (Self::NO_CLUSTER, "NC"),
+    ];
+
+    /// The bits of the property `response.flags`.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` are set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl fmt::Display for Flags {
+    /// As an access log writes them: `URX,UF`, or `-`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (flag, name) in Self::NAMES {
+            if self.contains(flag) {
+                write!(f, "{separator}{name}")?;
+                separator = ",";
+            }
+        }
+        if separator.is_empty() { f.write_str("-") } else { Ok(()) }
+    }
+}
+
+/// An answer in place of an upstream's. To gRPC requests the host translates it, as it does with the filter's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalReply {
+    /// HTTP status.
+    pub status: u16,
+    /// Plain text; may be empty.
+    pub body: &'static str,
+    /// Why, in short.
+    pub flags: Flags,
+    /// Why, as `%RESPONSE_CODE_DETAILS%` has it.
+    pub details: &'static str,
+}
+
+impl LocalReply {
+    /// The profile is unknown: no route matches.
+    pub(crate) const ROUTE_NOT_FOUND: Self =
+        Self { status: 404, body: "", flags: Flags::NO_ROUTE, details: "route_not_found" };
+
+    /// The cluster is unknown, or none is named.
+    pub(crate) const CLUSTER_NOT_FOUND: Self =
+        Self { status: 503, body: "", flags: Flags::NO_CLUSTER, details: "cluster_not_found" };
+
+    /// The cluster has no endpoints.
+    pub(crate) const NO_HEALTHY_UPSTREAM: Self = Self {
+        status: 503,
+        body: "no healthy upstream",
+        flags: Flags::NO_HEALTHY_UPSTREAM,
+        details: "no_healthy_upstream",
+    };
+
+    /// The time for the whole request is over.
+    pub(crate) const TIMEOUT: Self = Self::timeout("response_timeout");
+
+    /// The time for the last attempt is over.
+    pub(crate) const PER_TRY_TIMEOUT: Self = Self::timeout("upstream_per_try_timeout");
+
+    const fn timeout(details: &'static str) -> Self {
+        Self { status: 504, body: "upstream request timeout", flags: Flags::UPSTREAM_TIMEOUT, details }
+    }
+
+    #[must_use]
+    pub(crate) const fn flagged(mut self, flags: Flags) -> Self {
+        self.flags = self.flags.with(flags);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_read_as_in_an_access_log() {
+        assert_eq!(Flags::NONE.to_string(), "-");
+        assert_eq!(LocalReply::TIMEOUT.flagged(Flags::RETRY_LIMIT_EXCEEDED).flags.to_string(), "URX,UT");
+        assert_eq!(Flags::UPSTREAM_TIMEOUT.bits(), 4);
+    }
+}
