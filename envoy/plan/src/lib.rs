@@ -8,5 +8,5 @@ mod plan;
 
 pub use plan::{
     Backoff, CLUSTER_HEADER, Cluster, DEFAULT_PROFILE, Endpoint, LoadBalancing, PROFILE_HEADER, Plan, Profile, RetryOn,
-    RetryPolicy,
+    RetryPolicy, UpstreamProtocol,
 };

@@ -157,8 +157,20 @@ pub struct Cluster {
     pub load_balancing: LoadBalancing,
     /// Limit for opening a connection (`connectionPool.tcp.connectTimeout`, default 10 s).
     pub connect_timeout: Duration,
+    /// What is spoken to the endpoints (the protocol of the service port).
+    pub protocol: UpstreamProtocol,
     /// In file order. Empty: every request gets 503 (Envoy's `UH`).
     pub endpoints: Vec<Endpoint>,
+}
+
+/// What is spoken to the endpoints of a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1, whatever the client speaks; Istio's default.
+    #[default]
+    Http1,
+    /// HTTP/2 without negotiation: the service port is declared `HTTP2`, `GRPC` or `GRPC-WEB`.
+    Http2,
 }
 
 /// How an endpoint is chosen within a cluster (`LoadBalancerSettings.simple`).

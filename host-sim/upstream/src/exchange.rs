@@ -43,6 +43,9 @@ pub enum Event<'a> {
     Answered(Answer<'a>),
     /// The attempt ended without a response head, or its response broke off.
     Failed(Failure),
+    /// More of the request has come than the host keeps, so it cannot be sent again. Nothing is tried again from now
+    /// on, and no flag says so (Envoy counts it as `retry_or_shadow_abandoned`).
+    Unrepeatable,
     /// [`Exchange::wake_at`] has come.
     Woken,
 }
@@ -99,7 +102,7 @@ enum State {
     Waiting { turn: Turn, until: Option<Timestamp> },
     /// The next attempt comes later.
     BackingOff { until: Timestamp },
-    /// A response is being passed on.
+    /// A response is being passed on; its endpoint counts as busy until then.
     Delivering { _turn: Turn },
     /// Answered, broken off, or never begun.
     Over,
@@ -150,10 +153,9 @@ impl Exchange {
         self.attempts
     }
 
-    /// Gives up the right to try again, silently, as Envoy does when a request body outgrows what it may keep
-    /// (`retry_or_shadow_abandoned`). If a back-off is under way when that happens the host has to answer by itself.
-    pub fn abandon_retries(&mut self) {
-        self.retry.abandon();
+    /// Whether another attempt may follow, so that the host must keep the request to send it again.
+    pub fn may_repeat(&self) -> bool {
+        !matches!(self.state, State::Delivering { .. } | State::Over) && self.retry.is_possible()
     }
 
     /// The value of [`crate::request_head::EXPECTED_TIMEOUT_HEADER`] for an attempt that starts now, in milliseconds;
@@ -193,6 +195,7 @@ impl Exchange {
             (State::Over, _) => Step::Continue,
             (state, Event::Woken) => self.woken(state, now, draws),
             (state, Event::Received) => self.received(state, now),
+            (state, Event::Unrepeatable) => self.unrepeatable(state),
             (State::Connecting { turn, .. }, Event::Connected) => {
                 let until = self.attempt_deadline(now);
                 self.keep(State::Waiting { turn, until })
@@ -227,6 +230,14 @@ impl Exchange {
             other => other,
         };
         self.keep(state)
+    }
+
+    fn unrepeatable(&mut self, state: State) -> Step {
+        self.retry.abandon();
+        match state {
+            State::BackingOff { .. } => Step::Reply(LocalReply::UNREPEATABLE),
+            state => self.keep(state),
+        }
     }
 
     /// When an attempt that could start its clock now must have been answered.

@@ -27,6 +27,8 @@ mod pool;
 mod reply;
 pub mod request_head;
 mod retry;
+#[cfg(test)]
+mod tests;
 mod time;
 mod upstreams;
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use envoy_plan::Cluster;
+use envoy_plan::{Cluster, UpstreamProtocol};
 
 use crate::balance::Balancer;
 use crate::draw::Draws;
@@ -19,6 +19,7 @@ use crate::draw::Draws;
 pub struct Endpoint {
     id: u64,
     cluster: Rc<str>,
+    protocol: UpstreamProtocol,
     spec: envoy_plan::Endpoint,
     /// Shared with the same endpoint of an earlier plan.
     active: Rc<Cell<u32>>,
@@ -26,7 +27,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// A number for connection pools and statistics: the same as long as plans name this address and port in this
-    /// cluster, and never another's within one [`crate::Upstreams`].
+    /// cluster with the same protocol, and never another's within one [`crate::Upstreams`].
     pub fn id(&self) -> u64 {
         self.id
     }
@@ -44,6 +45,11 @@ impl Endpoint {
     /// TCP port.
     pub fn port(&self) -> u16 {
         self.spec.port
+    }
+
+    /// What is spoken to it.
+    pub fn protocol(&self) -> UpstreamProtocol {
+        self.protocol
     }
 
     /// Labels of the workload, `version` and the like.
@@ -98,13 +104,14 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Builds the pool of `cluster`; endpoints that `before` has too, by address and port, keep their number and count.
+    /// Builds the pool of `cluster`; endpoints that `before` has too keep their number and count.
     pub(crate) fn build(cluster: &Cluster, before: Option<&Self>, next_id: &mut u64) -> Self {
-        let Cluster { name, load_balancing, connect_timeout, endpoints } = cluster;
+        let Cluster { name, load_balancing, connect_timeout, protocol, endpoints } = cluster;
         let name: Rc<str> = Rc::from(name.as_str());
         let mut known: BTreeMap<(&str, u16), &Rc<Endpoint>> = before
             .into_iter()
             .flat_map(|pool| &pool.endpoints)
+            .filter(|endpoint| endpoint.protocol == *protocol)
             .map(|endpoint| ((endpoint.address(), endpoint.port()), endpoint))
             .collect();
         let endpoints: Vec<_> = endpoints
@@ -117,7 +124,7 @@ impl Pool {
                         (*next_id, Rc::default())
                     }
                 };
-                Rc::new(Endpoint { id, cluster: Rc::clone(&name), spec: spec.clone(), active })
+                Rc::new(Endpoint { id, cluster: Rc::clone(&name), protocol: *protocol, spec: spec.clone(), active })
             })
             .collect();
         let balancer = RefCell::new(Balancer::new(*load_balancing, &endpoints));

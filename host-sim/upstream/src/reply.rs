@@ -111,6 +111,14 @@ impl LocalReply {
     /// The time for the last attempt is over.
     pub(crate) const PER_TRY_TIMEOUT: Self = Self::timeout("upstream_per_try_timeout");
 
+    /// A retry is due, but the request has outgrown what is kept of it.
+    pub(crate) const UNREPEATABLE: Self = Self {
+        status: 507,
+        body: "exceeded request buffer limit while retrying upstream",
+        flags: Flags::NONE,
+        details: "request_payload_exceeded_retry_buffer_limit",
+    };
+
     const fn timeout(details: &'static str) -> Self {
         Self { status: 504, body: "upstream request timeout", flags: Flags::UPSTREAM_TIMEOUT, details }
     }

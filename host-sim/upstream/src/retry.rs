@@ -82,6 +82,11 @@ impl Retry {
         &self.policy
     }
 
+    /// Whether any condition could still bring another attempt.
+    pub(crate) fn is_possible(&self) -> bool {
+        !self.conditions.is_empty() && self.remaining > 0
+    }
+
     /// From now on nothing is tried again, and nothing is said about it.
     pub(crate) fn abandon(&mut self) {
         self.conditions = Conditions::default();

@@ -30,7 +30,8 @@ pub struct Begun {
 }
 
 /// A copy of a request for a mirror. It is driven like any exchange (which makes one attempt and has the time of the
-/// original); whatever it ends with is dropped, and what happens to it never touches the original.
+/// original, so tell it of [`crate::Event::Received`] too); whatever it ends with is dropped, and what happens to it
+/// never touches the original.
 #[derive(Debug)]
 pub struct Shadow {
     /// The copy on its way.

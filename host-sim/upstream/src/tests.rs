@@ -1,0 +1,8 @@
+//! The rules of Envoy and Istio, one named test each, told as stories: a set-up, what upstreams do, what must follow.
+
+mod balancing;
+mod clusters;
+mod retries;
+mod shadows;
+mod story;
+mod timeouts;

@@ -1,0 +1,190 @@
+//! How choices spread. Draws come from a seeded generator, so a run repeats itself.
+
+use std::collections::BTreeMap;
+
+use envoy_plan::LoadBalancing;
+
+use super::story::{CLUSTER, ask, cluster, endpoint, half, header, plan, profile};
+use crate::{Begun, Draws, Timestamp, Upstreams};
+
+/// A small generator with a good spread (splitmix64).
+struct Seeded(u64);
+
+impl Draws for Seeded {
+    fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+struct Bench {
+    upstreams: Upstreams,
+    head: [(String, String); 1],
+    draws: Seeded,
+}
+
+impl Bench {
+    fn new(method: LoadBalancing, weights: &[u32], seed: u64) -> Self {
+        let endpoints = weights.iter().zip('a'..).map(|(weight, name)| endpoint(&name.to_string(), *weight)).collect();
+        let upstreams = Upstreams::new(plan(vec![profile("default")], vec![cluster(CLUSTER, method, endpoints)]));
+        Self { upstreams, head: [header("x-shunt-cluster", CLUSTER)], draws: Seeded(seed) }
+    }
+
+    fn begin(&mut self) -> Begun {
+        self.upstreams.begin(&ask(&self.head, true), Timestamp::default(), &mut self.draws).unwrap()
+    }
+
+    fn next(&mut self) -> String {
+        self.begin().attempt.endpoint.address().to_owned()
+    }
+
+    /// How often each endpoint is chosen for `count` requests, one after the other.
+    fn counts(&mut self, count: usize) -> Vec<usize> {
+        let mut counts = BTreeMap::new();
+        for _ in 0..count {
+            *counts.entry(self.next()).or_default() += 1;
+        }
+        counts.into_values().collect()
+    }
+}
+
+#[track_caller]
+fn check_near(counts: &[usize], expected: &[usize], within: usize) {
+    let near = counts.len() == expected.len()
+        && counts.iter().zip(expected).all(|(count, expected)| count.abs_diff(*expected) <= within);
+    assert!(near, "{counts:?} is not {expected:?} within {within}");
+}
+
+#[test]
+fn round_robin_takes_turns_exactly_from_a_start_of_its_own() {
+    let mut starts = BTreeMap::new();
+    for seed in 0..300 {
+        let mut bench = Bench::new(LoadBalancing::RoundRobin, &[1, 1, 1], seed);
+        let order: Vec<_> = (0..6).map(|_| bench.next()).collect();
+        assert_eq!(order[..3], order[3..]);
+        *starts.entry(order[0].clone()).or_insert(0_usize) += 1;
+    }
+    check_near(&starts.into_values().collect::<Vec<_>>(), &[100, 100, 100], 40);
+}
+
+#[test]
+fn weighted_round_robin_keeps_its_shares_in_every_round() {
+    for seed in 0..100 {
+        let mut bench = Bench::new(LoadBalancing::RoundRobin, &[1, 2, 7], seed);
+        for _ in 0..20 {
+            check_near(&bench.counts(10), &[1, 2, 7], 1);
+        }
+        check_near(&bench.counts(1000), &[100, 200, 700], 1);
+    }
+}
+
+#[test]
+fn weighted_round_robin_is_spaced_not_bunched() {
+    let mut bench = Bench::new(LoadBalancing::RoundRobin, &[1, 1, 2], 7);
+    let order: String = (0..400).map(|_| bench.next()).collect();
+    assert!(!order.contains("ccc"), "{order}");
+}
+
+#[test]
+fn large_weights_keep_their_shares() {
+    let mut bench = Bench::new(LoadBalancing::RoundRobin, &[u32::MAX, u32::MAX / 3], 1);
+    check_near(&bench.counts(4000), &[3000, 1000], 2);
+}
+
+#[test]
+fn random_is_even_and_ignores_weights_as_envoy_does() {
+    for weights in [[1, 1, 1], [1, 5, 94]] {
+        let mut bench = Bench::new(LoadBalancing::Random, &weights, 1);
+        check_near(&bench.counts(30_000), &[10_000; 3], 300);
+    }
+}
+
+#[test]
+fn least_request_spreads_evenly_while_idle() {
+    let mut bench = Bench::new(LoadBalancing::LeastRequest, &[1; 4], 1);
+    check_near(&bench.counts(40_000), &[10_000; 4], 300);
+}
+
+#[test]
+fn least_request_takes_the_less_busy_of_two_and_of_equals_the_first_drawn() {
+    let bench = Bench::new(LoadBalancing::LeastRequest, &[1, 1], 1);
+    let (a, b) = (0, u64::MAX);
+    let draw = |first: u64, second: u64| {
+        let mut pair = [first, second].into_iter();
+        let mut draws = || pair.next().unwrap();
+        bench.upstreams.begin(&ask(&bench.head, true), Timestamp::default(), &mut draws).unwrap()
+    };
+    let chosen = |first, second| {
+        let begun = draw(first, second);
+        let address = begun.attempt.endpoint.address().to_owned();
+        (address, begun)
+    };
+    assert_eq!(chosen(a, b).0, "a");
+    assert_eq!(chosen(b, a).0, "b");
+    let (_, held) = chosen(a, a);
+    assert_eq!(chosen(a, b).0, "b");
+    assert_eq!(chosen(b, a).0, "b");
+    assert_eq!(chosen(a, a).0, "a");
+    drop(held);
+    assert_eq!(chosen(a, b).0, "a");
+}
+
+#[test]
+fn least_request_keeps_away_from_a_slow_endpoint() {
+    let mut bench = Bench::new(LoadBalancing::LeastRequest, &[1; 3], 3);
+    // Answers of `a` never come; those of the others come at once.
+    let mut stuck = Vec::new();
+    for _ in 0..3000 {
+        let begun = bench.begin();
+        if begun.attempt.endpoint.address() == "a" {
+            stuck.push(begun);
+        }
+    }
+    // After the first few only a double draw of `a`, one in nine, falls on it.
+    check_near(&[stuck.len()], &[333], 60);
+}
+
+#[test]
+fn weighted_least_request_follows_weights_while_idle_and_load_when_busy() {
+    let mut bench = Bench::new(LoadBalancing::LeastRequest, &[1, 3], 5);
+    check_near(&bench.counts(4000), &[1000, 3000], 1);
+    // With four requests held by `b` its weight counts as 3 / 5.
+    let held: Vec<_> = std::iter::repeat_with(|| bench.begin())
+        .filter(|begun| begun.attempt.endpoint.address() == "b")
+        .take(4)
+        .collect();
+    check_near(&bench.counts(1600), &[1000, 600], 12);
+    drop(held);
+    check_near(&bench.counts(4000), &[1000, 3000], 12);
+}
+
+#[test]
+fn a_weight_of_zero_counts_as_one() {
+    let mut bench = Bench::new(LoadBalancing::RoundRobin, &[0, 1], 1);
+    check_near(&bench.counts(100), &[50, 50], 0);
+}
+
+#[test]
+fn a_seed_repeats_its_choices() {
+    for method in [LoadBalancing::LeastRequest, LoadBalancing::RoundRobin, LoadBalancing::Random] {
+        let run = || {
+            let mut bench = Bench::new(method, &[1, 2, 3, 4], 42);
+            (0..100).map(|_| bench.next()).collect::<String>()
+        };
+        assert_eq!(run(), run());
+    }
+}
+
+#[test]
+fn one_endpoint_is_always_chosen() {
+    for method in [LoadBalancing::LeastRequest, LoadBalancing::RoundRobin, LoadBalancing::Random] {
+        let upstreams =
+            Upstreams::new(plan(vec![profile("default")], vec![cluster(CLUSTER, method, vec![endpoint("a", 9)])]));
+        let head = [header("x-shunt-cluster", CLUSTER)];
+        for _ in 0..10 {
+            assert!(upstreams.begin(&ask(&head, true), Timestamp::default(), &mut half).is_ok());
+        }
+    }
+}

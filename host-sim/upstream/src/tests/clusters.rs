@@ -1,0 +1,118 @@
+//! Finding profile and cluster, and changing the plan under way.
+
+use envoy_plan::{LoadBalancing, Profile};
+
+use super::story::{CLUSTER, ask, check, cluster, duration, endpoint, half, header, plan, profile};
+use crate::{Begun, Event, LocalReply, Step, Timestamp, Upstreams};
+
+const NOW: Timestamp = Timestamp::from_nanos(0);
+
+fn begin(upstreams: &Upstreams, head: &[(&str, &str)]) -> Result<Begun, LocalReply> {
+    let head: Vec<_> = head.iter().map(|(name, value)| header(name, value)).collect();
+    upstreams.begin(&ask(&head, true), NOW, &mut half)
+}
+
+fn two_profiles() -> Vec<Profile> {
+    vec![profile("default"), Profile { timeout: Some(duration("1s")), ..profile("p1") }]
+}
+
+#[track_caller]
+fn check_refusal(head: &[(&str, &str)], status: u16, flags: &str, body: &str) {
+    let clusters = vec![cluster(CLUSTER, LoadBalancing::Random, Vec::new())];
+    let reply = begin(&Upstreams::new(plan(two_profiles(), clusters)), head).expect_err("no attempt");
+    assert_eq!((reply.status, reply.flags.to_string().as_str(), reply.body), (status, flags, body));
+}
+
+#[test]
+fn an_unknown_empty_or_missing_cluster_is_503_nc_without_a_body() {
+    check_refusal(&[("x-shunt-cluster", "outbound|80|v9|story")], 503, "NC", "");
+    check_refusal(&[("x-shunt-cluster", "")], 503, "NC", "");
+    check_refusal(&[("x-shunt-cluster", "\u{fffd}")], 503, "NC", "");
+    check_refusal(&[], 503, "NC", "");
+}
+
+#[test]
+fn an_unknown_profile_is_404_before_the_cluster_is_looked_at() {
+    check_refusal(&[("x-shunt-profile", "p9"), ("x-shunt-cluster", "none")], 404, "NR", "");
+}
+
+#[test]
+fn a_cluster_without_endpoints_is_503_uh() {
+    check_refusal(&[("x-shunt-cluster", CLUSTER)], 503, "UH", "no healthy upstream");
+    check("endpoints", "", "reply 503 UH");
+}
+
+#[test]
+fn the_profile_header_chooses_the_profile_and_its_absence_the_first() {
+    let clusters = vec![cluster(CLUSTER, LoadBalancing::Random, vec![endpoint("a", 1)])];
+    let upstreams = Upstreams::new(plan(two_profiles(), clusters));
+    let limit = |profile: &[(&str, &str)]| {
+        let head = [&[("x-shunt-cluster", CLUSTER)], profile].concat();
+        begin(&upstreams, &head).unwrap().exchange.expected_timeout_ms(NOW)
+    };
+    assert_eq!(limit(&[]), None);
+    assert_eq!(limit(&[("x-shunt-profile", "p1")]), Some(1000));
+    assert_eq!(limit(&[("x-shunt-profile", "default")]), None);
+}
+
+#[test]
+fn an_exchange_finishes_on_the_plan_it_started_with() {
+    let clusters = |name| vec![cluster(CLUSTER, LoadBalancing::Random, vec![endpoint(name, 1)])];
+    let mut upstreams = Upstreams::new(plan(two_profiles(), clusters("old")));
+    let head = [("x-shunt-cluster", CLUSTER), ("x-envoy-retry-on", "5xx")];
+    let mut exchange = begin(&upstreams, &head).unwrap().exchange;
+    upstreams.replace_plan(plan(two_profiles(), clusters("new")));
+    exchange.on(Event::Failed(crate::Failure::Connect), NOW, &mut half);
+    let due = exchange.wake_at().unwrap();
+    let Step::Attempt(attempt) = exchange.on(Event::Woken, due, &mut half) else { panic!("no attempt") };
+    assert_eq!(attempt.endpoint.address(), "old");
+    assert_eq!(begin(&upstreams, &head).unwrap().attempt.endpoint.address(), "new");
+}
+
+#[test]
+fn endpoints_that_stay_keep_their_number_and_count() {
+    let clusters = |names: &[(&str, u32)]| {
+        let endpoints = names.iter().map(|(name, weight)| endpoint(name, *weight)).collect();
+        vec![cluster(CLUSTER, LoadBalancing::LeastRequest, endpoints)]
+    };
+    let head = [("x-shunt-cluster", CLUSTER)];
+    let mut upstreams = Upstreams::new(plan(two_profiles(), clusters(&[("a", 1)])));
+    let first = begin(&upstreams, &head).unwrap();
+    upstreams.replace_plan(plan(two_profiles(), clusters(&[("b", 1), ("a", 1)])));
+    // The middle draw falls on `a` twice, which is as busy as before.
+    let second = begin(&upstreams, &head).unwrap();
+    assert_eq!(second.attempt.endpoint.address(), "a");
+    assert_eq!(second.attempt.endpoint.id(), first.attempt.endpoint.id());
+    assert_eq!(second.attempt.endpoint.active(), 2);
+    drop(first);
+    assert_eq!(second.attempt.endpoint.active(), 1);
+}
+
+#[test]
+fn an_unchanged_cluster_keeps_its_turn() {
+    let clusters = |other: &str| {
+        let three = ["a", "b", "c"].map(|name| endpoint(name, 1)).to_vec();
+        let other = cluster("other", LoadBalancing::Random, vec![endpoint(other, 1)]);
+        vec![cluster(CLUSTER, LoadBalancing::RoundRobin, three), other]
+    };
+    let mut upstreams = Upstreams::new(plan(two_profiles(), clusters("x")));
+    let next = |upstreams: &Upstreams| {
+        let attempt = begin(upstreams, &[("x-shunt-cluster", CLUSTER)]).unwrap().attempt;
+        attempt.endpoint.address().to_owned()
+    };
+    assert_eq!((next(&upstreams), next(&upstreams)), ("b".to_owned(), "c".to_owned()));
+    upstreams.replace_plan(plan(two_profiles(), clusters("y")));
+    assert_eq!(next(&upstreams), "a");
+}
+
+#[test]
+fn an_endpoint_counts_as_busy_until_the_answer_has_been_passed_on() {
+    let clusters = vec![cluster(CLUSTER, LoadBalancing::Random, vec![endpoint("a", 1)])];
+    let upstreams = Upstreams::new(plan(two_profiles(), clusters));
+    let Begun { mut exchange, attempt, .. } = begin(&upstreams, &[("x-shunt-cluster", CLUSTER)]).unwrap();
+    assert_eq!(attempt.endpoint.active(), 1);
+    exchange.on(Event::Answered(crate::Answer { status: 200, header: &|_| None }), NOW, &mut half);
+    assert_eq!(attempt.endpoint.active(), 1);
+    drop(exchange);
+    assert_eq!(attempt.endpoint.active(), 0);
+}

@@ -1,0 +1,231 @@
+//! The little language of these tests. Only this file knows the API.
+//!
+//! **Set-up**, items separated by `;`: `endpoints a b c` (the default, round robin; [`half`] makes `b` the first),
+//! `retries 2 on 5xx,503`, `timeout 1s`, `per-try 300ms`, `backoff 25ms`, `no avoidance`, `streaming` (the request has
+//! not been received whole), `connecting` (connections are not there at once), or a request header `name: value`.
+//!
+//! **What happens**, to the attempt under way: `503`, `200 grpc-status=14` (a response head), `refused`, `closed`,
+//! `closed unsent`, `reset`, `reset unsent`, `refused stream`, `garbage`, `connected`, `received`, `unrepeatable`,
+//! `40ms` (time passes), `silence` (time passes until the exchange wants to be woken).
+//!
+//! **What follows**: `try b`, `wait 12ms`, `deliver`, `reply 503 UF`, `abort UT`. Back-off is waited out by itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_plan::{Backoff, Cluster, Endpoint, LoadBalancing, Plan, Profile, RetryOn, RetryPolicy, UpstreamProtocol};
+
+use crate::{Answer, Ask, Attempt, Event, Exchange, Failure, LocalReply, Step, Timestamp, Upstreams};
+
+pub(super) const CLUSTER: &str = "outbound|80||story";
+
+/// Draws that always fall in the middle.
+pub(super) fn half() -> u64 {
+    1 << 63
+}
+
+/// Plays `script` on `setup` and compares what follows.
+#[track_caller]
+pub(super) fn check(setup: &str, script: &str, expected: &str) {
+    assert_eq!(Story::new(setup).play(script), expected, "\nset-up: {setup}\nscript: {script}");
+}
+
+/// The answer that ends `script` on `setup`.
+#[track_caller]
+pub(super) fn reply_of(setup: &str, script: &str) -> LocalReply {
+    let mut story = Story::new(setup);
+    story.play(script);
+    story.reply.expect("a reply")
+}
+
+pub(super) fn endpoint(name: &str, weight: u32) -> Endpoint {
+    Endpoint { address: name.to_owned(), port: 80, weight, labels: BTreeMap::new() }
+}
+
+pub(super) fn cluster(name: &str, load_balancing: LoadBalancing, endpoints: Vec<Endpoint>) -> Cluster {
+    Cluster {
+        name: name.to_owned(),
+        load_balancing,
+        connect_timeout: Duration::from_secs(10),
+        protocol: UpstreamProtocol::default(),
+        endpoints,
+    }
+}
+
+pub(super) fn profile(name: &str) -> Profile {
+    Profile { name: name.to_owned(), timeout: None, retry: None, mirrors: Vec::new() }
+}
+
+pub(super) fn plan(profiles: Vec<Profile>, clusters: Vec<Cluster>) -> Arc<Plan> {
+    let clusters = clusters.into_iter().map(|cluster| (cluster.name.clone(), cluster)).collect();
+    Arc::new(Plan { profiles, clusters })
+}
+
+/// A request head as name and value pairs.
+pub(super) fn ask<'a>(head: &'a [(String, String)], whole: bool) -> Ask<'a> {
+    Ask::read(head.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())), whole)
+}
+
+pub(super) fn header(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+struct Story {
+    upstreams: Upstreams,
+    head: Vec<(String, String)>,
+    streaming: bool,
+    connecting: bool,
+    now: Timestamp,
+    told: Vec<String>,
+    reply: Option<LocalReply>,
+}
+
+impl Story {
+    fn new(setup: &str) -> Self {
+        let mut names = vec!["a", "b", "c"];
+        let mut profile = profile("default");
+        let mut per_try_timeout = None;
+        let mut backoff = Backoff::default();
+        let mut avoid_previous_hosts = true;
+        let mut head = vec![header("x-shunt-cluster", CLUSTER)];
+        let (mut streaming, mut connecting) = (false, false);
+        for item in setup.split(';').map(str::trim).filter(|item| !item.is_empty()) {
+            if let Some((name, value)) = item.split_once(": ") {
+                head.push(header(name, value));
+                continue;
+            }
+            match item.split_once(' ').unwrap_or((item, "")) {
+                ("endpoints", list) => names = list.split_whitespace().collect(),
+                ("timeout", limit) => profile.timeout = Some(duration(limit)),
+                ("per-try", limit) => per_try_timeout = Some(duration(limit)),
+                ("backoff", base) => backoff = Backoff::from_base(duration(base)),
+                ("no", "avoidance") => avoid_previous_hosts = false,
+                ("streaming", "") => streaming = true,
+                ("connecting", "") => connecting = true,
+                ("retries", policy) => {
+                    let (retries, on) = policy.split_once(" on").expect("retries N on LIST");
+                    let words: Vec<&str> = on.trim().split(',').filter(|word| !word.is_empty()).collect();
+                    profile.retry = Some(RetryPolicy {
+                        retries: retries.parse().expect("a number"),
+                        on: words.iter().filter_map(|word| RetryOn::from_name(word)).collect(),
+                        status_codes: words.iter().filter_map(|word| word.parse().ok()).collect(),
+                        per_try_timeout: None,
+                        avoid_previous_hosts: true,
+                        host_selection_attempts: 5,
+                        backoff,
+                    });
+                }
+                _ => panic!("unknown set-up: {item}"),
+            }
+        }
+        if let Some(retry) = &mut profile.retry {
+            if !retry.status_codes.is_empty() {
+                retry.on.push(RetryOn::RetriableStatusCodes);
+            }
+            *retry = RetryPolicy { per_try_timeout, backoff, avoid_previous_hosts, ..retry.clone() };
+        }
+        let endpoints = names.iter().map(|name| endpoint(name, 1)).collect();
+        let clusters = vec![cluster(CLUSTER, LoadBalancing::RoundRobin, endpoints)];
+        Self {
+            upstreams: Upstreams::new(plan(vec![profile], clusters)),
+            head,
+            streaming,
+            connecting,
+            now: Timestamp::from_nanos(1_000_000_000),
+            told: Vec::new(),
+            reply: None,
+        }
+    }
+
+    fn play(&mut self, script: &str) -> String {
+        let begun = self.upstreams.begin(&ask(&self.head, !self.streaming), self.now, &mut half);
+        match begun {
+            Err(reply) => self.follow(None, &Step::Reply(reply)),
+            Ok(begun) => {
+                let mut exchange = begun.exchange;
+                self.started(&mut exchange, &begun.attempt);
+                for word in script.split(';').map(str::trim).filter(|word| !word.is_empty()) {
+                    self.happens(&mut exchange, word);
+                }
+            }
+        }
+        self.told.join("; ")
+    }
+
+    fn happens(&mut self, exchange: &mut Exchange, word: &str) {
+        if word == "silence" {
+            let Some(until) = exchange.wake_at() else { return self.told.push("wait for ever".to_owned()) };
+            self.now = until;
+            return self.event(exchange, Event::Woken);
+        }
+        if word.ends_with("ms") {
+            self.now = self.now.after(duration(word));
+            return self.event(exchange, Event::Woken);
+        }
+        let failure = match word {
+            "refused" => Some(Failure::Connect),
+            "closed" => Some(Failure::Disconnected { before_request: false }),
+            "closed unsent" => Some(Failure::Disconnected { before_request: true }),
+            "reset" => Some(Failure::Reset { before_request: false }),
+            "reset unsent" => Some(Failure::Reset { before_request: true }),
+            "refused stream" => Some(Failure::RefusedStream),
+            "garbage" => Some(Failure::Protocol),
+            _ => None,
+        };
+        match (failure, word) {
+            (Some(failure), _) => self.event(exchange, Event::Failed(failure)),
+            (None, "connected") => self.event(exchange, Event::Connected),
+            (None, "received") => self.event(exchange, Event::Received),
+            (None, "unrepeatable") => self.event(exchange, Event::Unrepeatable),
+            (None, answer) => {
+                let (status, head) = answer.split_once(' ').unwrap_or((answer, ""));
+                let head: Vec<_> = head.split_whitespace().filter_map(|pair| pair.split_once('=')).collect();
+                let lookup = |name: &str| head.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_bytes());
+                let status = status.parse().unwrap_or_else(|_| panic!("unknown event: {word}"));
+                self.event(exchange, Event::Answered(Answer { status, header: &lookup }));
+            }
+        }
+    }
+
+    fn event(&mut self, exchange: &mut Exchange, event: Event<'_>) {
+        let step = exchange.on(event, self.now, &mut half);
+        self.follow(Some(exchange), &step);
+    }
+
+    fn started(&mut self, exchange: &mut Exchange, attempt: &Attempt) {
+        assert_eq!(attempt.number, exchange.attempts());
+        self.told.push(format!("try {}", attempt.endpoint.address()));
+        if !self.connecting {
+            self.event(exchange, Event::Connected);
+        }
+    }
+
+    fn follow(&mut self, exchange: Option<&mut Exchange>, step: &Step) {
+        match (step, exchange) {
+            (Step::Continue, _) => {}
+            (Step::Attempt(attempt), Some(exchange)) => self.started(exchange, attempt),
+            (Step::BackOff, Some(exchange)) => {
+                let until = exchange.wake_at().expect("a back-off ends");
+                self.told.push(format!("wait {}ms", until.since(self.now).as_millis()));
+                self.now = until;
+                self.event(exchange, Event::Woken);
+            }
+            (Step::Deliver { flags }, _) if *flags == crate::Flags::NONE => self.told.push("deliver".to_owned()),
+            (Step::Deliver { flags }, _) => self.told.push(format!("deliver {flags}")),
+            (Step::Reply(reply), _) => {
+                self.told.push(format!("reply {} {}", reply.status, reply.flags));
+                self.reply = Some(*reply);
+            }
+            (Step::Abort { flags, .. }, _) => self.told.push(format!("abort {flags}")),
+            (Step::Attempt(_) | Step::BackOff, None) => panic!("{step:?} without an exchange"),
+        }
+    }
+}
+
+pub(super) fn duration(text: &str) -> Duration {
+    match text.strip_suffix("ms") {
+        Some(millis) => Duration::from_millis(millis.parse().expect("milliseconds")),
+        None => Duration::from_secs(text.strip_suffix('s').expect("s or ms").parse().expect("seconds")),
+    }
+}
