@@ -1,0 +1,87 @@
+# The words of daily work; `make` alone lists them. What is missing on this machine is installed by scripts/setup.
+#
+# WITHOUT="envoy wasm-bindgen" skips the tests that need these. ENVOY names another Envoy. ARGS goes to `shunt sim`.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# Where rustup puts cargo, for shells that have not read its settings yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+export WITHOUT
+
+LOCKED := $(if $(CI),--locked)
+OUT := $(or $(CARGO_TARGET_DIR),target)
+WASM32 := --target wasm32-unknown-unknown
+SAY := @printf '==> %s\n'
+
+.PHONY: help
+help: ## List these words
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r word says; do printf 'make %-8s %s\n' "$$word" "$$says"; done
+
+.PHONY: demo
+demo: command ## Build the filter and the command, and show a rehearsal
+	$(SAY) 'shunt sim: the built-in demonstration'
+	@$(OUT)/release/shunt sim
+
+.PHONY: test
+test: command ## Run all tests: natively, in the simulator, the proxy and real Envoy, and on wasm32
+	@scripts/setup envoy wasm-bindgen
+	@scripts/test native wasm32
+
+.PHONY: lint
+lint: format clippy ## Check the format, and let clippy read everything; warnings are errors
+
+.PHONY: format
+format:
+	@scripts/setup lint
+	$(SAY) 'cargo fmt: the format'
+	@cargo fmt --check
+
+# The command's build script wants the filter to be there, for clippy too.
+.PHONY: clippy
+clippy: wasm
+	@scripts/setup lint
+	$(SAY) 'clippy: all crates'
+	@cargo clippy $(LOCKED) --release --workspace --all-targets -- -D warnings
+	$(SAY) 'clippy: the filter on wasm32'
+	@cargo clippy $(LOCKED) --release -p traffic-filter $(WASM32) -- -D warnings
+
+.PHONY: fmt
+fmt: ## Format the sources
+	@scripts/setup lint
+	$(SAY) 'cargo fmt'
+	@cargo fmt
+
+.PHONY: wasm
+wasm: ## Build the filter, traffic_filter.wasm
+	@scripts/setup wasm32
+	$(SAY) 'building the filter for wasm32'
+	@cargo build $(LOCKED) --profile wasm $(WASM32) -p traffic-filter
+
+# The command carries the filter, so the filter is built first.
+.PHONY: command
+command: wasm
+	$(SAY) 'building the command'
+	@cargo build $(LOCKED) --release -p shunt
+
+.PHONY: sim
+sim: command ## Run `shunt sim $(ARGS)`; without ARGS, the built-in demonstration
+	$(SAY) 'shunt sim'
+	@$(OUT)/release/shunt sim $(ARGS)
+
+.PHONY: golden
+golden: command ## Rewrite the golden files; read the difference before you commit it
+	@scripts/setup envoy
+	@UPDATE_GOLDEN=1 scripts/test native
+
+.PHONY: envoy
+envoy: command ## Run only the tests with real Envoy
+	@scripts/setup envoy
+	@scripts/test native -- envoy
+
+.PHONY: bench
+bench: command ## Measure the filter in Envoy, and the simulator
+	@scripts/setup envoy bench-tools
+	@ENVOY="$${ENVOY:-$(CURDIR)/.cache/envoy/envoy}" scripts/bench
