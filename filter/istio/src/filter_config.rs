@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::diagnostic::{At, Diagnostics};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// The request header that tells Envoy which cluster the filter chose. Route and hosts remove it on the way up.
 pub const CLUSTER_HEADER: &str = "x-shunt-cluster";
@@ -30,6 +31,8 @@ pub struct FilterConfig {
     pub bindings: Vec<ProfileBinding>,
     /// Namespace of the proxy: decides which short names reach a service.
     pub namespace: String,
+    /// Labels of the proxy's workload, which `sourceLabels` are compared with.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Ties one `http` rule to the profile routes that carry its native policy.
@@ -54,6 +57,8 @@ struct Raw {
     kind: Option<String>,
     #[serde(default)]
     namespace: Option<String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
     #[serde(default)]
     objects: Vec<Value>,
     #[serde(default)]
@@ -95,7 +100,12 @@ impl FilterConfig {
         for object in raw.objects {
             config.add(object, diagnostics);
         }
-        Self { config, bindings: raw.bindings, namespace: raw.namespace.unwrap_or_else(|| "default".to_owned()) }
+        Self {
+            config,
+            bindings: raw.bindings,
+            labels: raw.labels,
+            namespace: raw.namespace.unwrap_or_else(|| "default".to_owned()),
+        }
     }
 
     /// The JSON form, as [`FilterConfig::read`] takes it.
@@ -104,6 +114,7 @@ impl FilterConfig {
             "apiVersion": API_VERSION,
             "kind": KIND,
             "namespace": self.namespace,
+            "labels": self.labels,
             "objects": self.config.written,
             "bindings": self.bindings,
         })

@@ -1,1 +1,25 @@
-//! To be written.
+//! The Proxy-Wasm filter: thin. Callbacks become questions to the engine, its answers become hostcalls.
+//!
+//! What a rule means stands in `traffic-policy`; nothing here knows weights, matches or retries. Nothing here may trap
+//! either: a trap takes the VM and every stream in it along, so header values are bytes, statuses are plain numbers and
+//! a bad configuration is refused with its reasons while the running one stays.
+//!
+//! - [`configuration`](mod@configuration): text or protobuf Struct to a compiled policy
+//! - [`pairs`](mod@pairs): the host's encoding of a header map, read in place
+//! - [`protobuf`](mod@protobuf): Envoy hands a Struct over undecoded
+//! - `hostcalls`: the calls the SDK would panic in
+//! - `random`: one generator per VM, seeded by the host
+//! - `root`, `stream`: the two contexts
+
+pub mod configuration;
+pub mod pairs;
+pub mod protobuf;
+
+#[cfg(target_arch = "wasm32")]
+mod hostcalls;
+#[cfg(target_arch = "wasm32")]
+mod random;
+#[cfg(target_arch = "wasm32")]
+mod root;
+#[cfg(target_arch = "wasm32")]
+mod stream;

@@ -1,1 +1,36 @@
-//! To be written.
+//! What a request meets: Istio's `http` rules as one pure function.
+//!
+//! ```text
+//! FilterConfig --compile--> Policy --decide(&RequestHead, draws)--> Decision
+//! ```
+//!
+//! [`Policy::compile`] reports every fault of the configuration and returns a policy that needs no second look.
+//! [`Policy::decide`] neither fails nor blocks nor logs: the request head and the random draws are handed in, and what it
+//! returns borrows from policy and request. Time, chance, files and Proxy-Wasm are elsewhere, so the same code decides
+//! in the filter (wasm32), in tests and in tools.
+//!
+//! - [`hosts`](mod@hosts): the Host header picks a virtual host
+//! - [`route`](mod@route): its rules in file order, the first that matches decides
+//! - [`index`](mod@index): how the first match is found without walking the list
+//! - [`select`](mod@select): weights and the draw
+//! - [`headers`](mod@headers), [`rewrite`](mod@rewrite): what changes on the way
+
+mod compile;
+mod decision;
+mod headers;
+mod hosts;
+mod index;
+mod matcher;
+mod prefixes;
+mod ratio;
+mod request;
+mod rewrite;
+mod route;
+mod select;
+mod table;
+
+pub use decision::{Decision, Forward, LocalReply, ResponseRule};
+pub use headers::Edit;
+pub use request::{HeaderPair, RequestHead};
+pub use route::{Policy, RuleId};
+pub use select::Draw;

@@ -1,0 +1,129 @@
+//! The hostcalls of the filter, where the SDK's own would panic: a status is a number, and any of them may come.
+
+use crate::pairs::Pair;
+
+/// Header maps by the ABI's numbers.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum HeaderMap {
+    Request = 0,
+    Response = 2,
+}
+
+/// Log levels by the ABI's numbers.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum LogLevel {
+    Info = 2,
+    Warn = 3,
+    Error = 4,
+}
+
+const OK: u32 = 0;
+const PLUGIN_CONFIGURATION: u32 = 7;
+const NO_GRPC_STATUS: i32 = -1;
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
+    fn proxy_get_buffer_bytes(kind: u32, start: usize, size: usize, data: *mut *mut u8, data_size: *mut usize) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        size: usize,
+    ) -> u32;
+    fn proxy_add_header_map_value(map: u32, name: *const u8, name_size: usize, value: *const u8, size: usize) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+}
+
+/// Takes over a buffer that the host allocated through the SDK's `malloc`; empty when there is none.
+///
+/// # Safety
+/// `data` is null or came from the host's last call back into `malloc` with `size`, and nobody else owns it.
+unsafe fn take_over(data: *mut u8, size: usize) -> Vec<u8> {
+    if data.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the SDK's malloc hands out a boxed slice of exactly `size` bytes.
+    unsafe { Vec::from_raw_parts(data, size, size) }
+}
+
+/// One log line.
+pub(crate) fn log(level: LogLevel, message: &str) {
+    // SAFETY: pointer and length of a live string. The status is of no use: there is nowhere to report it.
+    unsafe { proxy_log(level as u32, message.as_ptr(), message.len()) };
+}
+
+/// The bytes of the plugin configuration; empty when the host has none.
+pub(crate) fn plugin_configuration(size: usize) -> Vec<u8> {
+    let (mut data, mut data_size) = (std::ptr::null_mut(), 0);
+    // SAFETY: both out-pointers are live; the buffer comes from `malloc`.
+    unsafe {
+        match proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, size, &raw mut data, &raw mut data_size) {
+            OK => take_over(data, data_size),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The encoded header map; empty when it is not open in this phase.
+pub(crate) fn header_pairs(map: HeaderMap) -> Vec<u8> {
+    let (mut data, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: both out-pointers are live; the buffer comes from `malloc`.
+    unsafe {
+        match proxy_get_header_map_pairs(map as u32, &raw mut data, &raw mut size) {
+            OK => take_over(data, size),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The header has this one value from now on.
+pub(crate) fn set_header(map: HeaderMap, (name, value): Pair<'_>) {
+    // SAFETY: pointers and lengths of live slices. A map that is closed now is not written, and that is all.
+    unsafe { proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+}
+
+/// The header has this value besides those it had.
+pub(crate) fn add_header(map: HeaderMap, (name, value): Pair<'_>) {
+    // SAFETY: as above.
+    unsafe { proxy_add_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+}
+
+/// The header is gone.
+pub(crate) fn remove_header(map: HeaderMap, name: &[u8]) {
+    // SAFETY: as above.
+    unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) };
+}
+
+/// Answers the request here. Takes effect when the callback returns.
+pub(crate) fn send_local_response(status: u16, details: &str, body: &str) {
+    // No headers: the host adds content-type text/plain and the length.
+    let headers: [u8; 4] = 0_u32.to_le_bytes();
+    // SAFETY: pointers and lengths of live slices.
+    unsafe {
+        proxy_send_local_response(
+            u32::from(status),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            NO_GRPC_STATUS,
+        )
+    };
+}

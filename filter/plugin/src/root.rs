@@ -1,0 +1,52 @@
+//! The plugin context: takes configurations, opens a stream context for each request.
+
+use crate::configuration;
+use crate::hostcalls::{self, LogLevel};
+use crate::stream::Stream;
+use istio_config::Severity;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
+use std::rc::Rc;
+use traffic_policy::Policy;
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Warn);
+    proxy_wasm::set_root_context(|_| Box::new(Root::default()));
+}}
+
+/// Streams keep the policy they began with: a new one never changes the rules under a request.
+#[derive(Default)]
+struct Root {
+    policy: Rc<Policy>,
+}
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    /// A refused configuration changes nothing: Envoy keeps the context that runs, and so does this one.
+    fn on_configure(&mut self, size: usize) -> bool {
+        let outcome = configuration::compile(&hostcalls::plugin_configuration(size));
+        for (severity, message) in &outcome.messages {
+            let level = match severity {
+                Severity::Error => LogLevel::Error,
+                Severity::Warning => LogLevel::Warn,
+                Severity::Note => LogLevel::Info,
+            };
+            hostcalls::log(level, &format!("shunt: {message}"));
+        }
+        let Some(policy) = outcome.policy else {
+            hostcalls::log(LogLevel::Error, "shunt: configuration refused; what runs now goes on");
+            return false;
+        };
+        self.policy = Rc::new(policy);
+        true
+    }
+
+    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream::new(self.policy.clone())))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}

@@ -1,0 +1,42 @@
+//! Patterns: RE2 in Istio, the crate `regex` here. Both run in linear time.
+
+use istio_config::diagnostic::{At, Diagnostics};
+use regex::bytes::{Regex, RegexBuilder};
+
+/// Istio's limit on the length of a pattern.
+const PATTERN_MAX: usize = 1024;
+
+/// Memory one compiled pattern may take, in bytes.
+const PROGRAM_MAX: usize = 4 << 20;
+
+/// The pattern as it is compiled: it has to match the whole string.
+pub(crate) fn anchored(pattern: &str) -> String {
+    format!(r"\A(?:{pattern})\z")
+}
+
+/// Compiles a whole-string match over bytes; `\d`, `\w`, `\s` and `\b` are ASCII, as in RE2.
+pub(super) fn whole_string(at: &At<'_>, pattern: &str, diagnostics: &mut Diagnostics) -> Option<Regex> {
+    let fault = if pattern.is_empty() {
+        "the pattern is empty".to_owned()
+    } else if pattern.len() > PATTERN_MAX {
+        format!("the pattern has {} bytes; Istio takes {PATTERN_MAX}", pattern.len())
+    } else {
+        // Alone first: `a)(b` would pass inside the anchors.
+        match build(pattern).and_then(|_| build(&anchored(pattern))) {
+            Ok(regex) => return Some(regex),
+            Err(regex::Error::Syntax(text)) => last_line(&text),
+            Err(error) => error.to_string(),
+        }
+    };
+    diagnostics.error(at, "bad-regex", format!("`{pattern}`: {fault}"), "write an RE2 pattern for the whole string");
+    None
+}
+
+fn build(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).unicode(false).size_limit(PROGRAM_MAX).build()
+}
+
+/// The crate draws the pattern with a caret below; what is wrong stands in the last line.
+fn last_line(text: &str) -> String {
+    text.lines().last().unwrap_or(text).trim_start_matches("error: ").to_owned()
+}

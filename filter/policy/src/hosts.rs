@@ -1,0 +1,112 @@
+//! The Host header picks a virtual host: the exact name first, then the longest wildcard, then `*`.
+//!
+//! The port in Host is ignored, and so are case and one trailing dot, as istiod configures Envoy
+//! (`ignore_port_in_host_matching`, domains in lower case).
+
+use crate::table::Table;
+
+/// A DNS name has at most 253 bytes; anything longer names no host.
+const HOST_MAX: usize = 255;
+
+/// Virtual hosts by domain.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HostTable {
+    exact: Table<u32>,
+    /// By `.suffix`, for `*.suffix`.
+    wildcard: Table<u32>,
+    any: Option<u32>,
+}
+
+impl HostTable {
+    /// `domain` is a name in lower case, `*.suffix` or `*`.
+    pub(crate) fn insert(&mut self, domain: &str, virtual_host: u32) {
+        match domain.strip_prefix('*') {
+            Some("") => self.any = Some(virtual_host),
+            Some(suffix) => self.wildcard.insert(suffix.as_bytes(), virtual_host),
+            None => self.exact.insert(domain.as_bytes(), virtual_host),
+        }
+    }
+
+    /// The virtual host for an authority as the client sent it.
+    pub(crate) fn find(&self, authority: &[u8]) -> Option<u32> {
+        let mut buffer = [0; HOST_MAX];
+        self.find_named(normalised(authority, &mut buffer)?).or(self.any)
+    }
+
+    fn find_named(&self, host: &[u8]) -> Option<u32> {
+        if let Some(found) = self.exact.get(host) {
+            return Some(*found);
+        }
+        if self.wildcard.is_empty() {
+            return None;
+        }
+        // Suffixes from the longest; the name in front of the first dot must not be empty.
+        let dots = host.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'.').map(|(at, _)| at);
+        dots.filter_map(|at| self.wildcard.get(host.get(at..)?)).next().copied()
+    }
+}
+
+/// In lower case, without port and trailing dot. `None` when too long to be a host.
+fn normalised<'b>(authority: &[u8], buffer: &'b mut [u8; HOST_MAX]) -> Option<&'b [u8]> {
+    let host = without_port(authority);
+    let host = host.strip_suffix(b".").unwrap_or(host);
+    let lower = buffer.get_mut(..host.len())?;
+    lower.copy_from_slice(host);
+    lower.make_ascii_lowercase();
+    Some(lower)
+}
+
+fn without_port(authority: &[u8]) -> &[u8] {
+    let Some(at) = authority.iter().rposition(|byte| *byte == b':') else { return authority };
+    let Some((host, port)) = authority.split_at_checked(at) else { return authority };
+    let is_port = port.iter().skip(1).all(u8::is_ascii_digit);
+    // In `[::1]` the last colon belongs to the address.
+    let in_brackets = host.first() == Some(&b'[') && host.last() != Some(&b']');
+    if is_port && !in_brackets { host } else { authority }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    fn check(authority: &str, expected: Option<u32>) {
+        let mut table = HostTable::default();
+        for (domain, host) in (0..).zip(["www.foo.com", "*.foo.com", "*.bar.foo.com", "reviews", "[::1]"]) {
+            table.insert(domain, host);
+        }
+        assert_eq!(table.find(authority.as_bytes()), expected, "{authority}");
+        table.insert("*", 9);
+        let expected = expected.or((authority.len() <= HOST_MAX).then_some(9));
+        assert_eq!(table.find(authority.as_bytes()), expected, "{authority} with *");
+    }
+
+    #[test]
+    #[wasm_bindgen_test(unsupported = test)]
+    fn exact_beats_the_longest_wildcard_beats_the_shorter() {
+        check("www.foo.com", Some(0));
+        check("a.foo.com", Some(1));
+        check("a.bar.foo.com", Some(2));
+        check("bar.foo.com", Some(1));
+        check("foo.com", None);
+        check(".foo.com", None);
+        check("", None);
+    }
+
+    #[test]
+    #[wasm_bindgen_test(unsupported = test)]
+    fn port_case_and_trailing_dot_are_ignored() {
+        check("Reviews:9080", Some(3));
+        check("WWW.FOO.COM.:80", Some(0));
+        check("reviews.", Some(3));
+        check("[::1]:80", Some(4));
+        check("[::1]", Some(4));
+        check("reviews:http", None);
+    }
+
+    #[test]
+    fn a_host_longer_than_any_name_finds_nothing() {
+        check(&"a".repeat(256), None);
+        check(&format!("{}.foo.com", "a.".repeat(100_000)), None);
+    }
+}

@@ -1,0 +1,61 @@
+//! Shares in percent, as Istio hands them to Envoy: parts of a million, cut off (`uint32(value * 10000)`).
+
+use crate::select::{Draw, scale};
+
+const MILLION: u64 = 1_000_000;
+
+/// A share of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ratio {
+    per_million: u32,
+}
+
+impl Ratio {
+    /// Every request.
+    pub(crate) const ALL: Self = Self { per_million: 1_000_000 };
+
+    /// `None` unless the percentage lies in `0..=100`.
+    pub(crate) fn from_percent(percent: f64) -> Option<Self> {
+        let inside = (0.0..=100.0).contains(&percent);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0 to a million; cut off as istiod does"
+        )]
+        inside.then(|| Self { per_million: (percent * 10_000.0) as u32 })
+    }
+
+    /// Whether this request is one of them. Draws only where there is a choice.
+    pub(crate) fn hits(self, draws: &mut impl Draw) -> bool {
+        match u64::from(self.per_million) {
+            0 => false,
+            MILLION.. => true,
+            share => scale(draws.draw(), MILLION) < share,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn per_million(percent: f64) -> Option<u32> {
+        Ratio::from_percent(percent).map(|ratio| ratio.per_million)
+    }
+
+    #[test]
+    fn percentages_become_millionths_and_the_rest_is_cut_off() {
+        assert_eq!(per_million(0.0001), Some(1));
+        assert_eq!(per_million(0.00009), Some(0));
+        assert_eq!(per_million(12.5), Some(125_000));
+        assert_eq!(per_million(100.0), Some(1_000_000));
+        assert_eq!([per_million(100.1), per_million(-1.0), per_million(f64::NAN)], [None; 3]);
+    }
+
+    #[test]
+    fn all_and_none_need_no_draw() {
+        let mut never = || -> u64 { panic!("nothing to draw") };
+        assert!(Ratio::ALL.hits(&mut never));
+        assert!(!Ratio { per_million: 0 }.hits(&mut never));
+    }
+}
