@@ -3,8 +3,26 @@
 //! The filter decides (which version, which edits); something else forwards, retries, times out and mirrors: Envoy,
 //! the simulator or the standalone proxy. The plan is what all three execute. It knows nothing about requests and
 //! nothing about Envoy's file format.
+//!
+//! Building it ([`Plan::build`]) reads what the filter does not: `retries`, `timeout` and mirrors of a VirtualService,
+//! ServiceEntries and DestinationRules. What is wrong with these is reported here and nowhere else; hosts, matches,
+//! weights and edits are the policy's subject.
 
+mod build;
+mod clusters;
+mod destination_rules;
+mod destinations;
+mod durations;
+mod mirrors;
 mod plan;
+mod profiles;
+mod retries;
+mod service_entries;
+mod syntax;
+mod traffic_policy;
+
+#[cfg(test)]
+mod testing;
 
 pub use plan::{
     Backoff, CLUSTER_HEADER, Cluster, DEFAULT_PROFILE, Endpoint, LoadBalancing, PROFILE_HEADER, Plan, Profile, RetryOn,

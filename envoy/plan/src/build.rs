@@ -1,0 +1,82 @@
+//! The whole plan, from all objects.
+
+use crate::destination_rules::DestinationRules;
+use crate::destinations::Destinations;
+use crate::mirrors::{self, Mirrors};
+use crate::profiles::{Native, Profiles};
+use crate::{Plan, clusters, service_entries};
+use istio_config::diagnostic::At;
+use istio_config::filter_config::ProfileBinding;
+use istio_config::services::Services;
+use istio_config::virtual_service::{HttpRoute, HttpRouteDestination};
+use istio_config::{Config, Diagnostics};
+
+impl Plan {
+    /// Builds the plan of a configuration, and the bindings that tie its rules to the plan's profiles. Every fault
+    /// lands in `diagnostics`; with errors in there the plan is incomplete and must not be served.
+    ///
+    /// The bindings belong into the filter's configuration ([`istio_config::FilterConfig::bindings`]). Rules that meet
+    /// the default profile whatever they draw have none.
+    pub fn build(config: &Config, diagnostics: &mut Diagnostics) -> (Self, Vec<ProfileBinding>) {
+        let services = service_entries::collect(config, diagnostics);
+        let rules = DestinationRules::collect(config, &services, diagnostics);
+        let clusters = clusters::build(&services, &rules);
+
+        let registry = Services::new(config);
+        let destinations = Destinations::new(config, &registry, &rules);
+        let mut profiles = Profiles::new();
+        let mut bindings = Vec::new();
+        for virtual_service in &config.virtual_services {
+            let client = destinations.client(virtual_service);
+            let object = At::object(&virtual_service.meta.reference);
+            let spec = object.field("spec");
+            let http = spec.field("http");
+            for (index, rule) in virtual_service.spec.http.iter().enumerate() {
+                let at = http.index(index);
+                let HttpRoute {
+                    route,
+                    timeout,
+                    retries,
+                    mirror,
+                    mirrors,
+                    mirror_percent,
+                    mirror_percentage,
+                    // The policy's subject.
+                    name: _,
+                    r#match: _,
+                    redirect: _,
+                    direct_response: _,
+                    delegate: _,
+                    rewrite: _,
+                    fault: _,
+                    cors_policy: _,
+                    headers: _,
+                } = rule;
+                let list = at.field("route");
+                for (index, HttpRouteDestination { destination, weight: _, headers: _ }) in route.iter().enumerate() {
+                    client.cluster(&list.index(index).field("destination"), destination, diagnostics);
+                }
+                let raw = mirrors::Raw {
+                    mirror: mirror.as_ref(),
+                    mirrors,
+                    percentage: mirror_percentage.as_ref(),
+                    percent: *mirror_percent,
+                };
+                let mirrors = Mirrors::compile(&at, &raw, &client, diagnostics);
+                let native = Native::compile(&at, *timeout, retries.as_ref(), diagnostics);
+                if route.is_empty() {
+                    continue;
+                }
+                let profiles = profiles.bind(&native, &mirrors);
+                if !profiles.iter().all(String::is_empty) {
+                    bindings.push(ProfileBinding {
+                        virtual_service: virtual_service.meta.full_name(),
+                        http: index,
+                        profiles,
+                    });
+                }
+            }
+        }
+        (Self { profiles: profiles.finish(), clusters }, bindings)
+    }
+}

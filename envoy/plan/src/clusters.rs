@@ -1,0 +1,40 @@
+//! Clusters: one for each port of a service, and one more for each of its subsets.
+
+use crate::destination_rules::{DestinationRules, Merged, MergedSubset};
+use crate::service_entries::{Port, Service, Services};
+use crate::traffic_policy::TrafficPolicy;
+use crate::{Cluster, Endpoint};
+use istio_config::names;
+use std::collections::BTreeMap;
+
+/// All clusters by name. A subset without endpoints has its cluster too, an empty one.
+pub(crate) fn build(services: &Services<'_>, rules: &DestinationRules<'_>) -> BTreeMap<String, Cluster> {
+    let none = Merged::default();
+    let mut clusters = BTreeMap::new();
+    for (host, Service { namespace: _, ports }) in services {
+        let Merged { policy, subsets } = rules.get(host).unwrap_or(&none);
+        for (number, port) in ports {
+            let mut add = |subset: &str, policy: TrafficPolicy, belongs: &dyn Fn(&Endpoint) -> bool| {
+                let name = names::cluster_name(*number, subset, host);
+                clusters.insert(name.clone(), cluster(name, port, policy, belongs));
+            };
+            add("", *policy, &|_| true);
+            for subset in subsets {
+                let MergedSubset { name, labels: _, policy } = subset;
+                add(name, *policy, &|endpoint| subset.selects(&endpoint.labels));
+            }
+        }
+    }
+    clusters
+}
+
+fn cluster(name: String, port: &Port, policy: TrafficPolicy, belongs: &dyn Fn(&Endpoint) -> bool) -> Cluster {
+    let Port { protocol, endpoints } = port;
+    Cluster {
+        name,
+        load_balancing: policy.load_balancing(),
+        connect_timeout: policy.connect_timeout(),
+        protocol: *protocol,
+        endpoints: endpoints.iter().filter(|endpoint| belongs(endpoint)).cloned().collect(),
+    }
+}

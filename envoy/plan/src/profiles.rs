@@ -1,0 +1,148 @@
+//! Profiles: rules that ask for the same native policy share one.
+
+use crate::mirrors::Mirrors;
+use crate::{DEFAULT_PROFILE, Profile, RetryPolicy, durations, retries};
+use istio_config::diagnostic::At;
+use istio_config::virtual_service::HttpRetry;
+use istio_config::{Diagnostics, GoDuration};
+use std::time::Duration;
+
+/// What a rule asks for beside its mirrors.
+pub(crate) struct Native {
+    timeout: Option<Duration>,
+    retry: Option<RetryPolicy>,
+}
+
+impl Native {
+    /// Reads `timeout` and `retries` of the rule at `at`.
+    pub(crate) fn compile(
+        at: &At<'_>,
+        timeout: Option<GoDuration>,
+        retries: Option<&HttpRetry>,
+        diagnostics: &mut Diagnostics,
+    ) -> Self {
+        Self { timeout: timeout_of(at, timeout, diagnostics), retry: retries::compile(at, retries, diagnostics) }
+    }
+}
+
+/// `0s` means no timeout, as absence does, though the Istio of today refuses to be told so.
+fn timeout_of(at: &At<'_>, timeout: Option<GoDuration>, diagnostics: &mut Diagnostics) -> Option<Duration> {
+    let at = at.field("timeout");
+    if timeout? == GoDuration(Duration::ZERO) {
+        let help = "leave it out: there is no timeout by default";
+        diagnostics.warning(&at, "zero-timeout", "Istio refuses a timeout of zero; here it means none", help);
+        return None;
+    }
+    durations::checked(&at, timeout?, diagnostics)
+}
+
+/// The profiles made so far.
+pub(crate) struct Profiles {
+    made: Vec<Profile>,
+}
+
+impl Profiles {
+    /// Only the default profile: no timeout, the mesh's retries, no mirrors.
+    pub(crate) fn new() -> Self {
+        let default = Profile {
+            name: DEFAULT_PROFILE.to_owned(),
+            timeout: None,
+            retry: Some(RetryPolicy::mesh_default()),
+            mirrors: Vec::new(),
+        };
+        Self { made: vec![default] }
+    }
+
+    /// One profile name for each set of mirrors, numbered by its bits; empty for the default profile, and for a set
+    /// that no request can draw.
+    pub(crate) fn bind(&mut self, native: &Native, mirrors: &Mirrors) -> Vec<String> {
+        let Native { timeout, retry } = native;
+        mirrors
+            .combinations()
+            .map(|mirrors| mirrors.map_or_else(String::new, |mirrors| self.name_of(*timeout, retry.as_ref(), mirrors)))
+            .collect()
+    }
+
+    fn name_of(&mut self, timeout: Option<Duration>, retry: Option<&RetryPolicy>, mirrors: Vec<String>) -> String {
+        let same = |made: &&Profile| made.timeout == timeout && made.retry.as_ref() == retry && made.mirrors == mirrors;
+        match self.made.iter().find(same) {
+            Some(made) if made.name == DEFAULT_PROFILE => String::new(),
+            Some(made) => made.name.clone(),
+            None => {
+                let name = format!("p{}", self.made.len());
+                self.made.push(Profile { name: name.clone(), timeout, retry: retry.cloned(), mirrors });
+                name
+            }
+        }
+    }
+
+    /// All profiles, the default first.
+    pub(crate) fn finish(self) -> Vec<Profile> {
+        self.made
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{build, check_findings, profile_of, rules};
+    use std::time::Duration;
+
+    /// The profiles of each rule, as `rule: names`; rules without a binding are left out.
+    fn check(http: &[&str], expected: &[&str]) {
+        let (plan, bindings, _) = build(&rules(http));
+        let found: Vec<String> = bindings
+            .iter()
+            .map(|binding| format!("{} {}: {}", binding.virtual_service, binding.http, binding.profiles.join(",")))
+            .collect();
+        assert_eq!(found, expected);
+        assert_eq!(plan.profiles[0].name, "default");
+        for (index, profile) in plan.profiles.iter().enumerate().skip(1) {
+            assert_eq!(profile.name, format!("p{index}"));
+        }
+    }
+
+    const ROUTE: &str = "route: [{destination: {host: a}}]";
+
+    #[test]
+    fn a_rule_that_asks_for_nothing_meets_the_default() {
+        check(&[&format!("{{{ROUTE}}}")], &[]);
+        check(&[&format!("{{{ROUTE}, retries: {{attempts: 2}}}}")], &[]);
+    }
+
+    #[test]
+    fn equal_policies_share_a_profile_and_names_follow_first_use() {
+        check(
+            &[
+                &format!("{{{ROUTE}, timeout: 1s}}"),
+                &format!("{{{ROUTE}}}"),
+                &format!("{{{ROUTE}, retries: {{attempts: 0}}}}"),
+                &format!("{{{ROUTE}, timeout: 1000ms}}"),
+                &format!("{{{ROUTE}, timeout: 1s, mirror: {{host: a}}, mirrorPercentage: {{value: 1}}}}"),
+            ],
+            &["default/v 0: p1", "default/v 2: p2", "default/v 3: p1", "default/v 4: p1,p3"],
+        );
+    }
+
+    #[test]
+    fn only_rules_with_a_route_are_bound() {
+        check(&["{redirect: {uri: /}, timeout: 1s}", "{directResponse: {status: 200}, retries: {attempts: 0}}"], &[]);
+    }
+
+    #[test]
+    fn a_timeout_of_zero_is_none() {
+        assert_eq!(profile_of(&format!("{{{ROUTE}, timeout: 3s}}")).timeout, Some(Duration::from_secs(3)));
+        check(&[&format!("{{{ROUTE}, timeout: 0s}}")], &[]);
+        check_findings(
+            &rules(&[&format!("{{{ROUTE}, timeout: 0s}}")]),
+            &["VirtualService spec.http[0].timeout: warning[zero-timeout]"],
+        );
+        check_findings(
+            &rules(&[&format!("{{{ROUTE}, timeout: 100us}}")]),
+            &["VirtualService spec.http[0].timeout: error[bad-duration]"],
+        );
+        check_findings(
+            &rules(&[&format!("{{{ROUTE}, timeout: 1.0005s}}")]),
+            &["VirtualService spec.http[0].timeout: error[bad-duration]"],
+        );
+    }
+}

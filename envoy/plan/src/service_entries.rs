@@ -1,0 +1,412 @@
+//! ServiceEntries: which hosts there are, on which ports, and who answers for them.
+
+use crate::{Endpoint, UpstreamProtocol, syntax};
+use istio_config::diagnostic::At;
+use istio_config::service_entry::{Resolution, ServicePort, WorkloadEntry};
+use istio_config::{Config, Diagnostics, Resource, ServiceEntry, names};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// Protocol names of Istio, in lower case (istio `pkg/config/protocol`, `Parse`).
+const PROTOCOLS: [&str; 13] = [
+    "tcp",
+    "udp",
+    "grpc",
+    "grpc-web",
+    "http",
+    "http_proxy",
+    "http2",
+    "https",
+    "tls",
+    "mongo",
+    "redis",
+    "mysql",
+    "hbone",
+];
+
+/// One host with its ports. ServiceEntries that share a host make one service.
+pub(crate) struct Service<'a> {
+    /// Namespace of the first ServiceEntry with this host.
+    pub(crate) namespace: &'a str,
+    /// By number; empty when the service cannot be served (which has been reported).
+    pub(crate) ports: BTreeMap<u16, Port>,
+}
+
+/// One port of a service.
+#[derive(Default)]
+pub(crate) struct Port {
+    /// Spoken to every endpoint.
+    pub(crate) protocol: UpstreamProtocol,
+    /// In file order.
+    pub(crate) endpoints: Vec<Endpoint>,
+}
+
+/// Services by their full host name.
+pub(crate) type Services<'a> = BTreeMap<String, Service<'a>>;
+
+/// Reads every ServiceEntry.
+pub(crate) fn collect<'a>(config: &'a Config, diagnostics: &mut Diagnostics) -> Services<'a> {
+    let mut services = Services::new();
+    for entry in &config.service_entries {
+        add(&mut services, entry, diagnostics);
+    }
+    services
+}
+
+fn add<'a>(services: &mut Services<'a>, entry: &'a Resource<ServiceEntry>, diagnostics: &mut Diagnostics) {
+    let ServiceEntry {
+        hosts,
+        ports,
+        resolution,
+        endpoints,
+        workload_selector,
+        export_to,
+        subject_alt_names,
+        // Domains under which the service is reached: the policy's subject.
+        addresses: _,
+        // Decides on mutual TLS and telemetry only, of which there is none here.
+        location: _,
+    } = &entry.spec;
+    let object = At::object(&entry.meta.reference);
+    let spec = object.field("spec");
+    let mut not_yet = |field: &str, is_set: bool, what: &str| {
+        if is_set {
+            diagnostics.warning(&spec.field(field), "not-carried-out-yet", what, "remove the field");
+        }
+    };
+    not_yet(
+        "exportTo",
+        !matches!(export_to.as_slice(), [] | [_] if export_to.iter().all(|to| to == "*")),
+        "the service is visible everywhere",
+    );
+    not_yet("subjectAltNames", !subject_alt_names.is_empty(), "there is no TLS towards endpoints yet");
+
+    check_hosts(&spec.field("hosts"), hosts, diagnostics);
+    let ports = checked_ports(&spec.field("ports"), ports, diagnostics);
+    let served = is_served(&spec, *resolution, !endpoints.is_empty(), workload_selector.is_some(), diagnostics);
+    let mut by_port: BTreeMap<u16, Port> = BTreeMap::new();
+    if served {
+        for (number, port) in &ports {
+            by_port.insert(*number, Port { protocol: upstream_protocol(&port.protocol), endpoints: Vec::new() });
+        }
+        let list = spec.field("endpoints");
+        for (index, endpoint) in endpoints.iter().enumerate() {
+            for (number, endpoint) in endpoint_ports(&list.index(index), endpoint, &ports, diagnostics) {
+                by_port.entry(number).or_default().endpoints.push(endpoint);
+            }
+        }
+    }
+    for host in hosts {
+        let host = names::full_host(host, entry.meta.namespace());
+        let service =
+            services.entry(host).or_insert(Service { namespace: entry.meta.namespace(), ports: BTreeMap::new() });
+        for (number, Port { protocol, endpoints }) in &by_port {
+            let known = service.ports.entry(*number).or_insert(Port { protocol: *protocol, endpoints: Vec::new() });
+            known.endpoints.extend(endpoints.iter().cloned());
+        }
+    }
+}
+
+fn check_hosts(at: &At<'_>, hosts: &[String], diagnostics: &mut Diagnostics) {
+    if hosts.is_empty() {
+        diagnostics.error(at, "no-host", "a service without a host", "give it at least one");
+    }
+    for (index, host) in hosts.iter().enumerate() {
+        if host == "*" || !syntax::is_host(host) {
+            let message = format!("`{host}` cannot be the host of a service");
+            diagnostics.error(&at.index(index), "bad-host", message, "use a DNS name, or `*.` and a suffix");
+        }
+    }
+}
+
+/// The ports that can be used, in file order; what istioctl refuses is reported and left out.
+fn checked_ports<'a>(
+    at: &At<'_>,
+    ports: &'a [ServicePort],
+    diagnostics: &mut Diagnostics,
+) -> Vec<(u16, &'a ServicePort)> {
+    let (mut numbers, mut known_names) = (BTreeSet::new(), BTreeSet::new());
+    let mut checked = Vec::new();
+    for (index, port) in ports.iter().enumerate() {
+        let at = at.index(index);
+        let ServicePort { number, protocol, name, target_port } = port;
+        if !syntax::is_label(name) {
+            let message = format!("`{name}` cannot be the name of a port");
+            diagnostics.error(&at.field("name"), "bad-port-name", message, "use letters, digits and `-`, at most 63");
+        } else if !known_names.insert(name) {
+            let message = format!("two ports are called `{name}`");
+            diagnostics.error(&at.field("name"), "duplicate-port", message, "give each a name of its own");
+        }
+        if !protocol.is_empty() && !PROTOCOLS.contains(&protocol.to_ascii_lowercase().as_str()) {
+            let message = format!("`{protocol}` is no protocol");
+            diagnostics.error(&at.field("protocol"), "bad-protocol", message, "use HTTP, HTTP2 or GRPC");
+        }
+        if target_port.is_some_and(|port| port != 0 && syntax::port(port).is_none()) {
+            diagnostics.error(&at.field("targetPort"), "bad-port", "no TCP port", "use 1 to 65535");
+        }
+        match syntax::port(*number) {
+            None => {
+                diagnostics.error(&at.field("number"), "bad-port", format!("{number} is no port"), "use 1 to 65535")
+            }
+            Some(number) if !numbers.insert(number) => {
+                let message = format!("port {number} stands here twice");
+                diagnostics.error(&at.field("number"), "duplicate-port", message, "keep one of them");
+            }
+            Some(number) => checked.push((number, port)),
+        }
+    }
+    checked
+}
+
+/// Whether the endpoints are in the file itself, the only way that is served so far.
+fn is_served(
+    spec: &At<'_>,
+    resolution: Option<Resolution>,
+    has_endpoints: bool,
+    has_selector: bool,
+    diagnostics: &mut Diagnostics,
+) -> bool {
+    if has_selector {
+        let at = spec.field("workloadSelector");
+        if has_endpoints {
+            let message = "`workloadSelector` beside `endpoints`";
+            diagnostics.error(&at, "selector-and-endpoints", message, "keep one of them");
+        } else {
+            let help = "list the addresses under `endpoints`";
+            diagnostics.error(&at, "not-served-yet", "endpoints cannot be selected by labels of workloads", help);
+        }
+        return false;
+    }
+    let name = match resolution {
+        Some(Resolution::Static) => return true,
+        None | Some(Resolution::None) => "NONE (the default)",
+        Some(Resolution::Dns) => "DNS",
+        Some(Resolution::DnsRoundRobin) => "DNS_ROUND_ROBIN",
+        Some(Resolution::DynamicDns) => "DYNAMIC_DNS",
+    };
+    diagnostics.error(
+        &spec.field("resolution"),
+        "not-served-yet",
+        format!("resolution {name} is not served yet"),
+        "write `resolution: STATIC` and the addresses: `endpoints: [{address: 10.0.0.1, labels: {version: v1}}]`",
+    );
+    false
+}
+
+/// The endpoint once for each port of the service. Its own port is the one named like the service's, else the service
+/// port's `targetPort`, else the service port itself.
+fn endpoint_ports(
+    at: &At<'_>,
+    entry: &WorkloadEntry,
+    service_ports: &[(u16, &ServicePort)],
+    diagnostics: &mut Diagnostics,
+) -> Vec<(u16, Endpoint)> {
+    let WorkloadEntry { address, ports, labels, network, locality, weight, service_account } = entry;
+    for (field, is_set, what) in [
+        ("network", !network.is_empty(), "all endpoints are reached directly"),
+        ("locality", !locality.is_empty(), "endpoints are chosen without regard to locality"),
+        ("serviceAccount", !service_account.is_empty(), "there is no TLS towards endpoints yet"),
+    ] {
+        if is_set {
+            diagnostics.warning(&at.field(field), "not-carried-out-yet", what, "remove the field");
+        }
+    }
+    for (name, number) in ports {
+        let at = at.field("ports");
+        if !service_ports.iter().any(|(_, port)| port.name == *name) {
+            let message = format!("the service has no port called `{name}`");
+            diagnostics.error(&at.key(name), "unknown-port-name", message, "use the name of one of `spec.ports`");
+        }
+        if syntax::port(*number).is_none() {
+            diagnostics.error(&at.key(name), "bad-port", format!("{number} is no port"), "use 1 to 65535");
+        }
+    }
+    let Ok(ip) = address.parse::<IpAddr>() else {
+        let message =
+            if address.is_empty() { "no address".to_owned() } else { format!("`{address}` is no IP address") };
+        let help = "with `resolution: STATIC` every endpoint has an IP address";
+        diagnostics.error(&at.field("address"), "bad-address", message, help);
+        return Vec::new();
+    };
+    let mut endpoints = Vec::new();
+    for (number, port) in service_ports {
+        let own = ports.get(&port.name).copied().and_then(syntax::port);
+        let target = port.target_port.and_then(syntax::port);
+        let endpoint = Endpoint {
+            address: ip.to_string(),
+            port: own.or(target).unwrap_or(*number),
+            weight: weight.filter(|weight| *weight != 0).unwrap_or(1),
+            labels: labels.clone(),
+        };
+        endpoints.push((*number, endpoint));
+    }
+    endpoints
+}
+
+/// istiod speaks HTTP/2 to ports that declare it (`IsHTTP2`), and HTTP/1.1 to all others.
+fn upstream_protocol(declared: &str) -> UpstreamProtocol {
+    match declared.to_ascii_lowercase().as_str() {
+        "http2" | "grpc" | "grpc-web" => UpstreamProtocol::Http2,
+        _ => UpstreamProtocol::Http1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{build, check_findings};
+
+    fn entry(spec: &str) -> String {
+        format!("apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: s}}\nspec: {{{spec}}}\n")
+    }
+
+    /// Clusters with their endpoints, as `port host: address:port*weight protocol`.
+    fn check(spec: &str, expected: &[&str]) {
+        let (plan, _, _) = build(&entry(spec));
+        let found: Vec<String> = plan
+            .clusters
+            .values()
+            .map(|cluster| {
+                let endpoints: Vec<String> =
+                    cluster.endpoints.iter().map(|e| format!("{}:{}*{}", e.address, e.port, e.weight)).collect();
+                format!("{}: {} {:?}", cluster.name, endpoints.join(" "), cluster.protocol)
+            })
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    fn refuse(spec: &str, expected: &[&str]) {
+        let expected: Vec<String> = expected.iter().map(|finding| format!("ServiceEntry spec.{finding}")).collect();
+        check_findings(&entry(spec), &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_host_has_a_cluster_for_every_port() {
+        check(
+            "hosts: [a, b.com], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}, {number: 90, name: grpc, protocol: GRPC}], endpoints: [{address: 10.0.0.1}]",
+            &[
+                "outbound|80||a.default.svc.cluster.local: 10.0.0.1:80*1 Http1",
+                "outbound|80||b.com: 10.0.0.1:80*1 Http1",
+                "outbound|90||a.default.svc.cluster.local: 10.0.0.1:90*1 Http2",
+                "outbound|90||b.com: 10.0.0.1:90*1 Http2",
+            ],
+        );
+    }
+
+    #[test]
+    fn an_endpoints_port_goes_before_the_target_port_and_that_before_the_services() {
+        check(
+            "hosts: [a.com], resolution: STATIC, ports: [{number: 80, name: http, targetPort: 8080}, {number: 90, name: http2, protocol: http2}], endpoints: [{address: 10.0.0.1, ports: {http: 1}, weight: 3}, {address: '::1', weight: 0}]",
+            &["outbound|80||a.com: 10.0.0.1:1*3 ::1:8080*1 Http1", "outbound|90||a.com: 10.0.0.1:90*3 ::1:90*1 Http2"],
+        );
+    }
+
+    #[test]
+    fn a_service_without_endpoints_has_empty_clusters() {
+        check("hosts: [a.com], resolution: STATIC, ports: [{number: 80, name: http}]", &["outbound|80||a.com:  Http1"]);
+    }
+
+    #[test]
+    fn entries_with_one_host_are_one_service() {
+        let one = "{{hosts: [a.com], resolution: STATIC, ports: [{number: 80, name: http}], endpoints: [{address: 10.0.0.1}]}}";
+        let text = format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: s}}\nspec: {one}\n---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: t}}\nspec: {other}\n",
+            one = &one[1..one.len() - 1],
+            other = one[1..one.len() - 1].replace("10.0.0.1", "10.0.0.2"),
+        );
+        let (plan, _, _) = build(&text);
+        assert_eq!(plan.clusters["outbound|80||a.com"].endpoints.len(), 2);
+    }
+
+    const PORT: &str = "ports: [{number: 80, name: http}]";
+
+    #[test]
+    fn only_static_resolution_is_served() {
+        for resolution in ["NONE", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"] {
+            refuse(
+                &format!("hosts: [a.com], resolution: {resolution}, {PORT}"),
+                &["resolution: error[not-served-yet]"],
+            );
+        }
+        refuse(&format!("hosts: [a.com], {PORT}"), &["resolution: error[not-served-yet]"]);
+        refuse(
+            &format!("hosts: [a.com], resolution: STATIC, {PORT}, workloadSelector: {{labels: {{a: b}}}}"),
+            &["workloadSelector: error[not-served-yet]"],
+        );
+        refuse(
+            &format!(
+                "hosts: [a.com], resolution: STATIC, {PORT}, workloadSelector: {{}}, endpoints: [{{address: 10.0.0.1}}]"
+            ),
+            &["workloadSelector: error[selector-and-endpoints]"],
+        );
+    }
+
+    #[test]
+    fn an_endpoint_has_an_ip_address() {
+        for address in ["example.com", "unix:///a", "''", "10.0.0.1:80"] {
+            refuse(
+                &format!("hosts: [a.com], resolution: STATIC, {PORT}, endpoints: [{{address: {address}}}]"),
+                &["endpoints[0].address: error[bad-address]"],
+            );
+        }
+    }
+
+    #[test]
+    fn an_endpoints_ports_are_the_services() {
+        refuse(
+            &format!(
+                "hosts: [a.com], resolution: STATIC, {PORT}, endpoints: [{{address: 10.0.0.1, ports: {{web: 80}}}}]"
+            ),
+            &["endpoints[0].ports[web]: error[unknown-port-name]"],
+        );
+        refuse(
+            &format!(
+                "hosts: [a.com], resolution: STATIC, {PORT}, endpoints: [{{address: 10.0.0.1, ports: {{http: 0}}}}]"
+            ),
+            &["endpoints[0].ports[http]: error[bad-port]"],
+        );
+    }
+
+    #[test]
+    fn hosts_and_ports_are_checked_as_istioctl_does() {
+        refuse(&format!("resolution: STATIC, {PORT}"), &["hosts: error[no-host]"]);
+        refuse(
+            &format!("hosts: ['*', 'a b'], resolution: STATIC, {PORT}"),
+            &["hosts[0]: error[bad-host]", "hosts[1]: error[bad-host]"],
+        );
+        refuse(
+            "hosts: [a.com], resolution: STATIC, ports: [{number: 80, name: a}, {number: 80, name: a}]",
+            &["ports[1].name: error[duplicate-port]", "ports[1].number: error[duplicate-port]"],
+        );
+        refuse(
+            "hosts: [a.com], resolution: STATIC, ports: [{number: 0, name: a_b, protocol: FTP, targetPort: 65536}]",
+            &[
+                "ports[0].name: error[bad-port-name]",
+                "ports[0].protocol: error[bad-protocol]",
+                "ports[0].targetPort: error[bad-port]",
+                "ports[0].number: error[bad-port]",
+            ],
+        );
+    }
+
+    #[test]
+    fn fields_without_effect_are_named() {
+        refuse(
+            &format!(
+                "hosts: [a.com], resolution: STATIC, {PORT}, exportTo: [.], subjectAltNames: [x], endpoints: [{{address: 10.0.0.1, network: n, locality: a/b/c, serviceAccount: s}}]"
+            ),
+            &[
+                "exportTo: warning[not-carried-out-yet]",
+                "subjectAltNames: warning[not-carried-out-yet]",
+                "endpoints[0].network: warning[not-carried-out-yet]",
+                "endpoints[0].locality: warning[not-carried-out-yet]",
+                "endpoints[0].serviceAccount: warning[not-carried-out-yet]",
+            ],
+        );
+        refuse(
+            &format!(
+                "hosts: [a.com], resolution: STATIC, {PORT}, exportTo: ['*'], location: MESH_INTERNAL, addresses: [240.0.0.1]"
+            ),
+            &[],
+        );
+    }
+}
