@@ -148,15 +148,27 @@ impl HeaderMap {
         (slice(&self.arena, entry.at, entry.name), slice(&self.arena, entry.at.saturating_add(entry.name), entry.value))
     }
 
+    /// The first entry makes room for a usual head at once; growing step by step costs more than all else here.
+    #[cold]
+    fn make_room(&mut self) {
+        self.arena.reserve(512);
+        self.entries.reserve(16);
+    }
+
     /// Writes name (lower case) and value to the end of the arena. An arena beyond 4 GiB keeps an empty entry instead.
     fn store(&mut self, name: &[u8], value: &[u8]) -> Entry {
         let end = self.arena.len() + name.len() + value.len();
         if u32::try_from(end).is_err() {
             return Entry { at: 0, name: 0, value: 0 };
         }
+        if self.arena.capacity() == 0 {
+            self.make_room();
+        }
         let at = self.arena.len();
         self.arena.extend_from_slice(name);
-        if let Some(stored) = self.arena.get_mut(at..) {
+        if name.iter().any(u8::is_ascii_uppercase)
+            && let Some(stored) = self.arena.get_mut(at..)
+        {
             stored.make_ascii_lowercase();
         }
         self.arena.extend_from_slice(value);

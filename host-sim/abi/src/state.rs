@@ -102,7 +102,7 @@ impl<H: Host> State<H> {
     }
 
     pub(crate) fn next_context(&mut self) -> u32 {
-        self.last_context += 1;
+        self.last_context = self.last_context.wrapping_add(1);
         self.last_context
     }
 

@@ -107,10 +107,12 @@ impl Streams {
         id
     }
 
+    #[inline]
     pub(crate) fn get(&self, id: StreamId) -> Option<&Stream> {
         self.slots.get(id.slot as usize)?.as_deref().filter(|stream| stream.id == id)
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
         self.slots.get_mut(id.slot as usize)?.as_deref_mut().filter(|stream| stream.id == id)
     }
