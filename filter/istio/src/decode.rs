@@ -5,9 +5,9 @@
 
 use crate::config::{Object, ObjectMeta, ObjectRef, Resource};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::reader::{self, Fault, Reason, Segment};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use serde_path_to_error::{Path, Segment};
 use std::collections::BTreeMap;
 
 /// Faults of one object that are still reported one by one; a document with more is hardly an Istio object.
@@ -106,7 +106,7 @@ fn annotations(metadata: Option<&Value>) -> BTreeMap<String, String> {
 }
 
 fn resource<T: DeserializeOwned>(meta: ObjectMeta, spec: &Value, diagnostics: &mut Diagnostics) -> Option<Resource<T>> {
-    match serde_path_to_error::deserialize(spec) {
+    match reader::read(spec) {
         Ok(spec) => Some(Resource { meta, spec }),
         Err(first) => {
             report_all::<T>(&meta.reference, spec.clone(), first, diagnostics);
@@ -118,55 +118,40 @@ fn resource<T: DeserializeOwned>(meta: ObjectMeta, spec: &Value, diagnostics: &m
 fn report_all<T: DeserializeOwned>(
     object: &ObjectRef,
     mut spec: Value,
-    first: serde_path_to_error::Error<serde_json::Error>,
+    first: Fault,
     diagnostics: &mut Diagnostics,
 ) {
     let mut next = Some(first);
     for _ in 0..FAULTS_MAX {
-        let Some(error) = next else { return };
-        diagnostics.push(fault(object, &error));
-        if !take_out(&mut spec, error.path()) {
+        let Some(fault) = next else { return };
+        diagnostics.push(diagnostic(object, &fault));
+        if !take_out(&mut spec, &fault.path) {
             return;
         }
-        next = serde_path_to_error::deserialize::<_, T>(&spec).err();
+        next = reader::read::<T>(&spec).err();
     }
 }
 
-fn fault(object: &ObjectRef, error: &serde_path_to_error::Error<serde_json::Error>) -> Diagnostic {
-    let message = error.inner().to_string();
-    let path = format!("spec{}", rendered(error.path()));
-    let (code, message, help) = match message.split_once(", expected ") {
-        Some((unknown, expected)) if unknown.starts_with("unknown field") => {
-            ("unknown-field", unknown.to_owned(), suggestion(unknown, expected))
+fn diagnostic(object: &ObjectRef, fault: &Fault) -> Diagnostic {
+    let (code, message, help) = match &fault.reason {
+        Reason::UnknownField { field, known } => {
+            ("unknown-field", format!("unknown field `{field}`"), suggestion(field, known))
         }
-        Some((unknown, expected)) if unknown.starts_with("unknown variant") => {
-            ("bad-value", unknown.replace("unknown variant", "unknown value"), format!("write {expected}"))
+        Reason::UnknownValue { value, known } => {
+            ("bad-value", format!("unknown value `{value}`"), format!("write one of {}", known.join(", ")))
         }
-        Some((found, expected)) => ("bad-type", found.to_owned(), format!("expected {expected}")),
-        None => ("bad-value", message, String::new()),
+        Reason::Type { found, expected } => ("bad-type", format!("this is {found}"), format!("write {expected}")),
+        Reason::Other(message) => ("bad-value", message.clone(), String::new()),
     };
+    let path = format!("spec{}", fault.rendered_path());
     Diagnostic { severity: Severity::Error, code, object: object.clone(), path, message, help }
 }
 
-fn rendered(path: &Path) -> String {
-    path.iter()
-        .map(|segment| match segment {
-            Segment::Seq { index } => format!("[{index}]"),
-            Segment::Map { key } => format!(".{key}"),
-            Segment::Enum { variant } => format!(".{variant}"),
-            Segment::Unknown => String::new(),
-        })
-        .collect()
-}
-
-/// The known field nearest to the unknown one, and the list of all.
-fn suggestion(unknown: &str, expected: &str) -> String {
-    let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
-    let wanted = quoted(unknown).into_iter().next().unwrap_or_default();
-    let known = quoted(expected);
-    let nearest = known.iter().min_by_key(|name| distance(&wanted.to_lowercase(), &name.to_lowercase()));
-    match nearest {
-        Some(name) if distance(&wanted.to_lowercase(), &name.to_lowercase()) <= 2 => format!("did you mean `{name}`?"),
+/// The known field nearest to the unknown one, or the list of all.
+fn suggestion(unknown: &str, known: &[&str]) -> String {
+    let to_unknown = |name: &str| distance(&unknown.to_lowercase(), &name.to_lowercase());
+    match known.iter().min_by_key(|name| to_unknown(name)) {
+        Some(name) if to_unknown(name) <= 2 => format!("did you mean `{name}`?"),
         _ => format!("fields here: {}", known.join(", ")),
     }
 }
@@ -192,23 +177,21 @@ fn distance(left: &str, right: &str) -> usize {
 }
 
 /// Removes what stands at `path`. `false` when there is nothing there that could be removed.
-fn take_out(value: &mut Value, path: &Path) -> bool {
-    let segments: Vec<&Segment> = path.iter().filter(|segment| !matches!(segment, Segment::Unknown)).collect();
-    let Some((last, parents)) = segments.split_last() else { return false };
+fn take_out(value: &mut Value, path: &[Segment]) -> bool {
+    let Some((last, parents)) = path.split_last() else { return false };
     let mut at = value;
     for segment in parents {
         let child = match segment {
-            Segment::Seq { index } => at.get_mut(*index),
-            Segment::Map { key } => at.get_mut(key.as_str()),
-            _ => None,
+            Segment::Index(index) => at.get_mut(*index),
+            Segment::Key(key) => at.get_mut(key.as_str()),
         };
         let Some(child) = child else { return false };
         at = child;
     }
     match (at, last) {
-        (Value::Object(map), Segment::Map { key }) => map.remove(key).is_some(),
+        (Value::Object(map), Segment::Key(key)) => map.remove(key).is_some(),
         // An element is emptied, not removed, so that those behind it keep their number.
-        (Value::Array(list), Segment::Seq { index }) => match list.get_mut(*index) {
+        (Value::Array(list), Segment::Index(index)) => match list.get_mut(*index) {
             Some(element) if !element.is_null() && *element != Value::Object(Map::new()) => {
                 *element = if element.is_object() { Value::Null } else { Value::Object(Map::new()) };
                 true

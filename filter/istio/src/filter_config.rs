@@ -5,6 +5,7 @@
 
 use crate::ObjectRef;
 use crate::config::Config;
+use crate::reader;
 use crate::diagnostic::{At, Diagnostics};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -67,20 +68,16 @@ struct Raw {
 
 impl FilterConfig {
     /// Reads the configuration; every fault lands in `diagnostics`.
-    pub fn read(value: Value, diagnostics: &mut Diagnostics) -> Self {
+    pub fn read(value: &Value, diagnostics: &mut Diagnostics) -> Self {
         let own =
             ObjectRef { kind: KIND.into(), namespace: "".into(), name: "configuration".into(), ordinal: usize::MAX };
-        let raw: Raw = match serde_path_to_error::deserialize(value) {
+        let raw: Raw = match reader::read(&value) {
             Ok(raw) => raw,
-            Err(error) => {
-                let path = error.path().to_string();
+            Err(fault) => {
+                let path = fault.rendered_path();
                 let at = At::object(&own);
-                diagnostics.error(
-                    &at.field(&path),
-                    "bad-filter-config",
-                    error.inner().to_string(),
-                    "see `shunt render`",
-                );
+                let at = at.field(path.trim_start_matches('.'));
+                diagnostics.error(&at, "bad-filter-config", fault.reason.to_string(), "see `shunt render`");
                 return Self::default();
             }
         };

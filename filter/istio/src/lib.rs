@@ -15,6 +15,7 @@ mod duration;
 pub mod filter_config;
 #[macro_use]
 mod raw;
+mod reader;
 pub mod destination_rule;
 pub mod gateway;
 pub mod names;

@@ -38,8 +38,8 @@ fn every_fault_of_an_object_is_reported_with_line_and_field() {
         ),
         &[
             "f.yaml:8:7: spec.http[0].match[0].ury: error[unknown-field]: unknown field `ury` | did you mean `uri`?",
-            "f.yaml:9:5: spec.http[0].timeout: error[bad-type]: invalid type: integer `5` | expected a string",
-            "f.yaml:10:15: spec.http[1].retries.attempts: error[bad-type]: invalid type: string \"many\" | expected i32",
+            "f.yaml:9:5: spec.http[0].timeout: error[bad-type]: this is integer `5` | write a string",
+            "f.yaml:10:15: spec.http[1].retries.attempts: error[bad-type]: this is string \"many\" | write i32",
             "f.yaml:13:7: spec.http[1].route[0].weigth: error[unknown-field]: unknown field `weigth` | did you mean `weight`?",
         ],
     );
@@ -50,7 +50,7 @@ fn durations_and_enumerations_name_what_they_take() {
     check(
         &format!("{HEAD}spec:\n  http:\n  - timeout: 5 seconds\n    corsPolicy: {{unmatchedPreflights: DROP}}\n"),
         &[
-            "unknown value `DROP` | write one of `UNSPECIFIED`, `FORWARD`, `IGNORE`",
+            "unknown value `DROP` | write one of UNSPECIFIED, FORWARD, IGNORE",
             "`5 seconds` is not a duration; write it like `350ms`",
         ],
     );

@@ -20,7 +20,7 @@ pub fn compile(bytes: &[u8]) -> Outcome {
         Err(reason) => return Outcome { policy: None, messages: vec![(Severity::Error, reason)] },
     };
     let mut diagnostics = Diagnostics::default();
-    let config = FilterConfig::read(value, &mut diagnostics);
+    let config = FilterConfig::read(&value, &mut diagnostics);
     let policy = Policy::compile(&config, &mut diagnostics).filter(|_| !diagnostics.has_errors());
     let mut messages: Vec<_> = diagnostics.iter().map(|found| (found.severity, found.to_string())).collect();
     messages.sort_by_key(|(severity, _)| std::cmp::Reverse(*severity));
