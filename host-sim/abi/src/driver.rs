@@ -107,7 +107,9 @@ impl<H: Host> Vm<H> {
 
     /// One callback and its answer. Whether the stream goes on.
     fn ask(&mut self, id: StreamId, direction: Direction, ask: Ask) -> bool {
-        let Some(stream) = self.state_mut().streams.get_mut(id) else { return false };
+        let state = self.state_mut();
+        let earlier = state.effects.len();
+        let Some(stream) = state.streams.get_mut(id) else { return false };
         let half = stream.half(direction);
         let (context, active) = (id.context, Active::Stream(id));
         let headers = half.headers.len() as u32;
@@ -138,7 +140,7 @@ impl<H: Host> Vm<H> {
             return false;
         };
         let state = self.state_mut();
-        let (resumed, ends) = state.own_effects(id, direction);
+        let (resumed, ends) = state.own_effects(earlier, id, direction);
         if ends {
             return false;
         }

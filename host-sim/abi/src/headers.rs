@@ -26,7 +26,7 @@ impl Entry {
 /// headers.set("accept", "c");
 /// assert_eq!(headers.len(), 2);
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct HeaderMap {
     arena: Vec<u8>,
     entries: Vec<Entry>,
@@ -209,6 +209,12 @@ impl PartialEq for HeaderMap {
 }
 
 impl Eq for HeaderMap {}
+
+impl std::fmt::Debug for HeaderMap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.iter().map(|(name, value)| (name.escape_ascii(), value.escape_ascii()))).finish()
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -146,23 +146,27 @@ impl<H: Host> State<H> {
         }
     }
 
-    /// Takes the effects of a callback on its own stream out of the queue: whether the guest resumed the very direction the
-    /// callback decides about, and whether the stream ends here.
-    pub(crate) fn own_effects(&mut self, id: StreamId, direction: Direction) -> (bool, bool) {
-        if self.effects.is_empty() {
+    /// Looks at the effects that a callback has added (from place `since` on) about its own stream: whether the guest
+    /// resumed the very direction the callback decides about, which is taken out, and whether the stream ends here.
+    pub(crate) fn own_effects(&mut self, since: usize, id: StreamId, direction: Direction) -> (bool, bool) {
+        if self.effects.len() <= since {
             return (false, false);
         }
-        let (mut resumed, mut ends) = (false, false);
-        self.effects.retain(|effect| match effect {
-            Effect::Resume(other, way) if *other == id && *way == direction => {
-                resumed = true;
-                false
+        let (mut resumed, mut ends, mut at) = (false, false, 0);
+        self.effects.retain(|effect| {
+            at += 1;
+            match effect {
+                _ if at <= since => true,
+                Effect::Resume(other, way) if *other == id && *way == direction => {
+                    resumed = true;
+                    false
+                }
+                Effect::Reply(other, _) | Effect::Close(other) => {
+                    ends |= *other == id;
+                    true
+                }
+                _ => true,
             }
-            Effect::Reply(other, _) | Effect::Close(other) => {
-                ends |= *other == id;
-                true
-            }
-            _ => true,
         });
         if resumed {
             self.host.danger(Some(id), Danger::ResumeInOwnCallback);

@@ -1,5 +1,5 @@
 //! A host that records, and a shell of WAT around the few lines that matter in each test.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its part")]
 
 use host_abi::{
     Callout, CalloutError, Callouts, Clock, Danger, Entropy, HeaderMap, Log, LogLevel, MetricError, MetricKind,
@@ -217,13 +217,15 @@ pub fn response(vm: &mut Vm<TestHost>, stream: StreamId) -> String {
 }
 
 fn show(part: host_abi::Released<'_>) -> String {
-    let head = part.headers.map(|headers| headers.get_str(":status").unwrap_or("H").to_owned());
-    let body = lossy(&part.body);
-    let tail = if part.trailers.is_some() { "T" } else { "" };
-    format!(
-        "{}{}{body}{tail}{}",
-        head.clone().unwrap_or_default(),
-        if head.is_some() && !body.is_empty() { " " } else { "" },
-        if part.end { "." } else { "" }
-    )
+    let mut words = Vec::new();
+    if let Some(headers) = part.headers {
+        words.push(headers.get_str(":status").unwrap_or("H").to_owned());
+    }
+    if !part.body.is_empty() {
+        words.push(lossy(&part.body));
+    }
+    if part.trailers.is_some() {
+        words.push("T".to_owned());
+    }
+    words.join(" ") + if part.end { "." } else { "" }
 }
