@@ -1,1 +1,15 @@
-//! To be written.
+//! From a plan to files: here Envoy's bootstrap; Kubernetes manifests will stand beside it.
+//!
+//! Nothing is decided here. A [`Plan`](envoy_plan::Plan) says what there is, this crate says it in Envoy's words, and
+//! where the plan is silent it says what istiod says. Values are JSON; [`text`] writes them as YAML or JSON.
+
+mod bootstrap;
+mod clusters;
+mod filters;
+mod listener;
+mod proto;
+mod routes;
+pub mod text;
+
+pub use bootstrap::{Options, bootstrap};
+pub use text::Format;

@@ -1,0 +1,30 @@
+//! A whole bootstrap for Envoy 1.36 and later: listener, filter and clusters in one file, and nothing beside it.
+
+use crate::{clusters, listener, proto};
+use envoy_plan::Plan;
+use istio_config::FilterConfig;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+
+/// What the plan does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Where requests come in.
+    pub listen: SocketAddr,
+    /// Where Envoy's administration page is. It is not protected: an address that only its owner reaches.
+    pub admin: SocketAddr,
+}
+
+/// The bootstrap that `envoy -c FILE` serves at once. `module` is the filter's WebAssembly, `config` what it runs on,
+/// with the bindings that belong to `plan`.
+pub fn bootstrap(plan: &Plan, config: &FilterConfig, module: &[u8], options: &Options) -> Value {
+    let Options { listen, admin } = *options;
+    json!({
+        "node": { "id": "shunt", "cluster": "shunt" },
+        "admin": { "address": proto::address(admin) },
+        "static_resources": {
+            "listeners": [listener::listener(plan, config, module, listen)],
+            "clusters": plan.clusters.values().map(clusters::cluster).collect::<Vec<_>>(),
+        },
+    })
+}

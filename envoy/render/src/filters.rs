@@ -1,0 +1,58 @@
+//! The HTTP filters: ours, Envoy's fault filter where a rule injects faults, and the router.
+
+use crate::proto;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use istio_config::FilterConfig;
+use serde_json::{Value, json};
+
+/// Shared data is one store for each id, so ours must not be the empty one that other plugins share.
+const VM_ID: &str = "shunt";
+
+/// Filters in the order in which a request meets them.
+pub(crate) fn http_filters(config: &FilterConfig, module: &[u8]) -> Vec<Value> {
+    let mut filters = vec![wasm(config, module)];
+    if injects_faults(config) {
+        filters.push(fault());
+    }
+    filters.push(proto::extension(
+        "envoy.filters.http.router",
+        "envoy.extensions.filters.http.router.v3.Router",
+        json!({}),
+    ));
+    filters
+}
+
+fn injects_faults(config: &FilterConfig) -> bool {
+    config.config.virtual_services.iter().flat_map(|rules| &rules.spec.http).any(|rule| rule.fault.is_some())
+}
+
+/// The filter with its module inside. The configuration is text: a `Struct` would reach the filter as bytes of
+/// protobuf. A trap costs the streams of one VM, and the next request gets a new one.
+fn wasm(config: &FilterConfig, module: &[u8]) -> Value {
+    let message = json!({ "config": {
+        "name": "shunt",
+        "root_id": "shunt",
+        "configuration": proto::any(
+            "google.protobuf.StringValue",
+            json!({ "value": config.to_json().to_string() }),
+        ),
+        "failure_policy": "FAIL_RELOAD",
+        "vm_config": {
+            "vm_id": VM_ID,
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": { "local": { "inline_bytes": STANDARD.encode(module) } },
+        },
+    } });
+    proto::extension("envoy.filters.http.wasm", "envoy.extensions.filters.http.wasm.v3.Wasm", message)
+}
+
+/// Does only what the filter's `x-envoy-fault-*` headers ask for: the filter has drawn already.
+fn fault() -> Value {
+    let always = json!({ "numerator": 100, "denominator": "HUNDRED" });
+    let message = json!({
+        "delay": { "header_delay": {}, "percentage": always },
+        "abort": { "header_abort": {}, "percentage": always },
+    });
+    proto::extension("envoy.filters.http.fault", "envoy.extensions.filters.http.fault.v3.HTTPFault", message)
+}

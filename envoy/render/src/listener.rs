@@ -1,0 +1,53 @@
+//! The one listener, and the connection manager on it, with istiod's settings for a sidecar's outbound side.
+//!
+//! Of these, what a user could notice: paths are normalised before anything looks at them (BASE: `.` and `..` and
+//! needless escapes are resolved, `//` and `%2F` stay), a client's `x-request-id` is kept and one is made where there
+//! is none, websockets may be opened, and a stream may be idle for ever.
+
+use crate::{filters, proto, routes};
+use envoy_plan::Plan;
+use istio_config::FilterConfig;
+use istio_config::filter_config::OWN_PREFIX;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Headers that drive Envoy's fault filter. Envoy lets clients send them.
+const FAULT_PREFIX: &str = "x-envoy-fault-";
+
+pub(crate) fn listener(plan: &Plan, config: &FilterConfig, module: &[u8], listen: SocketAddr) -> Value {
+    let manager = json!({
+        "stat_prefix": "shunt",
+        "codec_type": "AUTO",
+        "use_remote_address": false,
+        "generate_request_id": true,
+        "normalize_path": true,
+        "merge_slashes": false,
+        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+        "stream_idle_timeout": proto::duration(Duration::ZERO),
+        "upgrade_configs": [{ "upgrade_type": "websocket" }],
+        "early_header_mutation_extensions": [removal_of_forged_headers()],
+        "route_config": routes::route_configuration(&plan.profiles),
+        "http_filters": filters::http_filters(config, module),
+    });
+    json!({
+        "name": "shunt",
+        "address": proto::address(listen),
+        "filter_chains": [{ "filters": [proto::extension(
+            "envoy.filters.network.http_connection_manager",
+            "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            manager,
+        )] }],
+    })
+}
+
+/// Takes from every request what only the filter may say, before the first look at the routes (`remove_on_match`:
+/// Envoy 1.36). So it holds also while the filter is off or being reloaded.
+fn removal_of_forged_headers() -> Value {
+    let remove = |prefix| json!({ "remove_on_match": { "key_matcher": { "prefix": prefix, "ignore_case": true } } });
+    proto::extension(
+        "envoy.http.early_header_mutation.header_mutation",
+        "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        json!({ "mutations": [remove(OWN_PREFIX), remove(FAULT_PREFIX)] }),
+    )
+}

@@ -1,0 +1,97 @@
+//! Profile routes: one for each native policy, chosen by the header that the filter writes.
+//!
+//! No match, weight or rewrite of any rule stands here. A route matches only a request that names a cluster, and only
+//! the filter can name one; so without the filter nothing is served.
+
+use crate::proto;
+use envoy_plan::{Backoff, CLUSTER_HEADER, DEFAULT_PROFILE, PROFILE_HEADER, Profile, RetryPolicy};
+use serde_json::{Value, json};
+
+/// What no upstream may see: the filter's two words, and those by which it drives Envoy's fault filter.
+const REMOVED_HEADERS: [&str; 9] = [
+    CLUSTER_HEADER,
+    PROFILE_HEADER,
+    "x-envoy-fault-abort-request",
+    "x-envoy-fault-abort-grpc-request",
+    "x-envoy-fault-abort-request-percentage",
+    "x-envoy-fault-delay-request",
+    "x-envoy-fault-delay-request-percentage",
+    "x-envoy-fault-throughput-response",
+    "x-envoy-fault-throughput-response-percentage",
+];
+
+/// The route configuration: one virtual host, whose routes are the profiles in order.
+pub(crate) fn route_configuration(profiles: &[Profile]) -> Value {
+    json!({
+        "name": "shunt",
+        // A rule may mirror to a cluster that does not exist, which costs its copies and nothing else.
+        "validate_clusters": false,
+        "virtual_hosts": [{
+            "name": "shunt",
+            "domains": ["*"],
+            "include_request_attempt_count": true,
+            "request_headers_to_remove": REMOVED_HEADERS,
+            "routes": profiles.iter().map(route).collect::<Vec<_>>(),
+        }],
+    })
+}
+
+fn route(profile: &Profile) -> Value {
+    let Profile { name, timeout, retry, mirrors } = profile;
+    let chosen = if name == DEFAULT_PROFILE {
+        json!({ "name": PROFILE_HEADER, "present_match": true, "invert_match": true })
+    } else {
+        json!({ "name": PROFILE_HEADER, "string_match": { "exact": name } })
+    };
+    let mirrors = (!mirrors.is_empty()).then(|| mirrors.iter().map(|cluster| mirror_policy(cluster)).collect());
+    let action = proto::with(
+        json!({ "cluster_header": CLUSTER_HEADER, "timeout": proto::duration(timeout.unwrap_or_default()) }),
+        [("retry_policy", retry.as_ref().map(retry_policy)), ("request_mirror_policies", mirrors)],
+    );
+    json!({
+        "name": name,
+        "match": { "prefix": "/", "headers": [{ "name": CLUSTER_HEADER, "present_match": true }, chosen] },
+        "route": action,
+    })
+}
+
+/// As istiod writes it (`route/retry/retry.go`). A back-off that is Envoy's own default is left out.
+fn retry_policy(policy: &RetryPolicy) -> Value {
+    let RetryPolicy {
+        retries,
+        on,
+        status_codes,
+        per_try_timeout,
+        avoid_previous_hosts,
+        host_selection_attempts,
+        backoff,
+    } = policy;
+    let on: Vec<&str> = on.iter().map(|condition| condition.name()).collect();
+    let previous_hosts = || {
+        json!([proto::extension(
+            "envoy.retry_host_predicates.previous_hosts",
+            "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+            json!({}),
+        )])
+    };
+    let Backoff { base, max } = *backoff;
+    let intervals = || json!({ "base_interval": proto::duration(base), "max_interval": proto::duration(max) });
+    proto::with(
+        json!({
+            "retry_on": on.join(","),
+            "num_retries": retries,
+            "host_selection_retry_max_attempts": host_selection_attempts,
+        }),
+        [
+            ("retriable_status_codes", (!status_codes.is_empty()).then(|| json!(status_codes))),
+            ("per_try_timeout", per_try_timeout.map(proto::duration)),
+            ("retry_host_predicate", avoid_previous_hosts.then(previous_hosts)),
+            ("retry_back_off", (*backoff != Backoff::default()).then(intervals)),
+        ],
+    )
+}
+
+/// As istiod writes it (`TranslateRequestMirrorPolicy`), without a share: the filter has drawn already.
+fn mirror_policy(cluster: &str) -> Value {
+    json!({ "cluster": cluster, "trace_sampled": false, "disable_shadow_host_suffix_append": true })
+}
