@@ -64,6 +64,15 @@ pub(crate) fn object(value: &Value, ordinal: usize, diagnostics: &mut Diagnostic
         report(Severity::Error, "not-an-object", "", "this is not a Kubernetes object".to_owned(), help);
         return None;
     }
+    // Ours, for other commands: a rehearsal and route tests may stand beside the rules.
+    if api_version.starts_with("shunt.dev/") && ["Scenario", "RouteTest"].contains(&kind.as_str()) {
+        return None;
+    }
+    if api_version.starts_with("shunt.dev/") {
+        let help = "remove it; the rules of the VirtualService are served without it";
+        report(Severity::Error, "not-served-yet", "kind", format!("{kind} is not served yet"), help);
+        return None;
+    }
     if !api_version.starts_with(NETWORKING)
         || !["VirtualService", "DestinationRule", "ServiceEntry", "Gateway"].contains(&kind.as_str())
     {
@@ -115,12 +124,7 @@ fn resource<T: DeserializeOwned>(meta: ObjectMeta, spec: &Value, diagnostics: &m
     }
 }
 
-fn report_all<T: DeserializeOwned>(
-    object: &ObjectRef,
-    mut spec: Value,
-    first: Fault,
-    diagnostics: &mut Diagnostics,
-) {
+fn report_all<T: DeserializeOwned>(object: &ObjectRef, mut spec: Value, first: Fault, diagnostics: &mut Diagnostics) {
     let mut next = Some(first);
     for _ in 0..FAULTS_MAX {
         let Some(fault) = next else { return };

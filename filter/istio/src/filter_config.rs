@@ -5,8 +5,8 @@
 
 use crate::ObjectRef;
 use crate::config::Config;
-use crate::reader;
 use crate::diagnostic::{At, Diagnostics};
+use crate::reader;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -15,10 +15,10 @@ mod duration;
 pub mod filter_config;
 #[macro_use]
 mod raw;
-mod reader;
 pub mod destination_rule;
 pub mod gateway;
 pub mod names;
+mod reader;
 pub mod service_entry;
 pub mod services;
 pub mod virtual_service;

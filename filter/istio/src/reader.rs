@@ -5,8 +5,8 @@
 //! out unknown fields and wrong types as data instead of text.
 
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess, SeqAccess,
-    Unexpected, VariantAccess, Visitor,
+    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess,
+    SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 use serde_json::Value;
@@ -39,8 +39,12 @@ pub(crate) enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownField { field, known } => write!(f, "unknown field `{field}`; fields here: {}", known.join(", ")),
-            Self::UnknownValue { value, known } => write!(f, "unknown value `{value}`; write one of {}", known.join(", ")),
+            Self::UnknownField { field, known } => {
+                write!(f, "unknown field `{field}`; fields here: {}", known.join(", "))
+            }
+            Self::UnknownValue { value, known } => {
+                write!(f, "unknown value `{value}`; write one of {}", known.join(", "))
+            }
             Self::Type { found, expected } => write!(f, "this is {found}; write {expected}"),
             Self::Other(message) => f.write_str(message),
         }

@@ -87,6 +87,24 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// As [`read`], from bytes: what is not UTF-8 is a finding with its place.
+pub fn read_bytes(file: &str, bytes: &[u8], config: &mut Config, sources: &mut Sources, diagnostics: &mut Diagnostics) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => read(file, text, config, sources, diagnostics),
+        Err(error) => {
+            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let line = before.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
+            let column = before.iter().rev().take_while(|byte| **byte != b'\n').count().saturating_add(1);
+            let fault = Fault {
+                at: Position { line, column },
+                message: "not UTF-8 from here on".to_owned(),
+                help: "save the file as UTF-8",
+            };
+            report(file.into(), fault, config, sources, diagnostics);
+        }
+    }
+}
+
 /// Reads every document of one file into `config`. A syntax fault ends the reading of this file, after the documents
 /// before it.
 pub fn read(file: &str, text: &str, config: &mut Config, sources: &mut Sources, diagnostics: &mut Diagnostics) {
@@ -102,8 +120,6 @@ pub fn read(file: &str, text: &str, config: &mut Config, sources: &mut Sources, 
                     (Inside::Map(entries), true) => entries.get("items").map(|(_, items)| items.clone()),
                     _ => None,
                 };
-                // The places go in first: what `add` reports is looked up by ordinal.
-                let before = sources.objects.len();
                 let count = config.add(value, diagnostics);
                 match items {
                     Some(Place { inside: Inside::List(items), .. }) if items.len() == count => {
@@ -111,24 +127,23 @@ pub fn read(file: &str, text: &str, config: &mut Config, sources: &mut Sources, 
                     }
                     _ => sources.objects.extend(std::iter::repeat_n((file.clone(), place), count)),
                 }
-                debug_assert_eq!(sources.objects.len(), before.saturating_add(count));
             }
-            Err(fault) => {
-                let ordinal = config.skip_ordinal();
-                let at = fault.at;
-                sources.objects.push((file.clone(), Place { at, inside: Inside::Nothing }));
-                diagnostics.push(Diagnostic {
-                    severity: Severity::Error,
-                    code: "syntax",
-                    object: ObjectRef { kind: "file".into(), namespace: "".into(), name: file, ordinal },
-                    path: String::new(),
-                    message: fault.message,
-                    help: fault.help.to_owned(),
-                });
-                return;
-            }
+            Err(fault) => return report(file, fault, config, sources, diagnostics),
         }
     }
+}
+
+fn report(file: Arc<str>, fault: Fault, config: &mut Config, sources: &mut Sources, diagnostics: &mut Diagnostics) {
+    let ordinal = config.skip_ordinal();
+    sources.objects.push((file.clone(), Place { at: fault.at, inside: Inside::Nothing }));
+    diagnostics.push(Diagnostic {
+        severity: Severity::Error,
+        code: "syntax",
+        object: ObjectRef { kind: "file".into(), namespace: "".into(), name: file, ordinal },
+        path: String::new(),
+        message: fault.message,
+        help: fault.help.to_owned(),
+    });
 }
 
 struct Fault {

@@ -72,7 +72,7 @@ mod tests {
 
     fn check(authority: &str, expected: Option<u32>) {
         let mut table = HostTable::default();
-        for (domain, host) in (0..).zip(["www.foo.com", "*.foo.com", "*.bar.foo.com", "reviews", "[::1]"]) {
+        for (host, domain) in (0..).zip(["www.foo.com", "*.foo.com", "*.bar.foo.com", "reviews", "[::1]"]) {
             table.insert(domain, host);
         }
         assert_eq!(table.find(authority.as_bytes()), expected, "{authority}");

@@ -168,13 +168,18 @@ fn rule<'c>(
         let at = field.index(index);
         let level = headers::level(&at, headers.as_ref(), diagnostics);
         let edits = headers::merge(&route_level, &level, single);
-        destinations.push(DestinationTemplate {
-            raw: destination,
-            host: destination_host(&at.field("destination"), destination, meta, diagnostics)?,
-            weight: weight_of(&at.field("weight"), *weight, diagnostics)?,
-            authority: authority.clone().or(level.authority).map(Into::into),
-            edits: Arc::new(edits),
-        });
+        let host = destination_host(&at.field("destination"), destination, meta, diagnostics);
+        let weight = weight_of(&at.field("weight"), *weight, diagnostics);
+        if let (Some(host), Some(weight)) = (host, weight) {
+            let authority = authority.clone().or(level.authority).map(Into::into);
+            destinations.push(DestinationTemplate {
+                raw: destination,
+                host,
+                weight,
+                authority,
+                edits: Arc::new(edits),
+            });
+        }
     }
     if destinations.len() > 1 && destinations.iter().all(|destination| destination.weight == 0) {
         let help = "give at least one destination a weight, or remove the route";

@@ -1,0 +1,543 @@
+//! The engine from the outside: rules as Istio YAML, a request as text, the decision as one line.
+
+use istio_config::{Config, Diagnostics, FilterConfig, yaml};
+use traffic_policy::{Decision, Edit, Policy, RequestHead};
+use wasm_bindgen_test::wasm_bindgen_test;
+
+fn compile(objects: &str) -> (Option<Policy>, Vec<String>) {
+    let (mut config, mut sources, mut diagnostics) =
+        (Config::default(), yaml::Sources::default(), Diagnostics::default());
+    yaml::read("f", objects, &mut config, &mut sources, &mut diagnostics);
+    let config = FilterConfig { config, namespace: "default".into(), ..FilterConfig::default() };
+    let policy = Policy::compile(&config, &mut diagnostics);
+    let found = diagnostics.iter().map(|d| format!("{}: {}[{}]", d.path, d.severity, d.code)).collect();
+    (policy, found)
+}
+
+fn object(kind: &str, name: &str, spec: &str) -> String {
+    let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();
+    format!("---\napiVersion: networking.istio.io/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec:\n{spec}")
+}
+
+fn service(host: &str, ports: &[u16]) -> String {
+    let ports: String =
+        ports.iter().map(|port| format!("- {{number: {port}, name: p{port}, protocol: HTTP}}\n")).collect();
+    object(
+        "ServiceEntry",
+        &host.replace(['.', '*'], "-"),
+        &format!("hosts: [{host}]\nresolution: STATIC\nports:\n{ports}"),
+    )
+}
+
+/// A VirtualService for host `r` with these rules, in short: `prefix /a -> v1; exact /b header x=y -> v2`.
+fn short_rules(rules: &str) -> String {
+    let mut http = "hosts: [r]\nhttp:\n".to_owned();
+    for rule in rules.split("; ") {
+        let (conditions, subset) = rule.split_once("-> ").expect("a rule has `-> subset`");
+        let mut words = conditions.split_whitespace();
+        let mut fields = Vec::new();
+        while let Some(word) = words.next() {
+            let operand = words.next().expect("every condition has an operand");
+            let pair = || operand.split_once('=').expect("name=value");
+            fields.push(match word {
+                "exact" | "prefix" | "regex" => format!("uri: {{{word}: '{operand}'}}"),
+                "method" => format!("method: {{exact: {operand}}}"),
+                "header" => format!("headers: {{{}: {{exact: '{}'}}}}", pair().0, pair().1),
+                "has" => format!("headers: {{{operand}: {{}}}}"),
+                "without" => format!("withoutHeaders: {{{}: {{exact: '{}'}}}}", pair().0, pair().1),
+                "lacks" => format!("withoutHeaders: {{{operand}: {{}}}}"),
+                "query" => format!("queryParams: {{{}: {{exact: '{}'}}}}", pair().0, pair().1),
+                "anycase" => format!("uri: {{prefix: '{operand}'}}, ignoreUriCase: true"),
+                other => panic!("unknown word {other}"),
+            });
+        }
+        let matches = if fields.is_empty() { String::new() } else { format!("  match: [{{{}}}]\n", fields.join(", ")) };
+        http += &format!("- name: n\n{matches}  route: [{{destination: {{host: r, subset: {subset}}}}}]\n");
+    }
+    service("r", &[80]) + &object("VirtualService", "r", &http)
+}
+
+/// `METHOD host /target`, then one `name: value` a line.
+fn decide(policy: &Policy, request: &str, mut draws: impl FnMut() -> u64) -> String {
+    let mut lines = request.lines();
+    let words: Vec<_> = lines.next().expect("a request line").split(' ').collect();
+    let [method, host, target] = words[..] else { panic!("METHOD host /target") };
+    let mut pairs = vec![(":method", method), (":scheme", "http"), (":authority", host), (":path", target)];
+    pairs.extend(lines.map(|line| line.trim().split_once(": ").expect("name: value")));
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+    match policy.decide(&RequestHead::new(&pairs), &mut draws) {
+        Decision::Reply(reply) => format!("{} {}", reply.status, reply.details),
+        Decision::Forward(forward) => {
+            let mut line = format!("{} by {}", forward.cluster, forward.rule);
+            if let Some(path) = &forward.path {
+                line += &format!(" path={}", String::from_utf8_lossy(path));
+            }
+            if let Some(authority) = forward.authority {
+                line += &format!(" authority={authority}");
+            }
+            let edits = |edits: &[Edit]| edits.iter().map(edit).collect::<String>();
+            line += &edits(forward.edits);
+            line + &forward
+                .response
+                .map(|rule| format!(" response:{}", edits(policy.response_edits(rule))))
+                .unwrap_or_default()
+        }
+    }
+}
+
+fn edit(edit: &Edit) -> String {
+    match edit {
+        Edit::Set(name, value) => format!(" {name}={value}"),
+        Edit::Add(name, value) => format!(" {name}+={value}"),
+        Edit::Remove(name) => format!(" -{name}"),
+    }
+}
+
+/// `expected` is the subset and the rule, as in `v1: http[0].match[0]`, or the beginning of a local reply.
+fn check_route(rules: &str, request: &str, expected: &str) {
+    let (policy, found) = compile(&short_rules(rules));
+    let policy = policy.unwrap_or_else(|| panic!("{found:?}"));
+    let expected = match expected.split_once(": ") {
+        Some((subset, rule)) => format!("outbound|80|{subset}|r.default.svc.cluster.local by default/r: {rule}"),
+        None => expected.to_owned(),
+    };
+    assert_eq!(decide(&policy, request, || 0), expected, "{rules}\n{request}");
+}
+
+fn check_decision(objects: &str, request: &str, draw: u64, expected: &str) {
+    let (policy, found) = compile(objects);
+    let policy = policy.unwrap_or_else(|| panic!("{found:?}"));
+    assert_eq!(decide(&policy, request, || draw), expected, "{request}");
+}
+
+fn check_findings(objects: &str, expected: &[&str]) {
+    let (policy, found) = compile(objects);
+    assert_eq!(found, expected);
+    assert_eq!(policy.is_none(), found.iter().any(|finding| finding.contains("error")));
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn file_order_beats_prefix_length() {
+    check_route("prefix /api -> v1; prefix /api/v2 -> v2", "GET r /api/v2/users", "v1: http[0].match[0]");
+    check_route("prefix /api/v2 -> v2; prefix /api -> v1", "GET r /api/v2/users", "v2: http[0].match[0]");
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn file_order_beats_every_kind_of_condition() {
+    let rules = "header x=1 -> a; exact /e -> b; prefix /e -> c; query q=1 -> d; regex /e.* -> e; -> f";
+    check_route(rules, "GET r /e?q=1\nx: 1", "a: http[0].match[0]");
+    check_route(rules, "GET r /e?q=1", "b: http[1].match[0]");
+    check_route(rules, "GET r /ee?q=1", "c: http[2].match[0]");
+    check_route(rules, "GET r /x?q=1", "d: http[3].match[0]");
+    check_route(rules, "GET r /x", "f: http[5]");
+    check_route("regex /e.* -> e; exact /e -> b", "GET r /e", "e: http[0].match[0]");
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn a_prefix_is_a_plain_string_prefix() {
+    check_route("prefix /foo -> v1", "GET r /foobar", "v1: http[0].match[0]");
+    check_route("prefix /foo/ -> v1", "GET r /foo", "404 shunt_no_rule");
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn exact_and_prefix_ignore_query_and_fragment() {
+    check_route("exact /a -> v1", "GET r /a?b=c", "v1: http[0].match[0]");
+    check_route("exact /a -> v1", "GET r /a#x?y", "v1: http[0].match[0]");
+    check_route("exact /a -> v1", "GET r /a/", "404 shunt_no_rule");
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn a_regex_matches_the_whole_path() {
+    check_route("regex /v1 -> v1", "GET r /v1/x", "404 shunt_no_rule");
+    check_route(r"regex ^.*\.(ico|png|jpg)$ -> v1", "GET r /a/b.png?x", "v1: http[0].match[0]");
+    check_route("regex /a|/b -> v1", "GET r /bc", "404 shunt_no_rule");
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn ignore_uri_case_serves_prefixes_and_exact_paths() {
+    check_route("anycase /Foo -> v1", "GET r /fOObar", "v1: http[0].match[0]");
+    check_route("prefix /Foo -> v1", "GET r /foo", "404 shunt_no_rule");
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn methods_and_header_values_keep_their_case_and_names_do_not() {
+    check_route("method GET -> v1", "get r /", "404 shunt_no_rule");
+    check_route("header X-User=Ann -> v1", "GET r /\nx-user: Ann", "v1: http[0].match[0]");
+    check_route("header x-user=Ann -> v1", "GET r /\nx-user: ann", "404 shunt_no_rule");
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn each_value_of_a_repeated_header_is_tried_alone() {
+    check_route("header x=b -> v1", "GET r /\nx: a\nx: b", "v1: http[0].match[0]");
+    check_route("header x=a,b -> v1", "GET r /\nx: a\nx: b", "404 shunt_no_rule");
+    check_route("without x=b -> v1", "GET r /\nx: a\nx: b", "404 shunt_no_rule");
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn without_headers_takes_a_missing_header_as_empty() {
+    check_route("without x=a -> v1", "GET r /", "v1: http[0].match[0]");
+    check_route("without x=a -> v1", "GET r /\nx: a", "404 shunt_no_rule");
+    check_route("without x= -> v1", "GET r /", "404 shunt_no_rule");
+    check_route("header x= -> v1", "GET r /", "404 shunt_no_rule");
+    check_route("lacks x -> v1", "GET r /", "v1: http[0].match[0]");
+    check_route("lacks x -> v1", "GET r /\nx: 1", "404 shunt_no_rule");
+    check_route("has x -> v1", "GET r /\nx: 1", "v1: http[0].match[0]");
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn query_parameters_are_raw_and_only_the_first_counts() {
+    check_route("query a=1 -> v1", "GET r /?a=1&a=2", "v1: http[0].match[0]");
+    check_route("query a=2 -> v1", "GET r /?a=1&a=2", "404 shunt_no_rule");
+    check_route("query a=1 -> v1", "GET r /?a=%31", "404 shunt_no_rule");
+    check_route("query a= -> v1", "GET r /?a", "v1: http[0].match[0]");
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn what_stands_behind_a_catch_all_is_dead() {
+    check_route("prefix / -> v1; exact /a -> v2", "GET r /a", "v1: http[0].match[0]");
+    check_route("regex .* -> v1; exact /a -> v2", "GET r /a", "v1: http[0].match[0]");
+}
+
+const ROUTE_TO_A: &str = "hosts: [a]\nhttp:\n- route: [{destination: {host: a, subset: x}}]\n";
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn known_hosts_without_rules_go_to_their_endpoints_and_unknown_ones_are_404() {
+    let objects = service("a", &[80]) + &service("b.com", &[8080, 80]) + &service("c.com", &[9080]);
+    check_decision(
+        &objects,
+        "GET a /",
+        0,
+        "outbound|80||a.default.svc.cluster.local by a.default.svc.cluster.local: default route",
+    );
+    check_decision(&objects, "GET b.com:1234 /", 0, "outbound|80||b.com by b.com: default route");
+    check_decision(&objects, "GET c.com /", 0, "outbound|9080||c.com by c.com: default route");
+    check_decision(&objects, "GET d.com /", 0, "404 shunt_unknown_host");
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn short_names_of_a_service_all_reach_its_rules() {
+    let objects = service("a", &[80]) + &object("VirtualService", "a", ROUTE_TO_A);
+    for host in ["a", "a.default", "a.default.svc", "a.default.svc.cluster.local", "A:80", "a."] {
+        check_decision(
+            &objects,
+            &format!("GET {host} /"),
+            0,
+            "outbound|80|x|a.default.svc.cluster.local by default/a: http[0]",
+        );
+    }
+    check_decision(&objects, "GET a.other /", 0, "404 shunt_unknown_host");
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn a_wildcard_rule_takes_over_services_without_a_closer_rule() {
+    let wild =
+        object("VirtualService", "w", "hosts: ['*.x']\nhttp:\n- route: [{destination: {host: a.x, subset: w}}]\n");
+    let objects = service("a.x", &[80])
+        + &service("b.x", &[80])
+        + &wild
+        + &object("VirtualService", "b", "hosts: [b.x]\nhttp:\n- route: [{destination: {host: b.x}}]\n");
+    check_decision(&objects, "GET a.x /", 0, "outbound|80|w|a.x by default/w: http[0]");
+    check_decision(&objects, "GET b.x /", 0, "outbound|80||b.x by default/b: http[0]");
+    check_decision(&objects, "GET z.x /", 0, "outbound|80|w|a.x by default/w: http[0]");
+}
+
+fn gateway(name: &str, hosts: &str) -> String {
+    object(
+        "Gateway",
+        name,
+        &format!("servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: {hosts}}}]\n"),
+    )
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn gateway_rules_serve_the_hosts_both_sides_name() {
+    let rules =
+        object("VirtualService", "v", "hosts: ['*']\ngateways: [g]\nhttp:\n- route: [{destination: {host: a}}]\n");
+    let objects = service("a", &[8080]) + &gateway("g", "['*.com', 'other/*.net']") + &rules;
+    check_decision(&objects, "GET www.com /", 0, "outbound|8080||a.default.svc.cluster.local by default/v: http[0]");
+    check_decision(&objects, "GET www.net /", 0, "404 shunt_unknown_host");
+    check_decision(
+        &objects,
+        "GET a /",
+        0,
+        "outbound|8080||a.default.svc.cluster.local by a.default.svc.cluster.local: default route",
+    );
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn of_merged_gateway_rules_the_catch_all_sinks_below_the_younger_exact_rule() {
+    let vs = |name: &str, created: &str, rules: &str| {
+        object("VirtualService", name, &format!("hosts: [h.com]\ngateways: [g]\nhttp:\n{rules}"))
+            .replace("metadata: {", &format!("metadata: {{creationTimestamp: '{created}', "))
+    };
+    let objects = gateway("g", "['*']")
+        + &vs("young", "2026-02-01T00:00:00Z", "- match: [{uri: {exact: /y}}]\n  route: [{destination: {host: y}}]\n")
+        + &vs("old", "2026-01-01T00:00:00Z", "- route: [{destination: {host: o}}]\n");
+    check_decision(
+        &objects,
+        "GET h.com /y",
+        0,
+        "outbound|80||y.default.svc.cluster.local by default/young: http[0].match[0]",
+    );
+    check_decision(&objects, "GET h.com /z", 0, "outbound|80||o.default.svc.cluster.local by default/old: http[0]");
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn match_blocks_hold_by_gateway_port_and_caller() {
+    let block = |block: &str| {
+        let rule = format!(
+            "hosts: [a]\nhttp:\n- match: [{{{block}}}]\n  route: [{{destination: {{host: a, subset: m}}}}]\n- route: [{{destination: {{host: a}}}}]\n"
+        );
+        service("a", &[80]) + &object("VirtualService", "a", &rule)
+    };
+    for (conditions, holds) in [
+        ("port: 80", true),
+        ("port: 81", false),
+        ("gateways: [mesh]", true),
+        ("gateways: [g]", false),
+        ("gateways: [mesh], sourceLabels: {app: other}", true),
+        ("sourceLabels: {app: other}", false),
+        ("sourceNamespace: default", true),
+        ("sourceNamespace: other", false),
+    ] {
+        let (subset, rule) = if holds { ("m", "http[0].match[0]") } else { ("", "http[1]") };
+        check_decision(
+            &block(conditions),
+            "GET a /",
+            0,
+            &format!("outbound|80|{subset}|a.default.svc.cluster.local by default/a: {rule}"),
+        );
+    }
+}
+
+/// One VirtualService for `a` whose first rule is `rule`, in YAML.
+fn one_rule(rule: &str) -> String {
+    let rule: String = rule.lines().map(|line| format!("  {line}\n")).collect();
+    service("a", &[80]) + &object("VirtualService", "a", &format!("hosts: [a]\nhttp:\n-{}", &rule[1..]))
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn weights_pick_by_range_in_file_order() {
+    let rule = "route:\n- {destination: {host: a, subset: v1}, weight: 80}\n- {destination: {host: a, subset: v0}, weight: 0}\n- {destination: {host: a, subset: v2}, weight: 20}\n";
+    let of_percent = |percent: u64| u64::MAX / 100 * percent + u64::MAX / 200;
+    for (percent, subset) in [(0, "v1"), (79, "v1"), (80, "v2"), (99, "v2")] {
+        check_decision(
+            &one_rule(rule),
+            "GET a /",
+            of_percent(percent),
+            &format!("outbound|80|{subset}|a.default.svc.cluster.local by default/a: http[0]"),
+        );
+    }
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn a_destination_without_port_takes_its_only_port_else_the_listeners() {
+    let objects = service("a", &[9080])
+        + &service("two", &[81, 82])
+        + &object(
+            "VirtualService",
+            "a",
+            "hosts: [a]\nhttp:\n- match: [{uri: {exact: /two}}]\n  route: [{destination: {host: two}}]\n- match: [{uri: {exact: /named}}]\n  route: [{destination: {host: two, port: {number: 82}}}]\n- route: [{destination: {host: a}}]\n",
+        );
+    check_decision(&objects, "GET a /", 0, "outbound|9080||a.default.svc.cluster.local by default/a: http[2]");
+    check_decision(
+        &objects,
+        "GET a /two",
+        0,
+        "outbound|9080||two.default.svc.cluster.local by default/a: http[0].match[0]",
+    );
+    check_decision(
+        &objects,
+        "GET a /named",
+        0,
+        "outbound|82||two.default.svc.cluster.local by default/a: http[1].match[0]",
+    );
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn rewrites_follow_what_the_block_matched() {
+    let rule = |matches: &str, uri: &str| {
+        format!(
+            "match: [{{{matches}}}]\nrewrite: {{uri: {uri}, authority: other}}\nroute: [{{destination: {{host: a}}}}]\n"
+        )
+    };
+    for (matches, uri, path) in [
+        ("uri: {prefix: /ratings}", "/", "//x?q=1"),
+        ("uri: {exact: /ratings/x}", "/new", "/new?q=1"),
+        ("uri: {regex: '/rat.*'}", "/new", "/new?q=1"),
+        ("method: {exact: GET}", "/pre/", "/pre/ratings/x?q=1"),
+    ] {
+        let expected = format!(
+            "outbound|80||a.default.svc.cluster.local by default/a: http[0].match[0] path={path} authority=other"
+        );
+        check_decision(&one_rule(&rule(matches, uri)), "GET a /ratings/x?q=1", 0, &expected);
+    }
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn a_single_destination_has_the_last_word_and_of_several_the_route_has() {
+    let level = |value: &str, remove: &str| {
+        format!(
+            "{{request: {{set: {{x: {value}, host: {value}}}, add: {{y: {value}}}, remove: [{remove}]}}, response: {{add: {{z: {value}}}}}}}"
+        )
+    };
+    let rule = |weights: &str| {
+        format!(
+            "headers: {}\nroute:\n- {{destination: {{host: a}}, headers: {}}}\n{weights}",
+            level("r", "r1"),
+            level("d", "d1")
+        )
+    };
+    let cluster = "outbound|80||a.default.svc.cluster.local by default/a: http[0] authority=r";
+    check_decision(
+        &one_rule(&rule("")),
+        "GET a /",
+        0,
+        &format!("{cluster} -r1 -d1 x=r y+=r x=d y+=d response: z+=r z+=d"),
+    );
+    let several = rule("- {destination: {host: b}, weight: 0}\n")
+        .replace("{destination: {host: a},", "{destination: {host: a}, weight: 1,");
+    check_decision(
+        &one_rule(&several),
+        "GET a /",
+        0,
+        &format!("{cluster} -d1 x=d y+=d -r1 x=r y+=r response: z+=d z+=r"),
+    );
+}
+
+#[test]
+#[wasm_bindgen_test(unsupported = test)]
+fn edits_that_istio_drops_are_dropped_with_a_warning() {
+    let rule = "headers: {request: {set: {':path': /x, empty: '', p: '100%%'}, remove: [host]}}\nroute: [{destination: {host: a}}]\n";
+    check_decision(
+        &one_rule(rule),
+        "GET a /",
+        0,
+        "outbound|80||a.default.svc.cluster.local by default/a: http[0] p=100%",
+    );
+    let at = "spec.http[0].headers.request";
+    check_findings(
+        &one_rule(rule),
+        &[&format!("{at}.remove[0]: warning[header-ignored]"), &format!("{at}.set[:path]: warning[header-ignored]")],
+    );
+}
+
+#[test]
+fn faults_are_found_all_at_once() {
+    let objects = object(
+        "VirtualService",
+        "a",
+        "hosts: [a]\nhttp:\n- match: [{uri: {exact: /a, prefix: /b}}, {uri: {regex: '*'}}, {headers: {a: null, b: {prefix: ''}, '@c': {exact: d}}}]\n  route: [{destination: {host: a}, weight: 0}, {destination: {host: b}, weight: 0}]\n- name: nothing\n- route: [{destination: {host: '*.a'}, weight: -1}]\n  mirror: {host: b}\n  mirrorPercentage: {value: 101}\n- route: [{destination: {host: a}, headers: {request: {set: {'a b': c, x-shunt-cluster: c, d: '%REQ(e)%'}}}}]\n",
+    );
+    check_findings(
+        &objects,
+        &[
+            "spec.http[0].match[0].uri: error[oneof]",
+            "spec.http[0].match[1].uri: error[bad-regex]",
+            "spec.http[0].match[2].headers[@c]: error[not-served]",
+            "spec.http[0].match[2].headers[a]: error[null-match]",
+            "spec.http[0].match[2].headers[b]: error[empty-prefix]",
+            "spec.http[0].route: error[no-weight]",
+            "spec.http[1]: error[no-action]",
+            "spec.http[2].route[0].destination.host: error[wildcard-host]",
+            "spec.http[2].mirrorPercentage: error[bad-percentage]",
+            "spec.http[3].route[0].headers.request.set[a b]: error[bad-header-name]",
+            "spec.http[3].route[0].headers.request.set[d]: error[not-served-yet]",
+            "spec.http[3].route[0].headers.request.set[x-shunt-cluster]: error[reserved-header]",
+        ],
+    );
+}
+
+#[test]
+fn what_is_not_served_yet_is_said() {
+    let rule = "fault: {abort: {httpStatus: 500}}\ncorsPolicy: {}\nrewrite: {uriRegexRewrite: {match: a, rewrite: b}}\nroute: [{destination: {host: a}}]\n";
+    check_findings(
+        &one_rule(rule),
+        &[
+            "spec.http[0].fault: error[not-served-yet]",
+            "spec.http[0].corsPolicy: error[not-served-yet]",
+            "spec.http[0].rewrite.uriRegexRewrite: error[not-served-yet]",
+        ],
+    );
+    check_findings(&one_rule("redirect: {uri: /x}\n"), &["spec.http[0].redirect: error[not-served-yet]"]);
+    check_findings(
+        &object(
+            "VirtualService",
+            "a",
+            "hosts: [a]\ngateways: [g]\nhttp: [{route: [{destination: {host: a}}]}]\ntcp: [{}]\n",
+        ),
+        &["spec.tcp: warning[not-served]", "spec.gateways[0]: warning[IST0101]"],
+    );
+}
+
+#[test]
+fn non_utf8_bytes_match_nothing_by_accident_and_harm_nothing() {
+    let (policy, _) = compile(&short_rules("header x=a -> v1; regex /.* -> v2"));
+    let policy = policy.expect("sound rules");
+    let pairs: &[(&[u8], &[u8])] = &[(b":authority", b"r"), (b":path", b"/\xff\xfe"), (b"x", b"\xff")];
+    let Decision::Forward(forward) = policy.decide(&RequestHead::new(pairs), &mut || 0) else {
+        panic!("a rule takes it")
+    };
+    assert_eq!(forward.cluster, "outbound|80|v2|r.default.svc.cluster.local");
+}
+
+#[test]
+fn the_index_agrees_with_walking_the_list() {
+    let mut state = 7_u64;
+    let mut next = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    for _ in 0..60 {
+        let mut condition = || match next(8) {
+            0 => format!("exact /{}", ["a", "b", "ab", "a/b"][next(4) as usize]),
+            1 => format!("prefix /{}", ["", "a", "a/", "b", "ab"][next(5) as usize]),
+            2 => format!("anycase /{}", ["A", "aB"][next(2) as usize]),
+            3 => format!("header x={}", next(3)),
+            4 => format!("has {}", ["x", "y"][next(2) as usize]),
+            5 => format!("query q={}", next(3)),
+            6 => format!("lacks {}", ["x", "y"][next(2) as usize]),
+            _ => "regex /[ab]+".to_owned(),
+        };
+        let rules: Vec<String> = (0..12).map(|_| condition()).collect();
+        let single: Vec<_> =
+            rules.iter().map(|rule| compile(&short_rules(&format!("{rule} -> v"))).0.expect("sound")).collect();
+        let listed: Vec<_> = rules.iter().enumerate().map(|(i, rule)| format!("{rule} -> v{i}")).collect();
+        let together = compile(&short_rules(&listed.join("; "))).0.expect("sound");
+        for _ in 0..40 {
+            let target = ["/", "/a", "/b", "/ab", "/a/b", "/Ab", "/aba", "/c"][next(8) as usize];
+            let query = ["", "?q=0", "?q=1", "?q=2&q=1"][next(4) as usize];
+            let headers = ["", "\nx: 0", "\nx: 1", "\nx: 2\ny: 1", "\ny: 0"][next(5) as usize];
+            let request = format!("GET r {target}{query}{headers}");
+            let first = single.iter().position(|policy| decide(policy, &request, || 0).starts_with("outbound"));
+            let found = decide(&together, &request, || 0);
+            match first {
+                Some(first) => {
+                    assert!(found.starts_with(&format!("outbound|80|v{first}|")), "{listed:?}\n{request}\n{found}")
+                }
+                None => assert_eq!(found, "404 shunt_no_rule", "{listed:?}\n{request}"),
+            }
+        }
+    }
+}
