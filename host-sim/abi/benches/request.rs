@@ -1,6 +1,7 @@
 //! How long the host takes for one request through a filter that does little: it reads all header pairs, sets one header,
 //! and has all the other callbacks. A second run without the guest's callbacks shows what the guest's border costs.
 //! `cargo bench` is not used: `cargo bench --profile release -p host-abi` runs it with the usual profile.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "../tests/support/mod.rs"]
 mod support;

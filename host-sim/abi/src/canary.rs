@@ -19,13 +19,9 @@ pub(crate) fn try_configuration<H: Host>(
     host: &H,
     configuration: &[u8],
 ) -> Result<(), (Failed, Vec<String>)> {
-    let canary = Canary {
-        realtime_ns: host.realtime_ns(),
-        monotonic_ns: host.monotonic_ns(),
-        level: host.level(),
-        metrics: MetricStore::new(),
-        draws: 0,
-    };
+    let level = host.level();
+    let canary =
+        Canary { realtime_ns: host.realtime_ns(), monotonic_ns: host.monotonic_ns(), level, ..Canary::default() };
     // Its own shared data: nothing it writes may be seen.
     let plugin = PluginConfig { shared: SharedStore::new(), ..plugin.clone() };
     let mut store = instance::store(module, State::new(canary, plugin));
@@ -38,12 +34,19 @@ pub(crate) fn try_configuration<H: Host>(
 }
 
 /// A host without a world.
-struct Canary {
+#[derive(Debug)]
+pub(crate) struct Canary {
     realtime_ns: u64,
     monotonic_ns: u64,
     level: LogLevel,
     metrics: MetricStore,
     draws: u64,
+}
+
+impl Default for Canary {
+    fn default() -> Self {
+        Canary { realtime_ns: 0, monotonic_ns: 0, level: LogLevel::Info, metrics: MetricStore::new(), draws: 0 }
+    }
 }
 
 impl Clock for Canary {

@@ -36,11 +36,13 @@ impl<H: Host> Vm<H> {
     /// Calls `on_queue_ready` once for each new item of queues that this VM listens to. Another VM may have put them
     /// there, so call it now and then when VMs share data; [`Vm::tick`] does too.
     pub fn poll_queues(&mut self) {
-        while !self.health.is_dead() {
-            let state = self.state_mut();
-            state.queued = false;
+        let state = self.state_mut();
+        state.queued = false;
+        // Counted first: an item that the guest puts in meanwhile waits for the next call, or this might never end.
+        for _ in 0..state.plugin.shared.unheard(state.vm) {
+            let state = self.state();
             let Some((root, queue)) = state.plugin.shared.next_ready(state.vm) else { return };
-            if self.state().roots.contains(root) {
+            if state.roots.contains(root) && !self.health.is_dead() {
                 let _ = self.call(Active::Root(root), |exports| &exports.queue_ready, (root, queue), ());
             }
             self.settle(None);

@@ -11,9 +11,12 @@ pub struct SharedStore {
     inner: Arc<Mutex<Inner>>,
 }
 
+/// Key to value and compare-and-swap number.
+type Space = BTreeMap<Vec<u8>, (Vec<u8>, u32)>;
+
 #[derive(Debug, Default)]
 struct Inner {
-    spaces: BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, (Vec<u8>, u32)>>,
+    spaces: BTreeMap<Vec<u8>, Space>,
     last_cas: u32,
     queues: Vec<Queue>,
     next_vm: u64,
@@ -109,6 +112,13 @@ impl SharedStore {
     /// Takes the first item.
     pub(crate) fn dequeue(&self, queue: u32) -> Result<Vec<u8>, Status> {
         self.lock().queue(queue)?.items.pop_front().ok_or(Status::Empty)
+    }
+
+    /// How many items this VM has not heard of.
+    pub(crate) fn unheard(&self, vm: u64) -> usize {
+        let inner = self.lock();
+        let own = inner.queues.iter().filter(|queue| queue.listener.is_some_and(|(listener, _)| listener == vm));
+        own.map(|queue| queue.unheard).sum()
     }
 
     /// One (plugin context, queue) of this VM that has items it has not heard of.

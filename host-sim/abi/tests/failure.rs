@@ -1,4 +1,5 @@
 //! Traps, and what traffic meets after one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The plugin as a whole: loading, configuring, ticks, queues, shared data, properties, metrics, WASI.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod support;
 
@@ -177,6 +178,18 @@ fn a_queue_wakes_the_plugin_context_that_registered_it() {
     assert_eq!(vm.tick_due(), Some(0), "the queue waits");
     vm.tick();
     assert_eq!((said(&mut vm).as_str(), vm.tick_due()), ("0 item 7", None));
+}
+
+#[test]
+fn a_queue_that_is_filled_while_it_is_emptied_waits_for_the_next_tick() {
+    let mut vm = start(
+        r#"(func $put (drop (call $enqueue (i32.load (i32.const 8)) (i32.const 1024) (i32.const 1))))
+        (func (export "proxy_on_configure") (param i32 i32) (result i32)
+            (drop (call $register_queue (i32.const 1024) (i32.const 1) (i32.const 8))) (call $put) i32.const 1)
+        (func (export "proxy_on_queue_ready") (param i32 i32) (call $say (local.get 1)) (call $put))"#,
+    );
+    vm.tick();
+    assert_eq!((said(&mut vm).as_str(), vm.tick_due()), ("1", Some(0)));
 }
 
 /// Says what a property is, or its status.

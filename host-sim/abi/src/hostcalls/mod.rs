@@ -96,3 +96,23 @@ pub(crate) fn linker<H: Host>(engine: &wasmtime::Engine) -> wasmtime::Result<Lin
     }
     Ok(linker)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canary::Canary;
+    use crate::config::PluginConfig;
+    use std::collections::BTreeSet;
+    use wasmtime::{Engine, Store};
+
+    #[test]
+    fn what_is_called_known_is_what_is_linked() {
+        let engine = Engine::default();
+        let mut store = Store::new(&engine, State::new(Canary::default(), PluginConfig::default()));
+        let linker = linker::<Canary>(&engine).unwrap();
+        let linked: BTreeSet<(String, String)> =
+            linker.iter(&mut store).map(|(module, name, _)| (module.to_owned(), name.to_owned())).collect();
+        assert!(linked.iter().all(|(module, name)| is_known(module, name)));
+        assert_eq!(linked.len(), NAMES.len() + WASI.len() * wasi::NAMES.len());
+    }
+}
