@@ -105,15 +105,31 @@ impl FilterConfig {
         }
     }
 
-    /// The JSON form, as [`FilterConfig::read`] takes it.
+    /// The JSON form, as [`FilterConfig::read`] takes it. DestinationRules and endpoints stay out: every VM would keep
+    /// them, and the filter decides without them.
     pub fn to_json(&self) -> Value {
         json!({
             "apiVersion": API_VERSION,
             "kind": KIND,
             "namespace": self.namespace,
             "labels": self.labels,
-            "objects": self.config.written,
+            "objects": self.config.written.iter().filter_map(for_the_filter).collect::<Vec<_>>(),
             "bindings": self.bindings,
         })
     }
+}
+
+/// What the filter needs of an object.
+fn for_the_filter(written: &Value) -> Option<Value> {
+    let kind = written.get("kind").and_then(Value::as_str);
+    if kind == Some("DestinationRule") {
+        return None;
+    }
+    let mut object = written.clone();
+    if kind == Some("ServiceEntry")
+        && let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
+    {
+        spec.remove("endpoints");
+    }
+    Some(object)
 }

@@ -50,8 +50,44 @@ impl Sources {
     /// File and position of a field of an object; where the field itself is absent, of the nearest thing around it.
     pub fn locate(&self, object: &ObjectRef, path: &str) -> Option<(&str, Position)> {
         let (file, place) = self.objects.get(object.ordinal)?;
-        let mut position = place.at;
-        let mut at = place;
+        Some((file, place.locate(path)))
+    }
+}
+
+/// One parsed document of any kind.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// What it says.
+    pub value: Value,
+    place: Place,
+}
+
+impl Document {
+    /// Where a field stands; where it is absent, the nearest thing around it.
+    pub fn locate(&self, path: &str) -> Position {
+        self.place.locate(path)
+    }
+}
+
+/// The documents of one text, empty ones left out, and the fault that ended the reading if one did. For kinds that are
+/// no part of a [`Config`], such as scenarios.
+pub fn documents(text: &str) -> (Vec<Document>, Option<SyntaxFault>) {
+    let mut reader = Reader::new(text);
+    let mut documents = Vec::new();
+    loop {
+        match reader.document() {
+            Ok(None) => return (documents, None),
+            Ok(Some((value, _))) if value.is_null() => {}
+            Ok(Some((value, place))) => documents.push(Document { value, place }),
+            Err(fault) => return (documents, Some(fault)),
+        }
+    }
+}
+
+impl Place {
+    fn locate(&self, path: &str) -> Position {
+        let mut position = self.at;
+        let mut at = self;
         for segment in segments(path) {
             let next = match &at.inside {
                 Inside::List(items) => {
@@ -64,7 +100,7 @@ impl Sources {
             position = key;
             at = value;
         }
-        Some((file, position))
+        position
     }
 }
 
@@ -95,7 +131,7 @@ pub fn read_bytes(file: &str, bytes: &[u8], config: &mut Config, sources: &mut S
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let line = before.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
             let column = before.iter().rev().take_while(|byte| **byte != b'\n').count().saturating_add(1);
-            let fault = Fault {
+            let fault = SyntaxFault {
                 at: Position { line, column },
                 message: "not UTF-8 from here on".to_owned(),
                 help: "save the file as UTF-8",
@@ -109,9 +145,7 @@ pub fn read_bytes(file: &str, bytes: &[u8], config: &mut Config, sources: &mut S
 /// before it.
 pub fn read(file: &str, text: &str, config: &mut Config, sources: &mut Sources, diagnostics: &mut Diagnostics) {
     let file: Arc<str> = file.into();
-    // Windows editors put a byte order mark in front.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = Reader { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), nodes: 0 };
+    let mut reader = Reader::new(text);
     loop {
         match reader.document() {
             Ok(None) => return,
@@ -133,7 +167,13 @@ pub fn read(file: &str, text: &str, config: &mut Config, sources: &mut Sources, 
     }
 }
 
-fn report(file: Arc<str>, fault: Fault, config: &mut Config, sources: &mut Sources, diagnostics: &mut Diagnostics) {
+fn report(
+    file: Arc<str>,
+    fault: SyntaxFault,
+    config: &mut Config,
+    sources: &mut Sources,
+    diagnostics: &mut Diagnostics,
+) {
     let ordinal = config.skip_ordinal();
     sources.objects.push((file.clone(), Place { at: fault.at, inside: Inside::Nothing }));
     diagnostics.push(Diagnostic {
@@ -146,10 +186,15 @@ fn report(file: Arc<str>, fault: Fault, config: &mut Config, sources: &mut Sourc
     });
 }
 
-struct Fault {
-    at: Position,
-    message: String,
-    help: &'static str,
+/// Why a text is not YAML that Kubernetes would read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyntaxFault {
+    /// Where.
+    pub at: Position,
+    /// What is wrong.
+    pub message: String,
+    /// A way out; may be empty.
+    pub help: &'static str,
 }
 
 type Node = (Value, Place);
@@ -166,13 +211,19 @@ fn position(span: Span) -> Position {
 }
 
 impl<'t> Reader<'t> {
-    fn event(&mut self) -> Result<Option<(Event<'t>, Position)>, Fault> {
+    fn new(text: &'t str) -> Self {
+        // Windows editors put a byte order mark in front.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        Self { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), nodes: 0 }
+    }
+
+    fn event(&mut self) -> Result<Option<(Event<'t>, Position)>, SyntaxFault> {
         match self.parser.next_event() {
             None => Ok(None),
             Some(Ok((event, span))) => Ok(Some((event, position(span)))),
             Some(Err(error)) => {
                 let marker = error.marker();
-                Err(Fault {
+                Err(SyntaxFault {
                     at: Position { line: marker.line(), column: marker.col().saturating_add(1) },
                     message: format!("not valid YAML: {}", error.info()),
                     help: "indent with blanks, close every quote and bracket, and put a blank behind each `:`",
@@ -182,7 +233,7 @@ impl<'t> Reader<'t> {
     }
 
     /// The next document; `None` at the end of the file.
-    fn document(&mut self) -> Result<Option<Node>, Fault> {
+    fn document(&mut self) -> Result<Option<Node>, SyntaxFault> {
         loop {
             match self.event()? {
                 None | Some((Event::StreamEnd, _)) => return Ok(None),
@@ -196,11 +247,11 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn node(&mut self, event: Event<'t>, at: Position, depth: usize) -> Result<Node, Fault> {
+    fn node(&mut self, event: Event<'t>, at: Position, depth: usize) -> Result<Node, SyntaxFault> {
         let before = self.nodes;
         self.count(1, at)?;
         if depth > DEPTH_MAX {
-            return Err(Fault {
+            return Err(SyntaxFault {
                 at,
                 message: format!("nested deeper than {DEPTH_MAX} levels"),
                 help: "no Istio object is that deep",
@@ -220,7 +271,7 @@ impl<'t> Reader<'t> {
             Event::MappingStart(anchor, _) => (anchor, self.map(at, depth)?),
             Event::Alias(anchor) => {
                 let Some((node, size)) = self.anchors.get(&anchor).cloned() else {
-                    return Err(Fault {
+                    return Err(SyntaxFault {
                         at,
                         message: "this alias refers to nothing".to_owned(),
                         help: "define the anchor before it",
@@ -229,7 +280,7 @@ impl<'t> Reader<'t> {
                 self.count(size, at)?;
                 return Ok(node);
             }
-            _ => return Err(Fault { at, message: "the document ends here unexpectedly".to_owned(), help: "" }),
+            _ => return Err(SyntaxFault { at, message: "the document ends here unexpectedly".to_owned(), help: "" }),
         };
         if anchor != 0 {
             self.anchors.insert(anchor, (node.clone(), self.nodes.saturating_sub(before)));
@@ -237,7 +288,7 @@ impl<'t> Reader<'t> {
         Ok(node)
     }
 
-    fn list(&mut self, at: Position, depth: usize) -> Result<Node, Fault> {
+    fn list(&mut self, at: Position, depth: usize) -> Result<Node, SyntaxFault> {
         let (mut values, mut places) = (Vec::new(), Vec::new());
         while let Some((event, item_at)) = self.event()? {
             if event == Event::SequenceEnd {
@@ -250,27 +301,31 @@ impl<'t> Reader<'t> {
         Ok((Value::Array(values), Place { at, inside: Inside::List(places) }))
     }
 
-    fn map(&mut self, at: Position, depth: usize) -> Result<Node, Fault> {
+    fn map(&mut self, at: Position, depth: usize) -> Result<Node, SyntaxFault> {
         let (mut values, mut places) = (Map::new(), BTreeMap::new());
         while let Some((event, key_at)) = self.event()? {
             let key = match event {
                 Event::MappingEnd => break,
                 Event::Scalar(text, ..) => text.into_owned(),
                 _ => {
-                    return Err(Fault { at: key_at, message: "a key must be plain text".to_owned(), help: "quote it" });
+                    return Err(SyntaxFault {
+                        at: key_at,
+                        message: "a key must be plain text".to_owned(),
+                        help: "quote it",
+                    });
                 }
             };
             let Some((event, value_at)) = self.event()? else { break };
             let (value, place) = self.node(event, value_at, depth.saturating_add(1))?;
             if key == "<<" {
-                return Err(Fault {
+                return Err(SyntaxFault {
                     at: key_at,
                     message: "merge keys (`<<`) are not read by Kubernetes".to_owned(),
                     help: "write the fields out",
                 });
             }
             if values.insert(key.clone(), value).is_some() {
-                return Err(Fault {
+                return Err(SyntaxFault {
                     at: key_at,
                     message: format!("`{key}` stands here twice"),
                     help: "keep one of them",
@@ -281,10 +336,10 @@ impl<'t> Reader<'t> {
         Ok((Value::Object(values), Place { at, inside: Inside::Map(places) }))
     }
 
-    fn count(&mut self, nodes: usize, at: Position) -> Result<(), Fault> {
+    fn count(&mut self, nodes: usize, at: Position) -> Result<(), SyntaxFault> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > NODES_MAX {
-            return Err(Fault {
+            return Err(SyntaxFault {
                 at,
                 message: format!("more than {NODES_MAX} values"),
                 help: "aliases that repeat each other grow without end",

@@ -81,7 +81,6 @@ mod tests {
         assert_eq!(table.find(authority.as_bytes()), expected, "{authority} with *");
     }
 
-    #[test]
     #[wasm_bindgen_test(unsupported = test)]
     fn exact_beats_the_longest_wildcard_beats_the_shorter() {
         check("www.foo.com", Some(0));
@@ -93,7 +92,6 @@ mod tests {
         check("", None);
     }
 
-    #[test]
     #[wasm_bindgen_test(unsupported = test)]
     fn port_case_and_trailing_dot_are_ignored() {
         check("Reviews:9080", Some(3));

@@ -76,7 +76,6 @@ mod tests {
         assert_eq!(found, expected, "{path}");
     }
 
-    #[test]
     #[wasm_bindgen_test(unsupported = test)]
     fn every_prefix_of_a_path_is_found_longest_first() {
         let prefixes = ["/", "/a", "/a/b", "/a/bc", "/a/b/", "/b", "/a/b/c/d", "/aa", ""];

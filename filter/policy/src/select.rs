@@ -71,7 +71,6 @@ mod tests {
         counts
     }
 
-    #[test]
     #[wasm_bindgen_test(unsupported = test)]
     fn even_draws_meet_the_shares_exactly() {
         assert_eq!(counts(&[(0, 80), (1, 20)], 1000), [800, 200]);
@@ -79,21 +78,18 @@ mod tests {
         assert_eq!(counts(&[(0, 80), (1, 0), (2, 20)], 1000), [800, 0, 200]);
     }
 
-    #[test]
     #[wasm_bindgen_test(unsupported = test)]
     fn a_single_destination_takes_all_without_a_draw() {
         let targets = WeightedTargets::new(&[(7, 0)]).expect("one destination");
         assert_eq!(targets.pick(&mut || -> u64 { panic!("nothing to draw") }), 7);
     }
 
-    #[test]
     #[wasm_bindgen_test(unsupported = test)]
     fn weights_that_sum_to_zero_are_none() {
         assert_eq!(WeightedTargets::new(&[(0, 0), (1, 0)]), None);
         assert_eq!(WeightedTargets::new(&[]), None);
     }
 
-    #[test]
     #[wasm_bindgen_test(unsupported = test)]
     fn scale_covers_its_range_from_end_to_end() {
         assert_eq!((scale(0, 10), scale(u64::MAX, 10)), (0, 9));

@@ -116,14 +116,12 @@ fn check_findings(objects: &str, expected: &[&str]) {
     assert_eq!(policy.is_none(), found.iter().any(|finding| finding.contains("error")));
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn file_order_beats_prefix_length() {
     check_route("prefix /api -> v1; prefix /api/v2 -> v2", "GET r /api/v2/users", "v1: http[0].match[0]");
     check_route("prefix /api/v2 -> v2; prefix /api -> v1", "GET r /api/v2/users", "v2: http[0].match[0]");
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn file_order_beats_every_kind_of_condition() {
     let rules = "header x=1 -> a; exact /e -> b; prefix /e -> c; query q=1 -> d; regex /e.* -> e; -> f";
@@ -135,14 +133,12 @@ fn file_order_beats_every_kind_of_condition() {
     check_route("regex /e.* -> e; exact /e -> b", "GET r /e", "e: http[0].match[0]");
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn a_prefix_is_a_plain_string_prefix() {
     check_route("prefix /foo -> v1", "GET r /foobar", "v1: http[0].match[0]");
     check_route("prefix /foo/ -> v1", "GET r /foo", "404 shunt_no_rule");
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn exact_and_prefix_ignore_query_and_fragment() {
     check_route("exact /a -> v1", "GET r /a?b=c", "v1: http[0].match[0]");
@@ -150,7 +146,6 @@ fn exact_and_prefix_ignore_query_and_fragment() {
     check_route("exact /a -> v1", "GET r /a/", "404 shunt_no_rule");
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn a_regex_matches_the_whole_path() {
     check_route("regex /v1 -> v1", "GET r /v1/x", "404 shunt_no_rule");
@@ -158,14 +153,12 @@ fn a_regex_matches_the_whole_path() {
     check_route("regex /a|/b -> v1", "GET r /bc", "404 shunt_no_rule");
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn ignore_uri_case_serves_prefixes_and_exact_paths() {
     check_route("anycase /Foo -> v1", "GET r /fOObar", "v1: http[0].match[0]");
     check_route("prefix /Foo -> v1", "GET r /foo", "404 shunt_no_rule");
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn methods_and_header_values_keep_their_case_and_names_do_not() {
     check_route("method GET -> v1", "get r /", "404 shunt_no_rule");
@@ -173,7 +166,6 @@ fn methods_and_header_values_keep_their_case_and_names_do_not() {
     check_route("header x-user=Ann -> v1", "GET r /\nx-user: ann", "404 shunt_no_rule");
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn each_value_of_a_repeated_header_is_tried_alone() {
     check_route("header x=b -> v1", "GET r /\nx: a\nx: b", "v1: http[0].match[0]");
@@ -181,7 +173,6 @@ fn each_value_of_a_repeated_header_is_tried_alone() {
     check_route("without x=b -> v1", "GET r /\nx: a\nx: b", "404 shunt_no_rule");
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn without_headers_takes_a_missing_header_as_empty() {
     check_route("without x=a -> v1", "GET r /", "v1: http[0].match[0]");
@@ -193,7 +184,6 @@ fn without_headers_takes_a_missing_header_as_empty() {
     check_route("has x -> v1", "GET r /\nx: 1", "v1: http[0].match[0]");
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn query_parameters_are_raw_and_only_the_first_counts() {
     check_route("query a=1 -> v1", "GET r /?a=1&a=2", "v1: http[0].match[0]");
@@ -202,7 +192,6 @@ fn query_parameters_are_raw_and_only_the_first_counts() {
     check_route("query a= -> v1", "GET r /?a", "v1: http[0].match[0]");
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn what_stands_behind_a_catch_all_is_dead() {
     check_route("prefix / -> v1; exact /a -> v2", "GET r /a", "v1: http[0].match[0]");
@@ -211,7 +200,6 @@ fn what_stands_behind_a_catch_all_is_dead() {
 
 const ROUTE_TO_A: &str = "hosts: [a]\nhttp:\n- route: [{destination: {host: a, subset: x}}]\n";
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn known_hosts_without_rules_go_to_their_endpoints_and_unknown_ones_are_404() {
     let objects = service("a", &[80]) + &service("b.com", &[8080, 80]) + &service("c.com", &[9080]);
@@ -226,7 +214,6 @@ fn known_hosts_without_rules_go_to_their_endpoints_and_unknown_ones_are_404() {
     check_decision(&objects, "GET d.com /", 0, "404 shunt_unknown_host");
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn short_names_of_a_service_all_reach_its_rules() {
     let objects = service("a", &[80]) + &object("VirtualService", "a", ROUTE_TO_A);
@@ -241,7 +228,6 @@ fn short_names_of_a_service_all_reach_its_rules() {
     check_decision(&objects, "GET a.other /", 0, "404 shunt_unknown_host");
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn a_wildcard_rule_takes_over_services_without_a_closer_rule() {
     let wild =
@@ -263,7 +249,6 @@ fn gateway(name: &str, hosts: &str) -> String {
     )
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn gateway_rules_serve_the_hosts_both_sides_name() {
     let rules =
@@ -279,7 +264,6 @@ fn gateway_rules_serve_the_hosts_both_sides_name() {
     );
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn of_merged_gateway_rules_the_catch_all_sinks_below_the_younger_exact_rule() {
     let vs = |name: &str, created: &str, rules: &str| {
@@ -298,7 +282,6 @@ fn of_merged_gateway_rules_the_catch_all_sinks_below_the_younger_exact_rule() {
     check_decision(&objects, "GET h.com /z", 0, "outbound|80||o.default.svc.cluster.local by default/old: http[0]");
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn match_blocks_hold_by_gateway_port_and_caller() {
     let block = |block: &str| {
@@ -333,7 +316,6 @@ fn one_rule(rule: &str) -> String {
     service("a", &[80]) + &object("VirtualService", "a", &format!("hosts: [a]\nhttp:\n-{}", &rule[1..]))
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn weights_pick_by_range_in_file_order() {
     let rule = "route:\n- {destination: {host: a, subset: v1}, weight: 80}\n- {destination: {host: a, subset: v0}, weight: 0}\n- {destination: {host: a, subset: v2}, weight: 20}\n";
@@ -348,7 +330,6 @@ fn weights_pick_by_range_in_file_order() {
     }
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn a_destination_without_port_takes_its_only_port_else_the_listeners() {
     let objects = service("a", &[9080])
@@ -373,7 +354,6 @@ fn a_destination_without_port_takes_its_only_port_else_the_listeners() {
     );
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn rewrites_follow_what_the_block_matched() {
     let rule = |matches: &str, uri: &str| {
@@ -394,7 +374,6 @@ fn rewrites_follow_what_the_block_matched() {
     }
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn a_single_destination_has_the_last_word_and_of_several_the_route_has() {
     let level = |value: &str, remove: &str| {
@@ -426,7 +405,6 @@ fn a_single_destination_has_the_last_word_and_of_several_the_route_has() {
     );
 }
 
-#[test]
 #[wasm_bindgen_test(unsupported = test)]
 fn edits_that_istio_drops_are_dropped_with_a_warning() {
     let rule = "headers: {request: {set: {':path': /x, empty: '', p: '100%%'}, remove: [host]}}\nroute: [{destination: {host: a}}]\n";
@@ -461,6 +439,7 @@ fn faults_are_found_all_at_once() {
             "spec.http[0].route: error[no-weight]",
             "spec.http[1]: error[no-action]",
             "spec.http[2].route[0].destination.host: error[wildcard-host]",
+            "spec.http[2].route[0].weight: error[negative-weight]",
             "spec.http[2].mirrorPercentage: error[bad-percentage]",
             "spec.http[3].route[0].headers.request.set[a b]: error[bad-header-name]",
             "spec.http[3].route[0].headers.request.set[d]: error[not-served-yet]",
