@@ -44,7 +44,7 @@ pub(crate) fn listener(plan: &Plan, config: &FilterConfig, module: &[u8], listen
 /// Takes from every request what only the filter may say, before the first look at the routes (`remove_on_match`:
 /// Envoy 1.36). So it holds also while the filter is off or being reloaded.
 fn removal_of_forged_headers() -> Value {
-    let remove = |prefix| json!({ "remove_on_match": { "key_matcher": { "prefix": prefix, "ignore_case": true } } });
+    let remove = |prefix| json!({ "remove_on_match": { "key_matcher": { "prefix": prefix } } });
     proto::extension(
         "envoy.http.early_header_mutation.header_mutation",
         "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
