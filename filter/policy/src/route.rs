@@ -9,6 +9,7 @@ use crate::ratio::Ratio;
 use crate::request::RequestHead;
 use crate::rewrite::PathRewrite;
 use crate::select::{Draw, WeightedTargets};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -119,6 +120,17 @@ impl Policy {
     /// makes (503 without an endpoint, say).
     pub fn response_edits(&self, rule: ResponseRule) -> &[Edit] {
         at(&self.targets, rule.0).map_or(&[], |target| &target.edits.response)
+    }
+
+    /// Every destination of every rule with its weight, rule by rule. A rule that several match blocks or hosts lead to
+    /// is named by the first of them; a single destination has weight 1.
+    pub fn shares(&self) -> impl Iterator<Item = (&RuleId, &str, u64)> {
+        let mut seen = BTreeSet::new();
+        let rules = self.virtual_hosts.iter().flat_map(|host| &host.rules).filter(move |rule| seen.insert(rule.action));
+        rules.flat_map(|rule| {
+            let targets = at(&self.actions, rule.action).map(|action| action.targets.weights()).into_iter().flatten();
+            targets.filter_map(|(target, weight)| Some((&rule.id, &*at(&self.targets, target)?.cluster, weight)))
+        })
     }
 
     /// How many rules there are over all virtual hosts.

@@ -48,6 +48,12 @@ impl WeightedTargets {
         (total > 0).then(|| Self { ranges: ranges.into(), total })
     }
 
+    /// Every target with its weight.
+    pub(crate) fn weights(&self) -> impl Iterator<Item = (u32, u64)> {
+        let starts = std::iter::once(0).chain(self.ranges.iter().map(|(_, end)| *end));
+        self.ranges.iter().zip(starts).map(|((target, end), start)| (*target, end.saturating_sub(start)))
+    }
+
     /// The target of one request. Draws only where there is a choice.
     pub(crate) fn pick(&self, draws: &mut impl Draw) -> u32 {
         let value = if self.ranges.len() > 1 { scale(draws.draw(), self.total) } else { 0 };

@@ -1,2 +1,46 @@
-//! To be written.
-fn main() {}
+//! `shunt`: one command to rehearse, try and render traffic rules. Arguments, files and exit codes; every algorithm is
+//! elsewhere.
+//!
+//! Exit codes are a contract: 0 for success, 1 when something was found or failed, 2 for a call that could not be
+//! understood (an unknown option, a file that cannot be read). What a program reads goes to stdout, what a person is
+//! told goes to stderr.
+
+mod arguments;
+mod deployment;
+mod failure;
+mod input;
+mod module;
+mod output;
+mod proxy;
+mod render;
+mod say;
+mod sim;
+mod watch;
+
+use arguments::{Arguments, Command, RenderTarget};
+use clap::{CommandFactory, Parser};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match &arguments.command {
+        Command::Sim(options) => sim::run(options, &arguments.module),
+        Command::Proxy(options) => proxy::run(options, &arguments.module),
+        Command::Render(options) => match &options.target {
+            RenderTarget::Envoy(options) => render::envoy(options, &arguments.module),
+        },
+        Command::Completion { shell } => {
+            clap_complete::generate(*shell, &mut Arguments::command(), "shunt", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                say::error(message);
+            }
+            failure.exit_code()
+        }
+    }
+}

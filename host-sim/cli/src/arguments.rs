@@ -1,0 +1,104 @@
+//! The command line. Names and habits are those of kubectl and istioctl; other programs drive it, so it is a contract.
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Moves live traffic from one version of a service to the next, by Istio's rules, in any Envoy.
+#[derive(Debug, Parser)]
+#[command(name = "shunt", version, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Run this compiled filter instead of the one inside the command
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) module: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Rehearse: load and failures against the rules, in virtual time, through the compiled filter
+    Sim(SimOptions),
+    /// Try: a standalone proxy that serves the rules on real sockets and reloads changed files
+    Proxy(ProxyOptions),
+    /// Ship: write the rules for Envoy
+    Render(RenderOptions),
+    /// Print a completion script for a shell
+    Completion {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+/// Where manifests come from.
+#[derive(Debug, Args)]
+pub(crate) struct Manifests {
+    /// File or directory with Istio objects as YAML or JSON, or `-` for standard input; may be repeated
+    #[arg(short = 'f', long = "filename", required = true, value_name = "FILE|DIR|-")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Read directories with everything below them
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+    /// Namespace of the proxy; decides which short names reach a service
+    #[arg(short, long, default_value = "default")]
+    pub(crate) namespace: String,
+    /// Refuse what istiod would serve as 503: unknown hosts, ports and subsets, and every other warning
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimOptions {
+    /// File with a `kind: Scenario`; may be repeated, the reports are then compared. Without it: a demonstration
+    #[arg(short = 'f', long = "filename", value_name = "SCENARIO")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Use this seed instead of the scenario's
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// `text` or `json`; anything else is a file to write to, by its ending
+    #[arg(short, long, default_value = "text", value_name = "text|json|FILE")]
+    pub(crate) output: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProxyOptions {
+    #[command(flatten)]
+    pub(crate) manifests: Manifests,
+    /// Where requests come in
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// Where statistics and the running configuration can be read
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) admin: Option<SocketAddr>,
+    /// Worker threads; as many as there are processors unless given
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) workers: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RenderOptions {
+    #[command(subcommand)]
+    pub(crate) target: RenderTarget,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RenderTarget {
+    /// A bootstrap that `envoy -c FILE` serves at once, filter included
+    Envoy(RenderEnvoyOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RenderEnvoyOptions {
+    #[command(flatten)]
+    pub(crate) manifests: Manifests,
+    /// Where Envoy takes requests
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// Where Envoy's administration page is
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) admin: SocketAddr,
+    /// `yaml` or `json` for standard output; anything else is a file to write to, by its ending
+    #[arg(short, long, default_value = "yaml", value_name = "yaml|json|FILE")]
+    pub(crate) output: String,
+}

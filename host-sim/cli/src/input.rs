@@ -1,0 +1,122 @@
+//! Reads manifests: files, directories, standard input.
+
+use crate::failure::Failure;
+use crate::say;
+use istio_config::yaml::{self, Sources};
+use istio_config::{Config, Diagnostics, Severity};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Objects, where they stand, and what was found wrong so far.
+#[derive(Default)]
+pub(crate) struct Input {
+    pub(crate) config: Config,
+    pub(crate) diagnostics: Diagnostics,
+    sources: Sources,
+}
+
+/// A manifest that is longer is a mistake, and would be read into memory whole.
+const FILE_SIZE_MAX: u64 = 64 << 20;
+
+impl Input {
+    /// Reads everything that `-f` names, in that order; a directory's files by name.
+    pub(crate) fn read(paths: &[PathBuf], recursive: bool) -> Result<Self, Failure> {
+        let mut input = Self::default();
+        for path in paths {
+            if path.as_os_str() == "-" {
+                let mut text = Vec::new();
+                std::io::stdin()
+                    .lock()
+                    .take(FILE_SIZE_MAX)
+                    .read_to_end(&mut text)
+                    .map_err(|error| Failure::file(path, error))?;
+                input.add("<stdin>", &text);
+            } else {
+                input.add_files(path, recursive)?;
+            }
+        }
+        if input.config.is_empty() && !input.diagnostics.has_errors() {
+            input.report();
+            let named: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+            return Err(Failure::Failed(format!("no Istio object in {}", named.join(", "))));
+        }
+        Ok(input)
+    }
+
+    /// Adds a file, or the files of a directory.
+    pub(crate) fn add_path(&mut self, path: &Path) -> Result<(), Failure> {
+        self.add_files(path, false)
+    }
+
+    fn add_files(&mut self, path: &Path, recursive: bool) -> Result<(), Failure> {
+        manifests(path, recursive)?.iter().try_for_each(|file| self.add_file(file))
+    }
+
+    fn add_file(&mut self, path: &Path) -> Result<(), Failure> {
+        let size = std::fs::metadata(path).map_err(|error| Failure::file(path, error))?.len();
+        if size > FILE_SIZE_MAX {
+            return Err(Failure::file(path, format!("{size} bytes; a manifest has at most {FILE_SIZE_MAX}")));
+        }
+        let text = std::fs::read(path).map_err(|error| Failure::file(path, error))?;
+        self.add(&path.display().to_string(), &text);
+        Ok(())
+    }
+
+    /// Adds the documents of one text; what is not UTF-8 is a finding with its place.
+    pub(crate) fn add(&mut self, name: &str, text: &[u8]) {
+        yaml::read_bytes(name, text, &mut self.config, &mut self.sources, &mut self.diagnostics);
+    }
+
+    /// Prints every finding in the order of the files. `Err` when the configuration must not be served.
+    pub(crate) fn accept(&self, strict: bool) -> Result<(), Failure> {
+        let worst = self.report();
+        let limit = if strict { Severity::Warning } else { Severity::Error };
+        if worst.is_some_and(|worst| worst >= limit) { Err(Failure::Found) } else { Ok(()) }
+    }
+
+    fn report(&self) -> Option<Severity> {
+        let mut findings: Vec<_> =
+            self.diagnostics.iter().map(|found| (self.sources.locate(&found.object, &found.path), found)).collect();
+        findings.sort_by_key(|(place, _)| *place);
+        for (place, found) in &findings {
+            let place = match place {
+                Some((file, at)) => format!("{file}:{}:{}", at.line, at.column),
+                None => found.object.to_string(),
+            };
+            say::finding(&place, &found.path, found.severity, found.code, &found.message, &found.help);
+        }
+        findings.iter().map(|(_, found)| found.severity).max()
+    }
+}
+
+/// The files a path stands for: itself, or the manifests in a directory, sorted by name.
+pub(crate) fn manifests(path: &Path, recursive: bool) -> Result<Vec<PathBuf>, Failure> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    collect(path, recursive, &mut files)?;
+    files.sort();
+    if files.is_empty() {
+        return Err(Failure::file(path, "no .yaml, .yml or .json file in this directory"));
+    }
+    Ok(files)
+}
+
+fn collect(directory: &Path, recursive: bool, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let entries = std::fs::read_dir(directory).map_err(|error| Failure::file(directory, error))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| Failure::file(directory, error))?;
+        let path = entry.path();
+        // Links to directories are not followed: they can lead in circles.
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let is_manifest =
+            path.extension().is_some_and(|ending| ["yaml", "yml", "json"].iter().any(|known| ending == *known));
+        if is_directory && recursive {
+            collect(&path, recursive, files)?;
+        } else if is_manifest && path.is_file() {
+            files.push(path);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! `-o`: the name of a format is a format on standard output, anything else is a file.
+
+use crate::failure::Failure;
+use crate::say;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// Where a result goes, and in which form.
+pub(crate) struct Output {
+    format: String,
+    file: Option<PathBuf>,
+}
+
+impl Output {
+    /// `formats`: the names that stand for a format here, the first for files whose ending says nothing.
+    pub(crate) fn new(text: &str, formats: &[&str]) -> Result<Self, Failure> {
+        if formats.contains(&text) {
+            return Ok(Self { format: text.to_owned(), file: None });
+        }
+        if ["text", "json", "yaml"].contains(&text) {
+            return Err(Failure::Usage(format!("-o {text}: the formats here are {}", formats.join(" and "))));
+        }
+        let file = PathBuf::from(text);
+        let ending = file
+            .extension()
+            .and_then(|ending| ending.to_str())
+            .map(|ending| if ending == "yml" { "yaml" } else { ending });
+        let format =
+            formats.iter().find(|format| Some(**format) == ending).or(formats.first()).copied().unwrap_or_default();
+        Ok(Self { format: format.to_owned(), file: Some(file) })
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == "json"
+    }
+
+    /// The file, if it is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Writes to standard output, or to the file: whole or not at all.
+    pub(crate) fn write(&self, text: &str) -> Result<(), Failure> {
+        let Some(path) = &self.file else {
+            return match std::io::stdout().lock().write_all(text.as_bytes()) {
+                // Whoever reads may stop reading.
+                Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Failed(error.to_string())),
+                _ => Ok(()),
+            };
+        };
+        let part = path.with_added_extension("part");
+        std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path)).map_err(|error| {
+            // What was begun is of no use to anybody.
+            let _ = std::fs::remove_file(&part);
+            Failure::file(path, error)
+        })?;
+        say::note(&format!("wrote {}", path.display()));
+        Ok(())
+    }
+}

@@ -1,0 +1,38 @@
+//! What a person is told, on stderr, in colour only on a terminal.
+
+use anstream::eprintln;
+use anstyle::{AnsiColor, Style};
+use istio_config::Severity;
+
+const BOLD: Style = Style::new().bold();
+
+fn style(severity: Severity) -> Style {
+    let color = match severity {
+        Severity::Error => AnsiColor::Red,
+        Severity::Warning => AnsiColor::Yellow,
+        Severity::Note => AnsiColor::Cyan,
+    };
+    Style::new().bold().fg_color(Some(color.into()))
+}
+
+/// The reason a command fails.
+pub(crate) fn error(message: &str) {
+    let style = style(Severity::Error);
+    eprintln!("{style}error{style:#}: {message}");
+}
+
+/// Something worth knowing.
+pub(crate) fn note(message: &str) {
+    eprintln!("{message}");
+}
+
+/// One finding: `reviews.yaml:12:5: spec.http[1].route: error[no-weight]: every destination has weight 0`, and below it
+/// the way out.
+pub(crate) fn finding(place: &str, path: &str, severity: Severity, code: &str, message: &str, help: &str) {
+    let style = style(severity);
+    let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
+    eprintln!("{BOLD}{place}:{BOLD:#} {path}{style}{severity}[{code}]{style:#}: {message}");
+    if !help.is_empty() {
+        eprintln!("  help: {help}");
+    }
+}
