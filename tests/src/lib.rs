@@ -1,1 +1,33 @@
-//! To be written.
+//! What all hosts must agree on: one corpus of cases, and the arms that run it.
+//!
+//! A case (`corpus/*.yaml`, described in [`case`](mod@case)) says what was written in Istio's API, how upstreams behave,
+//! what a client sends and what is to be seen at both ends. Four arms run every case: the engine as native code, the
+//! compiled filter in the simulator, `shunt proxy`, and real Envoy with what `shunt render envoy` wrote. An arm only
+//! tells what it has observed; [`check`](mod@check) alone compares, so that no arm has an expectation of its own.
+//!
+//! - [`case`](mod@case): the format of a case, and reading the corpus
+//! - [`fleet`](mod@fleet): the services behind every case
+//! - [`arms`](mod@arms): the four ways to run one
+//! - [`check`](mod@check), [`chance`](mod@chance): what was expected against what was observed
+//! - [`corpus`](mod@corpus): all cases in one arm, and a report of every failure
+//! - [`servers`](mod@servers), [`client`](mod@client), [`message`](mod@message): raw HTTP/1.1 over loopback
+//! - [`process`](mod@process): programs that are started, waited for and ended
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "this crate is tests: a broken assumption is a failed test"
+)]
+
+pub mod arms;
+pub mod case;
+pub mod chance;
+pub mod check;
+pub mod client;
+pub mod corpus;
+pub mod fleet;
+pub mod message;
+pub mod observed;
+pub mod process;
+pub mod servers;

@@ -1,0 +1,127 @@
+//! The compiled filter in the simulator.
+
+use super::engine::deployment;
+use super::{Arm, Running, received};
+use crate::case::{self, Case, Request};
+use crate::fleet::{self, DOWN, Fleet, Scripts};
+use crate::observed::{Arrival, Reply};
+use crate::process;
+use host_abi::{HeaderMap, Module};
+use std::time::Duration;
+use traffic_sim::{Answer, Behaviour, Ended, RequestSpec, Role, Simulator};
+
+/// The arm: it compiles the filter once.
+pub struct InSimulator(Module);
+
+impl InSimulator {
+    /// Compiles the filter.
+    ///
+    /// # Errors
+    ///
+    /// It is not built, or is no filter.
+    pub fn new() -> Result<Self, String> {
+        let path = process::module();
+        let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}: run `make wasm`", path.display()))?;
+        Module::compile(&bytes).map(Self).map_err(|error| error.to_string())
+    }
+}
+
+impl Arm for InSimulator {
+    fn name(&self) -> &'static str {
+        "simulator"
+    }
+
+    fn parallel(&self) -> usize {
+        1
+    }
+
+    fn slack(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
+        let fleet = Fleet::imaginary();
+        let (plan, filter) = deployment(&fleet, case)?;
+        let configuration = filter.to_json().to_string();
+        let simulator =
+            Simulator::new(&self.0, configuration.as_bytes(), plan, 0x5eed).map_err(|error| error.to_string())?;
+        Ok(Box::new(Simulated { simulator, fleet, scripts: Scripts::new(case), arrivals: Vec::new() }))
+    }
+}
+
+struct Simulated {
+    simulator: Simulator,
+    fleet: Fleet,
+    scripts: Scripts,
+    arrivals: Vec<Arrival>,
+}
+
+impl Running for Simulated {
+    fn send(&mut self, request: &Request) -> Result<Reply, String> {
+        let Self { simulator, fleet, scripts, arrivals } = self;
+        let line = &request.send;
+        let body = request.body.clone().unwrap_or_default();
+        let spec = RequestSpec::new(&line.method, &line.host, &line.target, received(request), body);
+        let exchange = simulator.request(&spec, |sent| {
+            let endpoint = fleet.at(sent.endpoint.address(), sent.endpoint.port()).expect("an endpoint of the fleet");
+            if endpoint == DOWN {
+                return Behaviour::refused();
+            }
+            if sent.role != Role::Callout {
+                arrivals.push(arrival(endpoint, sent.headers, sent.body));
+            }
+            behaviour(endpoint, scripts.next(endpoint))
+        });
+        if !exchange.violations.is_empty() {
+            return Err(exchange.violations.join("; "));
+        }
+        let response = exchange.response;
+        match (response.ended, response.status) {
+            (Ended::Answered, Some(status)) => Ok(Reply {
+                status,
+                headers: plain(&response.headers),
+                body: response.body.to_vec(),
+                took: response.took,
+            }),
+            (ended, _) => Err(format!("no response: {ended:?} ({})", response.details)),
+        }
+    }
+
+    fn arrivals(&mut self, _expected: usize) -> Vec<Arrival> {
+        std::mem::take(&mut self.arrivals)
+    }
+
+    fn log(&self) -> String {
+        self.simulator.log().iter().map(|(level, line, count)| format!("{level:?} {line} ({count})\n")).collect()
+    }
+}
+
+fn behaviour(endpoint: &str, behaviour: case::Behaviour) -> Behaviour {
+    match behaviour {
+        case::Behaviour::Hang => Behaviour::never_answers(),
+        case::Behaviour::Close => Behaviour::connection_closed(),
+        case::Behaviour::Answer(answer) => {
+            let (headers, body) = fleet::written(endpoint, &answer);
+            Behaviour::of(Answer::new(answer.status, headers, body)).after(answer.after)
+        }
+    }
+}
+
+fn arrival(endpoint: &'static str, head: &HeaderMap, body: &[u8]) -> Arrival {
+    let pseudo = |name: &str| head.get_str(name).unwrap_or_default().to_owned();
+    Arrival {
+        endpoint,
+        method: pseudo(":method"),
+        target: pseudo(":path"),
+        authority: pseudo(":authority"),
+        headers: plain(head),
+        body: body.to_vec(),
+    }
+}
+
+/// All but pseudo headers, as text.
+fn plain(head: &HeaderMap) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let plain = head.iter().filter(|(name, _)| !name.starts_with(b":"));
+    plain.map(|(name, value)| (text(name), text(value))).collect()
+}

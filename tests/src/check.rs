@@ -1,0 +1,195 @@
+//! What a case expects against what an arm observed, as lines for people.
+
+use crate::case::{Expect, HeaderValues, Pause, Request, Seen};
+use crate::chance;
+use crate::fleet::{self, means};
+use crate::observed::{Arrival, Reply, values};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::time::Duration;
+
+/// Headers between filter and Envoy; no upstream may see them.
+const INTERNAL: [&str; 2] = ["x-shunt-", "x-envoy-fault-"];
+
+/// Every difference for one request, sent as often as it says. `slack` is how much later than expected a response may
+/// come.
+pub fn differences(request: &Request, replies: &[Reply], arrivals: &[Arrival], slack: Duration) -> Vec<String> {
+    let mut found = Vec::new();
+    let Request { expect, times, .. } = request;
+    let Expect { status, from, hits, seen, seen_by, response, body, takes, shares, mirrored } = expect;
+    for reply in replies {
+        one_of(&mut found, "status", &[*status], &reply.status);
+        if shares.is_none() {
+            let fits = match (from.as_deref(), reply.from()) {
+                (Some(name), Some(endpoint)) => means(name, endpoint),
+                (None, None) => true,
+                // Who answers may be left open where only the counts matter.
+                (None, Some(_)) => hits.is_some(),
+                (Some(_), None) => false,
+            };
+            if !fits {
+                differ(&mut found, "from", &from.as_deref().unwrap_or("the host itself"), &reply.from());
+            }
+        }
+        for (name, HeaderValues(expected)) in response {
+            let observed: Vec<_> = values(&reply.headers, name).collect();
+            same(&mut found, &format!("response header {name}"), expected, &observed);
+        }
+        let text = String::from_utf8_lossy(&reply.body);
+        if let Some(part) = body.as_ref().filter(|part| !text.contains(part.as_str())) {
+            differ(&mut found, "body with", part, &text);
+        }
+        if let Some(Pause(expected)) = takes {
+            let fits = reply.took + Duration::from_millis(1) >= *expected && reply.took <= *expected + slack;
+            if !fits {
+                differ(&mut found, "takes", expected, &reply.took);
+            }
+        }
+    }
+    if let Some(shares) = shares {
+        check_shares(&mut found, shares, replies);
+    }
+    check_hits(&mut found, expect, from.as_deref().map(|from| (from, *times)), hits.as_ref(), arrivals);
+    for (name, percent) in mirrored {
+        let copies = arrivals.iter().filter(|arrival| means(name, arrival.endpoint)).count() as u64;
+        let misfit = chance::misfit(&[copies, u64::from(*times).saturating_sub(copies)], &[*percent, 100.0 - percent]);
+        if let Some(misfit) = misfit {
+            found.push(format!("mirrored: expected {percent} % of {times} at {name}, observed {copies} ({misfit})"));
+        }
+    }
+    if let Some(seen) = seen {
+        let answered = replies.last().and_then(Reply::from);
+        check_seen(&mut found, "seen", seen, answered, arrivals);
+    }
+    for (name, seen) in seen_by {
+        check_seen(&mut found, &format!("seen-by {name}:"), seen, Some(name), arrivals);
+    }
+    for arrival in arrivals {
+        for (name, value) in &arrival.headers {
+            if INTERNAL.iter().any(|prefix| name.starts_with(prefix)) {
+                found.push(format!("{} received the internal header {name}: {value}", arrival.endpoint));
+            }
+        }
+    }
+    summarised(found)
+}
+
+fn check_shares(found: &mut Vec<String>, shares: &BTreeMap<String, u32>, replies: &[Reply]) {
+    let answers = |name: &String| -> u64 {
+        replies.iter().map(|reply| u64::from(reply.from().is_some_and(|from| means(name, from)))).sum()
+    };
+    let counts: Vec<u64> = shares.keys().map(answers).collect();
+    let expected: Vec<f64> = shares.values().map(|share| f64::from(*share)).collect();
+    let others = replies.len() as u64 - counts.iter().sum::<u64>();
+    if others > 0 {
+        found.push(format!("shares: {others} of {} answers came from elsewhere", replies.len()));
+    } else if let Some(misfit) = chance::misfit(&counts, &expected) {
+        let observed: BTreeMap<_, _> = shares.keys().zip(counts).collect();
+        found.push(format!("shares: expected {shares:?}, observed {observed:?} ({misfit})"));
+    }
+}
+
+/// Requests that arrived, by endpoint; a service stands for all its endpoints.
+fn check_hits(
+    found: &mut Vec<String>,
+    expect: &Expect,
+    from: Option<(&str, u32)>,
+    hits: Option<&BTreeMap<String, u32>>,
+    arrivals: &[Arrival],
+) {
+    let mut observed: BTreeMap<&str, u32> = BTreeMap::new();
+    arrivals.iter().for_each(|arrival| *observed.entry(arrival.endpoint).or_default() += 1);
+    let expected: BTreeMap<&str, u32> = match (hits, from) {
+        (Some(hits), _) => hits.iter().map(|(name, count)| (name.as_str(), *count)).collect(),
+        // Counted elsewhere, as shares.
+        (None, _) if expect.shares.is_some() || !expect.mirrored.is_empty() => return,
+        (None, Some((from, times))) => BTreeMap::from([(from, times)]),
+        (None, None) => BTreeMap::new(),
+    };
+    let total = |name: &str| observed.iter().filter(|(at, _)| means(name, at)).map(|(_, count)| *count).sum::<u32>();
+    let counted = expected.iter().all(|(name, count)| total(name) == *count);
+    let elsewhere = observed.keys().any(|at| !expected.keys().any(|name| means(name, at)));
+    if !counted || elsewhere {
+        differ(found, "hits", &expected, &observed);
+    }
+}
+
+fn check_seen(found: &mut Vec<String>, what: &str, seen: &Seen, by: Option<&str>, arrivals: &[Arrival]) {
+    let Some(arrival) = by.and_then(|by| arrivals.iter().rev().find(|arrival| means(by, arrival.endpoint))) else {
+        found.push(format!("{what}: nothing arrived at {by:?}"));
+        return;
+    };
+    let Seen { method, path, authority, body, headers } = seen;
+    let text = String::from_utf8_lossy(&arrival.body).into_owned();
+    for (field, expected, observed) in [
+        ("method", method, &arrival.method),
+        ("path", path, &arrival.target),
+        ("authority", authority, &arrival.authority),
+        ("body", body, &text),
+    ] {
+        if let Some(expected) = expected {
+            one_of(found, &format!("{what} {field}"), &[expected], &observed);
+        }
+    }
+    for (name, HeaderValues(expected)) in headers {
+        let observed: Vec<_> = values(&arrival.headers, name).collect();
+        same(found, &format!("{what} header {name}"), expected, &observed);
+    }
+}
+
+fn one_of<T: PartialEq + Debug>(found: &mut Vec<String>, what: &str, expected: &[T], observed: &T) {
+    if !expected.contains(observed) {
+        match expected {
+            [one] => differ(found, what, one, observed),
+            several => differ(found, what, &several, observed),
+        }
+    }
+}
+
+fn same(found: &mut Vec<String>, what: &str, expected: &[String], observed: &[&str]) {
+    if expected != observed {
+        differ(found, what, &expected, &observed);
+    }
+}
+
+fn differ(found: &mut Vec<String>, what: &str, expected: &dyn Debug, observed: &dyn Debug) {
+    found.push(format!("{what}: expected {expected:?}, observed {observed:?}"));
+}
+
+/// The same difference many times is one line with its count.
+fn summarised(found: Vec<String>) -> Vec<String> {
+    let mut lines: Vec<(String, u32)> = Vec::new();
+    for line in found {
+        match lines.iter_mut().find(|(known, _)| *known == line) {
+            Some((_, count)) => *count += 1,
+            None => lines.push((line, 1)),
+        }
+    }
+    lines.into_iter().map(|(line, count)| if count > 1 { format!("{line} ({count} times)") } else { line }).collect()
+}
+
+/// How many arrivals a request is sure to bring, so that an arm knows how long to wait for copies.
+pub fn arrivals_expected(request: &Request) -> usize {
+    let Expect { hits, from, shares, mirrored, .. } = &request.expect;
+    let times = request.times as usize;
+    match hits {
+        Some(hits) => hits.values().map(|count| *count as usize).sum(),
+        None if from.is_some() || shares.is_some() || !mirrored.is_empty() => times,
+        None => 0,
+    }
+}
+
+/// Names in a case that mean no endpoint.
+pub fn unknown_names<'a>(expect: &'a Expect, behaviour: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+    let Expect { from, hits, seen_by, shares, mirrored, .. } = expect;
+    let names = from
+        .iter()
+        .chain(hits.iter().flat_map(|hits| hits.keys()))
+        .chain(seen_by.keys())
+        .chain(shares.iter().flat_map(|shares| shares.keys()))
+        .chain(mirrored.keys());
+    let nobody = |name: &&str| !fleet::endpoints().any(|endpoint| means(name, endpoint));
+    let named = names.map(String::as_str).filter(nobody);
+    let scripted = behaviour.map(String::as_str).filter(|name| !fleet::endpoints().any(|endpoint| endpoint == *name));
+    named.chain(scripted).collect()
+}

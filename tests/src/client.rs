@@ -1,0 +1,82 @@
+//! A client that sends what it is told, odd bytes included, over one connection while it lasts.
+
+use crate::case::Request;
+use crate::message::Reader;
+use crate::observed::{Reply, values};
+use std::io::{ErrorKind, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// How long a response may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A client of one address.
+pub struct Client {
+    to: SocketAddr,
+    connection: Option<(TcpStream, Reader<TcpStream>)>,
+}
+
+impl Client {
+    /// A client; it connects when it sends.
+    pub fn new(to: SocketAddr) -> Self {
+        Self { to, connection: None }
+    }
+
+    /// Sends a request and reads its response.
+    ///
+    /// # Errors
+    ///
+    /// No response, or one that cannot be read.
+    pub fn send(&mut self, request: &Request) -> Result<Reply, String> {
+        let kept = self.connection.is_some();
+        match self.exchange(request) {
+            // The other side may have closed a connection that it had kept so far.
+            Err(error)
+                if kept
+                    && matches!(
+                        error.kind(),
+                        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+                    ) =>
+            {
+                self.exchange(request)
+            }
+            result => result,
+        }
+        .map_err(|error| format!("no response: {error}"))
+    }
+
+    fn exchange(&mut self, request: &Request) -> std::io::Result<Reply> {
+        let begun = Instant::now();
+        let (mut stream, mut reader) = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let stream = TcpStream::connect(self.to)?;
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                let reader = Reader::new(stream.try_clone()?);
+                (stream, reader)
+            }
+        };
+        stream.write_all(&bytes(request))?;
+        let message = reader.response(request.send.method == "HEAD")?;
+        let took = begun.elapsed();
+        let closes = values(&message.headers, "connection").any(|value| value.eq_ignore_ascii_case("close"));
+        if !closes && !reader.has_rest() {
+            self.connection = Some((stream, reader));
+        }
+        let status = message.start.0.parse().unwrap_or_default();
+        Ok(Reply { status, headers: message.headers, body: message.body, took })
+    }
+}
+
+fn bytes(request: &Request) -> Vec<u8> {
+    let line = &request.send;
+    let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", line.method, line.target, line.host);
+    request.headers().for_each(|(name, value)| text += &format!("{name}: {value}\r\n"));
+    if let Some(body) = &request.body {
+        text += &format!("Content-Length: {}\r\n", body.len());
+    }
+    text += "\r\n";
+    text += request.body.as_deref().unwrap_or_default();
+    text.into_bytes()
+}

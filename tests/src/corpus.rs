@@ -1,0 +1,80 @@
+//! All cases in one arm: a few at a time, every failure reported.
+
+use crate::arms::Arm;
+use crate::case::{self, Case};
+use crate::{check, process};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// Lines of a host's own log that a failure shows.
+const LOG_LINES: usize = 20;
+
+/// Runs every case in this arm.
+///
+/// # Panics
+///
+/// With a report of every case that failed.
+pub fn run(arm: &dyn Arm) {
+    let cases: Vec<_> = case::corpus().into_iter().filter(is_wanted).collect();
+    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..arm.parallel() {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match case.skip.get(arm.name()) {
+                        Some(reason) => process::skipped(&format!("{} in {}", case.name, arm.name()), reason),
+                        None => {
+                            if let Err(report) = run_case(arm, case) {
+                                failures.lock().expect("no panic while it is held").push(report);
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().expect("no panic while it is held");
+    println!("{}: {} cases in {:.1} s", arm.name(), cases.len(), begun.elapsed().as_secs_f64());
+    assert!(failures.is_empty(), "\n\n{}\n{} of {} cases failed", failures.join("\n"), failures.len(), cases.len());
+}
+
+/// `CASE=words` runs only the cases whose name contains them.
+fn is_wanted(case: &Case) -> bool {
+    std::env::var("CASE").map_or(true, |part| case.name.contains(&part))
+}
+
+fn run_case(arm: &dyn Arm, case: &Case) -> Result<(), String> {
+    let title = || format!("{} ({}) in {}", case.name, case.file, arm.name());
+    let mut running = arm.start(case).map_err(|error| format!("{}\n  does not start: {error}", title()))?;
+    let mut lines = Vec::new();
+    for (number, request) in (1..).zip(&case.requests) {
+        let mut replies = Vec::new();
+        let mut found = Vec::new();
+        for _ in 0..request.times {
+            match running.send(request) {
+                Ok(reply) => replies.push(reply),
+                Err(error) => {
+                    found.push(error);
+                    break;
+                }
+            }
+        }
+        let arrivals = running.arrivals(check::arrivals_expected(request));
+        if found.is_empty() {
+            found = check::differences(request, &replies, &arrivals, arm.slack());
+        }
+        if !found.is_empty() {
+            lines.push(format!("  request {number}: {}", request.send));
+            lines.extend(found.iter().map(|line| format!("    {line}")));
+        }
+    }
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let log = running.log();
+    let from = log.lines().count().saturating_sub(LOG_LINES);
+    lines.extend(log.lines().skip(from).map(|line| format!("  | {line}")));
+    Err(format!("{}\n{}\n", title(), lines.join("\n")))
+}

@@ -1,0 +1,131 @@
+//! Programs that a test starts. They are ended by their own handle, also when the test panics; what they say is kept.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a program may take until it serves: other work shares the machine.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A program that runs.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a program; its stderr goes into `log`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started.
+    pub fn start<S: AsRef<OsStr>>(
+        program: &Path,
+        arguments: impl IntoIterator<Item = S>,
+        log: PathBuf,
+    ) -> Result<Self, String> {
+        let file = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
+        let child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .map_err(|error| format!("{}: {error}", program.display()))?;
+        Ok(Self { child, log })
+    }
+
+    /// Waits until `is_ready`.
+    ///
+    /// # Errors
+    ///
+    /// The program ended, or took too long; with what it said.
+    pub fn wait_until(&mut self, is_ready: impl Fn() -> bool) -> Result<(), String> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.ended() {
+                return Err(format!("ended with {status}\n{}", self.said()));
+            }
+            if is_ready() {
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                return Err(format!("not ready after {PATIENCE:?}\n{}", self.said()));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The exit status, once it has ended.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// What it has said on stderr.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An address on loopback that was free a moment ago.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+}
+
+/// Whether a page answers 200.
+pub fn is_ok(at: SocketAddr, path: &str) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(at)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")?;
+        let response = crate::message::Reader::new(stream).response(false)?;
+        Ok(response.start.0 == "200")
+    };
+    ask().unwrap_or(false)
+}
+
+/// The command: `$SHUNT`, else the release build of this workspace.
+///
+/// # Errors
+///
+/// It is not there, and how to get it.
+pub fn shunt() -> Result<PathBuf, String> {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/shunt");
+    let path = std::env::var_os("SHUNT").map_or(built, PathBuf::from);
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(format!("no command at {}: run `make command`, or name it in SHUNT", path.display()))
+}
+
+/// Real Envoy, by `$ENVOY`.
+pub fn envoy() -> Option<PathBuf> {
+    std::env::var_os("ENVOY").map(PathBuf::from)
+}
+
+/// The compiled filter: `$SHUNT_MODULE`, else the release build of this workspace.
+pub fn module() -> PathBuf {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/wasm32-unknown-unknown/wasm/traffic_filter.wasm");
+    std::env::var_os("SHUNT_MODULE").map_or(built, PathBuf::from)
+}
+
+/// Says that something was not tested, here and in the file that `make test` reports.
+pub fn skipped(what: &str, reason: &str) {
+    let line = format!("{what}: {reason}");
+    println!("skipped: {line}");
+    if let Some(path) = std::env::var_os("SHUNT_SKIPS") {
+        let file = File::options().append(true).create(true).open(path);
+        file.and_then(|mut file| writeln!(file, "{line}")).expect("SHUNT_SKIPS can be written");
+    }
+}
