@@ -20,7 +20,7 @@ fn simulator() {
 
 #[test]
 fn proxy() {
-    corpus::run(&Proxy { shunt: process::shunt().unwrap_or_else(|error| panic!("{error}")) });
+    corpus::run(&Proxy::new(process::shunt().unwrap_or_else(|error| panic!("{error}"))));
 }
 
 #[test]

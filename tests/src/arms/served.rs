@@ -10,24 +10,77 @@ use crate::servers::Servers;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A free port may be taken until it is used; then there is another try.
 const TRIES: usize = 3;
 
-/// `shunt proxy`.
+/// How long a reload may take: the command looks at its files every so often.
+const RELOAD: Duration = Duration::from_secs(20);
+
+/// `shunt proxy`. A process serves one case after the other, and so reloads at every case but its first.
 pub struct Proxy {
-    /// The command.
-    pub shunt: PathBuf,
+    shunt: PathBuf,
+    idle: Arc<Idle>,
 }
 
-/// Envoy.
+/// Envoy, started for each case.
 pub struct Envoy {
     /// The command.
     pub shunt: PathBuf,
     /// The binary.
     pub envoy: PathBuf,
+}
+
+/// Processes that wait for their next case.
+type Idle = Mutex<Vec<Host>>;
+
+/// A process that serves what is in the folder.
+struct Host {
+    process: Process,
+    listen: SocketAddr,
+    folder: TempDir,
+}
+
+impl Proxy {
+    /// The arm; `shunt` is the command.
+    pub fn new(shunt: PathBuf) -> Self {
+        Self { shunt, idle: Arc::default() }
+    }
+
+    fn first(&self, case: &Case, servers: &Servers) -> Result<Host, String> {
+        serve(case, servers, |folder, listen, admin| {
+            let [listen_text, admin_text] = [listen, admin].map(|address| address.to_string());
+            let files = folder.join(FILES);
+            let arguments = ["proxy", "-f", &files.to_string_lossy(), "--listen", &listen_text, "--admin", &admin_text];
+            let mut process = Process::start(&self.shunt, arguments, folder.join("log"))?;
+            process.wait_until(|| TcpStream::connect(listen).is_ok() && is_ok(admin, "/ready"))?;
+            Ok(process)
+        })
+    }
+}
+
+/// Puts the files of a case in place of those of the last one, all at once, and waits until they are served.
+fn reload(mut host: Host, case: &Case, servers: &Servers) -> Result<Host, String> {
+    let answers = |host: &Host| {
+        let said = host.process.said();
+        (said.matches("reloaded\n").count(), said.matches("what ran before goes on").count())
+    };
+    let before = answers(&host);
+    write_files(host.folder.path(), case, servers)?;
+    let begun = Instant::now();
+    loop {
+        let now = answers(&host);
+        if now.0 > before.0 {
+            return Ok(host);
+        }
+        if now.1 > before.1 || begun.elapsed() > RELOAD || host.process.ended().is_some() {
+            return Err(format!("not reloaded\n{}", host.process.said()));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 impl Arm for Proxy {
@@ -44,14 +97,13 @@ impl Arm for Proxy {
     }
 
     fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
-        start(case, |folder, listen, admin| {
-            let [listen_text, admin_text] = [listen, admin].map(|address| address.to_string());
-            let files = folder.join("files");
-            let arguments = ["proxy", "-f", &files.to_string_lossy(), "--listen", &listen_text, "--admin", &admin_text];
-            let mut process = Process::start(&self.shunt, arguments, folder.join("log"))?;
-            process.wait_until(|| TcpStream::connect(listen).is_ok() && is_ok(admin, "/ready"))?;
-            Ok(process)
-        })
+        let servers = Servers::start(case);
+        let idle = self.idle.lock().expect("no panic while it is held").pop();
+        let host = match idle {
+            Some(host) => reload(host, case, &servers)?,
+            None => self.first(case, &servers)?,
+        };
+        Ok(Box::new(Served::new(case, host, servers, Some(Arc::clone(&self.idle)))))
     }
 }
 
@@ -69,11 +121,13 @@ impl Arm for Envoy {
     }
 
     fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
-        start(case, |folder, listen, admin| {
+        let servers = Servers::start(case);
+        let host = serve(case, &servers, |folder, listen, admin| {
             let bootstrap = folder.join("bootstrap.json");
-            render(&self.shunt, &folder.join("files"), listen, admin, &bootstrap)?;
+            render(&self.shunt, &folder.join(FILES), listen, admin, &bootstrap)?;
             start_envoy(&self.envoy, &bootstrap, admin)
-        })
+        })?;
+        Ok(Box::new(Served::new(case, host, servers, None)))
     }
 }
 
@@ -109,45 +163,62 @@ pub fn start_envoy(envoy: &Path, bootstrap: &Path, admin: SocketAddr) -> Result<
     Ok(process)
 }
 
-/// Servers, files, a process and a client.
-fn start(
+/// Where in its folder a host finds its files: a link, so that all of them change at once.
+const FILES: &str = "files";
+
+fn write_files(folder: &Path, case: &Case, servers: &Servers) -> Result<(), String> {
+    let write = || -> std::io::Result<()> {
+        let files = tempfile::Builder::new().prefix("case-").tempdir_in(folder)?.keep();
+        for (name, text) in servers.fleet.manifests(case) {
+            std::fs::write(files.join(name), text)?;
+        }
+        let link = folder.join("next");
+        std::os::unix::fs::symlink(files, &link)?;
+        std::fs::rename(link, folder.join(FILES))
+    };
+    write().map_err(|error| error.to_string())
+}
+
+/// Writes the files of a case and starts a process on them.
+fn serve(
     case: &Case,
-    serve: impl Fn(&Path, SocketAddr, SocketAddr) -> Result<Process, String>,
-) -> Result<Box<dyn Running>, String> {
-    let servers = Servers::start(case);
+    servers: &Servers,
+    start: impl Fn(&Path, SocketAddr, SocketAddr) -> Result<Process, String>,
+) -> Result<Host, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let files = folder.path().join("files");
-    std::fs::create_dir(&files).map_err(|error| error.to_string())?;
-    for (name, text) in servers.fleet.manifests(case) {
-        std::fs::write(files.join(name), text).map_err(|error| error.to_string())?;
-    }
+    write_files(folder.path(), case, servers)?;
     let mut tries = 0;
-    let (process, listen) = loop {
+    loop {
         tries += 1;
         let (listen, admin) = (free_address(), free_address());
-        match serve(folder.path(), listen, admin) {
-            Ok(process) => break (process, listen),
+        match start(folder.path(), listen, admin) {
+            Ok(process) => return Ok(Host { process, listen, folder }),
             Err(error) if tries < TRIES && error.contains("in use") => {}
             Err(error) => return Err(error),
         }
-    };
-    let late = case.mirrors();
-    Ok(Box::new(Served { client: Client::new(listen), process, servers, late, _folder: folder }))
+    }
 }
 
 struct Served {
     client: Client,
-    process: Process,
+    /// There until the end.
+    host: Option<Host>,
     servers: Servers,
     /// Copies may come after the response.
     late: bool,
-    _folder: TempDir,
+    idle: Option<Arc<Idle>>,
+}
+
+impl Served {
+    fn new(case: &Case, host: Host, servers: Servers, idle: Option<Arc<Idle>>) -> Self {
+        Self { client: Client::new(host.listen), host: Some(host), servers, late: case.mirrors(), idle }
+    }
 }
 
 impl Running for Served {
     fn send(&mut self, request: &Request) -> Result<Reply, String> {
         let reply = self.client.send(request);
-        match self.process.ended() {
+        match self.host.as_mut().and_then(|host| host.process.ended()) {
             Some(status) => Err(format!("the process ended with {status}")),
             None => reply,
         }
@@ -158,6 +229,17 @@ impl Running for Served {
     }
 
     fn log(&self) -> String {
-        self.process.said()
+        self.host.as_ref().map(|host| host.process.said()).unwrap_or_default()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let (Some(idle), Some(mut host)) = (&self.idle, self.host.take())
+            && host.process.ended().is_none()
+            && let Ok(mut idle) = idle.lock()
+        {
+            idle.push(host);
+        }
     }
 }
