@@ -57,13 +57,13 @@ impl Plan {
                     client.cluster(&list.index(index).field("destination"), destination, diagnostics);
                 }
                 let raw = mirrors::Raw {
-                    mirror: mirror.as_ref(),
+                    mirror: mirror.as_deref(),
                     mirrors,
                     percentage: mirror_percentage.as_ref(),
                     percent: *mirror_percent,
                 };
                 let mirrors = Mirrors::compile(&at, &raw, &client, diagnostics);
-                let native = Native::compile(&at, *timeout, retries.as_ref(), diagnostics);
+                let native = Native::compile(&at, *timeout, retries.as_deref(), diagnostics);
                 if route.is_empty() {
                     continue;
                 }

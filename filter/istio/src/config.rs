@@ -88,7 +88,8 @@ pub struct Config {
     pub service_entries: Vec<Resource<ServiceEntry>>,
     /// Gateways, in reading order.
     pub gateways: Vec<Resource<Gateway>>,
-    /// The served objects again, as they were written: what a rendered filter configuration carries.
+    /// The served objects again, as they were written: what a rendered filter configuration carries. The filter itself
+    /// does not keep them.
     pub written: Vec<Value>,
     read: usize,
 }
@@ -142,7 +143,9 @@ impl Config {
             Object::ServiceEntry(resource) => self.service_entries.push(*resource),
             Object::Gateway(resource) => self.gateways.push(*resource),
         }
-        self.written.push(decode::without_status(value));
+        if cfg!(feature = "tools") {
+            self.written.push(decode::without_status(value));
+        }
     }
 
     fn has(&self, wanted: &ObjectRef) -> bool {

@@ -102,7 +102,7 @@ pub(crate) fn object(value: &Value, ordinal: usize, diagnostics: &mut Diagnostic
     let spec = value.get("spec").filter(|spec| !spec.is_null()).unwrap_or(&empty);
     let object = match kind.as_str() {
         "VirtualService" => Object::VirtualService(Box::new(resource(meta, spec, diagnostics)?)),
-        "DestinationRule" if !cfg!(feature = "clusters") => return None,
+        "DestinationRule" if !cfg!(feature = "tools") => return None,
         "DestinationRule" => Object::DestinationRule(Box::new(resource(meta, spec, diagnostics)?)),
         "ServiceEntry" => Object::ServiceEntry(Box::new(resource(meta, spec, diagnostics)?)),
         _ => Object::Gateway(Box::new(resource(meta, spec, diagnostics)?)),

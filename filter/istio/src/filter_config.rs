@@ -71,7 +71,7 @@ impl FilterConfig {
     pub fn read(value: &Value, diagnostics: &mut Diagnostics) -> Self {
         let own =
             ObjectRef { kind: KIND.into(), namespace: "".into(), name: "configuration".into(), ordinal: usize::MAX };
-        let raw: Raw = match reader::read(&value) {
+        let raw: Raw = match reader::read(value) {
             Ok(raw) => raw,
             Err(fault) => {
                 let path = fault.rendered_path();

@@ -46,21 +46,21 @@ raw! {
         /// Weighted destinations.
         pub route: Vec<HttpRouteDestination>,
         /// Answer with a redirect.
-        pub redirect: Option<HttpRedirect>,
+        pub redirect: Option<Box<HttpRedirect>>,
         /// Answer at once.
-        pub direct_response: Option<HttpDirectResponse>,
+        pub direct_response: Option<Box<HttpDirectResponse>>,
         /// Hand over to another VirtualService.
-        pub delegate: Option<Delegate>,
+        pub delegate: Option<Box<Delegate>>,
         /// Change path or authority.
-        pub rewrite: Option<HttpRewrite>,
+        pub rewrite: Option<Box<HttpRewrite>>,
         /// Limit for the whole request; absent means none.
         pub timeout: Option<GoDuration>,
         /// Retry policy; absent means the mesh default.
-        pub retries: Option<HttpRetry>,
+        pub retries: Option<Box<HttpRetry>>,
         /// Injected faults.
-        pub fault: Option<HttpFaultInjection>,
+        pub fault: Option<Box<HttpFaultInjection>>,
         /// One destination that gets copies.
-        pub mirror: Option<Destination>,
+        pub mirror: Option<Box<Destination>>,
         /// Several destinations that get copies.
         pub mirrors: Vec<HttpMirrorPolicy>,
         /// Deprecated: share for `mirror` in whole percent.
@@ -68,9 +68,9 @@ raw! {
         /// Share for `mirror`; absent means all.
         pub mirror_percentage: Option<Percent>,
         /// CORS policy.
-        pub cors_policy: Option<CorsPolicy>,
+        pub cors_policy: Option<Box<CorsPolicy>>,
         /// Header edits for every destination of the rule.
-        pub headers: Option<Headers>,
+        pub headers: Option<Box<Headers>>,
     }
 
     /// A VirtualService that continues a rule.
@@ -154,7 +154,7 @@ raw! {
         /// Share relative to the others.
         pub weight: Option<i32>,
         /// Header edits for this destination alone.
-        pub headers: Option<Headers>,
+        pub headers: Option<Box<Headers>>,
     }
 
     /// A destination with its share, for TCP and TLS.

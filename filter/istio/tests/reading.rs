@@ -1,4 +1,5 @@
 //! Text in, objects and findings out: every fault with its line, its field and a way out.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 use istio_config::{Config, Diagnostics, yaml};
 

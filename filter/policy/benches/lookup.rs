@@ -3,6 +3,8 @@
 //! `make bench` runs it. The request meets the last rule; the fastest of several rounds counts, so that a busy machine
 //! does not show.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+
 use istio_config::{Config, Diagnostics, FilterConfig};
 use serde_json::{Value, json};
 use std::hint::black_box;

@@ -22,7 +22,7 @@ impl Ratio {
             clippy::cast_sign_loss,
             reason = "0 to a million; cut off as istiod does"
         )]
-        inside.then(|| Self { per_million: (percent * 10_000.0) as u32 })
+        inside.then_some(Self { per_million: (percent * 10_000.0) as u32 })
     }
 
     /// Whether this request is one of them. Draws only where there is a choice.

@@ -1,4 +1,5 @@
 //! The engine from the outside: rules as Istio YAML, a request as text, the decision as one line.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 use istio_config::{Config, Diagnostics, FilterConfig, yaml};
 use traffic_policy::{Decision, Edit, Policy, RequestHead};

@@ -141,6 +141,12 @@ impl<H: Host> Vm<H> {
         self.health.is_dead()
     }
 
+    /// Bytes of the guest's linear memory, which never shrinks; 0 while there is no instance.
+    pub fn memory_bytes(&self) -> usize {
+        let memory = self.state().guest.as_ref().map(|guest| guest.memory);
+        memory.zip(self.store.as_ref()).map_or(0, |(memory, store)| memory.data_size(store))
+    }
+
     /// How many streams are open.
     pub fn open_streams(&self) -> usize {
         self.state().streams.len()

@@ -146,9 +146,9 @@ fn rule<'c>(
         let help = "add route with at least one destination";
         diagnostics.error(at, "no-action", "the rule says nothing about where requests go", help);
     }
-    let path_rewrite = rewrite_text(at, rewrite.as_ref(), diagnostics);
+    let path_rewrite = rewrite_text(at, rewrite.as_deref(), diagnostics);
     let blocks = blocks(at, r#match, path_rewrite, meta, diagnostics);
-    let route_level = headers::level(at, route_headers.as_ref(), diagnostics);
+    let route_level = headers::level(at, route_headers.as_deref(), diagnostics);
     let rewrite_authority = rewrite.as_ref().map(|rewrite| rewrite.authority.clone()).filter(|text| !text.is_empty());
     if rewrite_authority.is_some() && route_level.authority.is_some() {
         let help = "keep rewrite.authority and remove Host from headers";
@@ -166,7 +166,7 @@ fn rule<'c>(
     for (index, raw) in route.iter().enumerate() {
         let HttpRouteDestination { destination, weight, headers } = raw;
         let at = field.index(index);
-        let level = headers::level(&at, headers.as_ref(), diagnostics);
+        let level = headers::level(&at, headers.as_deref(), diagnostics);
         let edits = headers::merge(&route_level, &level, single);
         let host = destination_host(&at.field("destination"), destination, meta, diagnostics);
         let weight = weight_of(&at.field("weight"), *weight, diagnostics);
@@ -186,7 +186,7 @@ fn rule<'c>(
         diagnostics.error(&field, "no-weight", "every destination has weight 0", help);
     }
     let percentages = MirrorShares {
-        one: mirror.as_ref(),
+        one: mirror.as_deref(),
         several: mirrors,
         percent: *mirror_percent,
         percentage: mirror_percentage.as_ref(),
