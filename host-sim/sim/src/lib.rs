@@ -1,1 +1,35 @@
-//! To be written.
+//! A deterministic simulator: the compiled filter under load and failures, in virtual time.
+//!
+//! Whoever changes traffic rules wants to know what they do before production does. Here the real filter runs in
+//! [`host_abi`], its decisions are carried out by [`upstream`], and everything around them is made up: clock, chance,
+//! clients and services. The same seed gives the same bytes, on every machine: events are ordered by (time, number),
+//! every source of chance has its own stream, and whatever decides is a whole number.
+//!
+//! Two ways in, one engine:
+//!
+//! - [`run()`] plays a [`Scenario`] and gives a [`Report`]; [`Comparison`] puts several side by side.
+//! - [`Simulator`] sends single requests to upstreams that a test scripts, and shows all that happened to each.
+//!
+//! This crate opens no file, knows no real time and no Istio: the filter is opaque, and what it was told to do comes in
+//! from outside where a report needs it ([`ConfiguredShare`]).
+
+mod behaviour;
+mod chance;
+mod check;
+mod engine;
+mod report;
+mod run;
+mod scenario;
+mod simulator;
+mod span;
+
+pub use behaviour::{Answer, Behaviour, Outcome};
+pub use engine::{AttemptEnd, Ended, Given, RequestSpec, Role, Sent};
+pub use report::{Bar, Comparison, Mirror, Report, RuleShare, Timeouts, Times, Totals, Verdict, Version, Warning};
+pub use run::{ConfiguredShare, Control, Progress, RunError, Setup, run};
+pub use scenario::{
+    ClosedLoad, Fault, Latency, Load, Metadata, OpenArrivals, OpenLoad, OutcomeSpec, Rate, RequestKind, Scenario,
+    ScenarioError, ServiceSpec, Spec, VersionSpec,
+};
+pub use simulator::{AttemptRecord, Exchange, ResponseRecord, Simulator};
+pub use span::Span;

@@ -1,0 +1,314 @@
+//! Between filter and upstreams: attempts, copies and calls of the filter, each an exchange that [`upstream`] leads.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use host_abi::{CalloutAnswer, HeaderMap};
+use upstream::request_head::{EXPECTED_TIMEOUT_HEADER, reaches_upstream};
+use upstream::{Ask, Attempt, Begun, Endpoint, Event, Exchange, Failure, Step, Timestamp};
+
+use crate::behaviour::{Answer, Behaviour, Outcome};
+use crate::engine::Engine;
+use crate::engine::observe::{AttemptEnd, Ended, Observer, Over, Role, Sent};
+use crate::engine::queue::What;
+use crate::engine::slab::Key;
+use crate::engine::world::Call;
+
+/// Callouts belong to no request.
+const NO_REQUEST: u64 = u64::MAX;
+
+/// For whom an exchange is led.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum For {
+    /// The client of this flight.
+    Client(Key),
+    /// Nobody.
+    Nobody,
+    /// The filter, which knows it by this token.
+    Filter(u32),
+}
+
+/// An exchange with what it is sent.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(super) exchange: Exchange,
+    purpose: For,
+    request: u64,
+    head: HeaderMap,
+    body: Bytes,
+    under_way: Option<UnderWay>,
+    /// The moment of the one wake-up that counts.
+    armed: Option<Timestamp>,
+}
+
+/// An attempt on its way.
+#[derive(Debug)]
+struct UnderWay {
+    serial: u64,
+    endpoint: Rc<Endpoint>,
+    sent: Timestamp,
+    outcome: Outcome,
+}
+
+impl Job {
+    pub(super) fn waits_for(&self, serial: u64) -> bool {
+        self.under_way.as_ref().is_some_and(|under_way| under_way.serial == serial)
+    }
+
+    pub(super) fn is_armed(&self, at: Timestamp) -> bool {
+        self.armed == Some(at)
+    }
+
+    /// Its upstream never answers, and nothing limits the time.
+    pub(super) fn may_hang(&self) -> bool {
+        let never = self.under_way.as_ref().is_some_and(|way| matches!(way.outcome, Outcome::NeverAnswers));
+        never && self.exchange.wake_at().is_none()
+    }
+
+    fn role(&self) -> Role {
+        match self.purpose {
+            For::Client(_) => Role::Primary,
+            For::Nobody => Role::Shadow,
+            For::Filter(_) => Role::Callout,
+        }
+    }
+}
+
+impl Engine {
+    /// The filter has let a request go: its first attempt and its copies start.
+    pub(super) fn forward(&mut self, flight: Key, observer: &mut impl Observer) {
+        let mut head = self.spare_map();
+        let Some(request) = self.flights.get_mut(flight) else { return };
+        let Some(released) = self.vm.request(request.stream) else { return };
+        self.check.forwarded(request.request, released, self.upstreams.plan());
+        let ask = Ask::read(released.iter(), request.whole);
+        let begun = match self.upstreams.begin(&ask, self.now, &mut self.balancing) {
+            Ok(begun) => begun,
+            Err(reply) => {
+                request.cluster = ask.cluster.map(|name| String::from_utf8_lossy(name).into_owned());
+                return self.reply(flight, &reply, observer);
+            }
+        };
+        let Begun { exchange, attempt, shadows } = begun;
+        head.extend(released.iter().filter(|(name, _)| reaches_upstream(name)));
+        let (number, body) = (request.request, request.body.clone());
+        let mut copies = Vec::with_capacity(shadows.len());
+        for shadow in shadows {
+            let job = Job {
+                exchange: shadow.exchange,
+                purpose: For::Nobody,
+                request: number,
+                head: head.clone(),
+                body: body.clone(),
+                under_way: None,
+                armed: None,
+            };
+            copies.push((self.jobs.insert(job), shadow.attempt));
+        }
+        let job =
+            Job { exchange, purpose: For::Client(flight), request: number, head, body, under_way: None, armed: None };
+        let primary = self.jobs.insert(job);
+        request.primary = Some(primary);
+        self.send(primary, attempt, observer);
+        for (key, attempt) in copies {
+            self.send(key, attempt, observer);
+        }
+    }
+
+    /// The filter has let go of the end of the request.
+    pub(super) fn received(&mut self, flight: Key, observer: &mut impl Observer) {
+        let Some(flight) = self.flights.get(flight) else { return };
+        let (request, body, now) = (flight.request, flight.body.clone(), self.now);
+        let led: Vec<Key> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| job.request == request && job.role() != Role::Callout)
+            .map(|(key, _)| key)
+            .collect();
+        for key in led {
+            let Some(job) = self.jobs.get_mut(key) else { continue };
+            job.body = body.clone();
+            let step = job.exchange.on(Event::Received, now, &mut self.balancing);
+            self.step(key, step, None, observer);
+        }
+    }
+
+    /// The filter calls somebody.
+    pub(super) fn call_out(&mut self, call: Call, observer: &mut impl Observer) {
+        let Call { token, cluster, headers, body, timeout } = call;
+        let timeout = timeout.map(|timeout| timeout.as_millis().max(1).to_string());
+        let ask = Ask {
+            cluster: Some(cluster.as_bytes()),
+            timeout_ms: timeout.as_ref().map(String::as_bytes),
+            max_retries: Some(b"0"),
+            whole: true,
+            ..Ask::default()
+        };
+        match self.upstreams.begin(&ask, self.now, &mut self.balancing) {
+            Ok(Begun { exchange, attempt, shadows: _ }) => {
+                let purpose = For::Filter(token);
+                let job =
+                    Job { exchange, purpose, request: NO_REQUEST, head: headers, body, under_way: None, armed: None };
+                let key = self.jobs.insert(job);
+                self.send(key, attempt, observer);
+            }
+            Err(reply) => self.call_failed(token, &reply),
+        }
+    }
+
+    fn call_failed(&mut self, token: u32, reply: &upstream::LocalReply) {
+        let status = HeaderMap::from([(":status", reply.status.to_string())]);
+        self.vm.callout_answered(token, CalloutAnswer::new(status, reply.body));
+    }
+
+    /// Starts an attempt.
+    fn send(&mut self, key: Key, attempt: Attempt, observer: &mut impl Observer) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        let Attempt { number, endpoint } = attempt;
+        if let Some(millis) = job.exchange.expected_timeout_ms(self.now) {
+            job.head.set(EXPECTED_TIMEOUT_HEADER, millis.to_string());
+        }
+        self.serial += 1;
+        let (serial, role) = (self.serial, job.role());
+        self.check.sent(job.request, serial, role, &job.head);
+        let Behaviour { after, outcome } = observer.behave(&Sent {
+            request: job.request,
+            serial,
+            role,
+            number,
+            endpoint: &endpoint,
+            headers: &job.head,
+            body: &job.body,
+            at: self.now,
+        });
+        if !matches!(outcome, Outcome::Refused) {
+            // Changes nothing but the limits that hold from now on.
+            let _ = job.exchange.on(Event::Connected, self.now, &mut self.balancing);
+        }
+        if !matches!(outcome, Outcome::NeverAnswers) {
+            self.queue.push(self.now.after(after), What::Finished { job: key, serial });
+        }
+        job.under_way = Some(UnderWay { serial, endpoint, sent: self.now, outcome });
+        self.arm(key);
+    }
+
+    /// Makes sure that the exchange is woken in time.
+    fn arm(&mut self, key: Key) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        if let Some(at) = job.exchange.wake_at()
+            && job.armed.is_none_or(|armed| at < armed)
+        {
+            job.armed = Some(at);
+            self.queue.push(at, What::Wake(key));
+        }
+    }
+
+    /// The upstream acts.
+    pub(super) fn finished(&mut self, key: Key, observer: &mut impl Observer) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        let Some(way) = job.under_way.take() else { return };
+        let (now, draws) = (self.now, &mut self.balancing);
+        let (end, step, answer) = match way.outcome {
+            Outcome::Answer(answer) => {
+                let header = |name: &str| answer.head.get(name);
+                let told = upstream::Answer { status: answer.status, header: &header };
+                let step = job.exchange.on(Event::Answered(told), now, draws);
+                (AttemptEnd::Answered(answer.status), step, Some((answer, way.serial)))
+            }
+            Outcome::ConnectionClosed => {
+                let failure = Failure::Disconnected { before_request: false };
+                (AttemptEnd::ConnectionClosed, job.exchange.on(Event::Failed(failure), now, draws), None)
+            }
+            Outcome::Refused => {
+                (AttemptEnd::Refused, job.exchange.on(Event::Failed(Failure::Connect), now, draws), None)
+            }
+            Outcome::NeverAnswers => return,
+        };
+        let (serial, role, took) = (way.serial, job.role(), now.since(way.sent));
+        observer.over(&Over { serial, role, endpoint: &way.endpoint, took, end });
+        self.step(key, step, answer, observer);
+    }
+
+    /// The moment has come that the exchange waits for, or another one was agreed meanwhile.
+    pub(super) fn wake(&mut self, key: Key, observer: &mut impl Observer) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        job.armed = None;
+        if job.exchange.wake_at().is_none_or(|at| at > self.now) {
+            return self.arm(key);
+        }
+        let step = job.exchange.on(Event::Woken, self.now, &mut self.balancing);
+        if !matches!(step, Step::Continue)
+            && let Some(way) = job.under_way.take()
+        {
+            let (serial, role, took) = (way.serial, job.role(), self.now.since(way.sent));
+            observer.over(&Over { serial, role, endpoint: &way.endpoint, took, end: AttemptEnd::TimedOut });
+        }
+        self.step(key, step, None, observer);
+    }
+
+    /// Does what the exchange says. `answer` is what has just come in, with the number of its attempt.
+    fn step(&mut self, key: Key, step: Step, answer: Option<(Rc<Answer>, u64)>, observer: &mut impl Observer) {
+        let Some(purpose) = self.jobs.get(key).map(|job| job.purpose) else { return };
+        match (step, purpose) {
+            (Step::Continue | Step::BackOff, _) => self.arm(key),
+            (Step::Attempt(attempt), _) => self.send(key, attempt, observer),
+            (Step::Deliver { flags }, For::Client(flight)) => {
+                self.arm(key);
+                if let (Some((answer, serial)), Some(delivered)) = (answer, self.flights.get_mut(flight)) {
+                    delivered.origin = Some(serial);
+                    delivered.flags = flags;
+                    let mut head = self.spare_map();
+                    head.extend(answer.head.iter());
+                    self.respond(flight, head, answer.body.clone(), observer);
+                }
+            }
+            (Step::Deliver { .. }, For::Filter(token)) => {
+                self.forget(key);
+                if let Some((answer, _)) = answer {
+                    let answer = CalloutAnswer::new(answer.head.clone(), answer.body.clone());
+                    self.vm.callout_answered(token, answer);
+                }
+            }
+            (Step::Reply(reply), For::Client(flight)) => self.reply(flight, &reply, observer),
+            (Step::Reply(reply), For::Filter(token)) => {
+                self.forget(key);
+                self.call_failed(token, &reply);
+            }
+            (Step::Abort { flags, details }, For::Client(flight)) => {
+                if let Some(flight) = self.flights.get_mut(flight) {
+                    (flight.flags, flight.details) = (flags, details.into());
+                }
+                self.end(flight, Ended::Reset, observer);
+            }
+            (Step::Abort { .. }, For::Filter(token)) => {
+                self.forget(key);
+                self.vm.callout_answered(token, CalloutAnswer::failed());
+            }
+            (Step::Deliver { .. } | Step::Reply(_) | Step::Abort { .. }, For::Nobody) => self.forget(key),
+        }
+    }
+
+    /// The router answers in place of an upstream.
+    fn reply(&mut self, key: Key, reply: &upstream::LocalReply, observer: &mut impl Observer) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        flight.flags = reply.flags;
+        let reply = host_abi::LocalReply::new(reply.status.into(), reply.body, reply.details);
+        self.answer(key, reply, observer);
+    }
+
+    /// Drops an exchange; `end` is what becomes of an attempt under way.
+    pub(super) fn drop_job(&mut self, key: Key, end: AttemptEnd, observer: &mut impl Observer) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        if let Some(way) = job.under_way.take() {
+            let (serial, role, took) = (way.serial, job.role(), self.now.since(way.sent));
+            observer.over(&Over { serial, role, endpoint: &way.endpoint, took, end });
+        }
+        self.forget(key);
+    }
+
+    fn forget(&mut self, key: Key) {
+        if let Some(job) = self.jobs.remove(key) {
+            self.keep_map(job.head);
+        }
+    }
+}

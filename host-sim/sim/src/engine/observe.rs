@@ -1,0 +1,168 @@
+//! What the engine tells whoever watches a run, and the one thing it asks: how an upstream behaves.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use host_abi::HeaderMap;
+use upstream::{Endpoint, Flags, Timestamp};
+
+use crate::behaviour::Behaviour;
+
+/// A request before it is sent.
+#[derive(Clone, Debug)]
+pub struct RequestSpec {
+    pub(crate) head: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl RequestSpec {
+    /// A request as a client sends it over plain HTTP. What a proxy adds is added: `x-forwarded-proto`, and, when it is
+    /// sent, `x-request-id`; `content-length` where there is a body.
+    pub fn new<N, V>(
+        method: &str,
+        host: &str,
+        path: &str,
+        headers: impl IntoIterator<Item = (N, V)>,
+        body: impl Into<Bytes>,
+    ) -> Self
+    where
+        N: AsRef<[u8]>,
+        V: AsRef<[u8]>,
+    {
+        let body = body.into();
+        let mut head =
+            HeaderMap::from([(":authority", host), (":path", path), (":method", method), (":scheme", "http")]);
+        head.extend(headers);
+        let mut default = |name: &str, value: &str| {
+            if head.get(name).is_none() {
+                head.append(name, value);
+            }
+        };
+        default("x-forwarded-proto", "http");
+        if !body.is_empty() {
+            default("content-length", &body.len().to_string());
+        }
+        Self { head, body, timeout: None }
+    }
+
+    /// A GET without more.
+    pub fn get(host: &str, path: &str) -> Self {
+        Self::new("GET", host, path, [("", ""); 0], Bytes::new())
+    }
+
+    /// The client gives up after this time.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
+    }
+}
+
+/// Why an upstream gets something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// An attempt to answer the client.
+    Primary,
+    /// A copy; nobody waits for the answer.
+    Shadow,
+    /// A call of the filter itself.
+    Callout,
+}
+
+/// Something arrives at an upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'a> {
+    /// The request that caused it, as its sender numbered it; `u64::MAX` for a callout.
+    pub request: u64,
+    /// A number of its own.
+    pub serial: u64,
+    /// Why.
+    pub role: Role,
+    /// Which attempt it is, from 1.
+    pub number: u32,
+    /// Where it arrives; knows its cluster and labels.
+    pub endpoint: &'a Endpoint,
+    /// The head as the upstream sees it.
+    pub headers: &'a HeaderMap,
+    /// The body as the upstream sees it.
+    pub body: &'a Bytes,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How an attempt ended, seen from the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptEnd {
+    /// With this status.
+    Answered(u16),
+    /// The upstream closed the connection.
+    ConnectionClosed,
+    /// The upstream did not accept the connection.
+    Refused,
+    /// The proxy stopped waiting.
+    TimedOut,
+    /// Nobody was there any more: the client had gone, or the filter had answered.
+    Abandoned,
+    /// Still waiting when the run ended.
+    Waiting,
+}
+
+/// An attempt, copy or callout is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Over<'a> {
+    pub(crate) serial: u64,
+    pub(crate) role: Role,
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) took: Duration,
+    pub(crate) end: AttemptEnd,
+}
+
+/// How a request ended for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With a response.
+    Answered,
+    /// The connection broke off.
+    Reset,
+    /// The client lost patience.
+    GaveUp,
+    /// The client was still waiting when the run ended.
+    Waiting,
+}
+
+/// What a client gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// The request, as its sender numbered it.
+    pub request: u64,
+    /// How it ended.
+    pub ended: Ended,
+    /// The status, if there is a response.
+    pub status: Option<u16>,
+    /// The head of the response; empty if there is none.
+    pub headers: &'a HeaderMap,
+    /// The body of the response.
+    pub body: &'a Bytes,
+    /// Why the proxy answered itself, if it did: Envoy's `%RESPONSE_CODE_DETAILS%`.
+    pub details: &'a str,
+    /// Envoy's response flags.
+    pub flags: Flags,
+    /// The cluster the filter chose, known or not.
+    pub cluster: Option<&'a str>,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// When the client sent the request.
+    pub begun: Timestamp,
+    /// When this happened.
+    pub at: Timestamp,
+}
+
+/// Whoever watches a run.
+pub(crate) trait Observer {
+    /// Says how the upstream behaves.
+    fn behave(&mut self, sent: &Sent<'_>) -> Behaviour;
+    /// An attempt is over.
+    fn over(&mut self, over: &Over<'_>);
+    /// A client has its answer, or has none and never will.
+    fn given(&mut self, given: &Given<'_>);
+}

@@ -1,0 +1,150 @@
+//! The guest's surroundings: a clock that the engine sets, chance from the seed, a log that is kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use envoy_plan::Plan;
+use host_abi::{
+    Callout, CalloutError, Callouts, Clock, Entropy, HeaderMap, Log, LogLevel, MetricError, MetricKind, MetricStore,
+    Metrics, Properties, StreamId,
+};
+
+use crate::chance::Chance;
+
+/// Virtual time begins on 1 January 2026, 00:00 UTC.
+const EPOCH_NS: u64 = 1_767_225_600_000_000_000;
+
+/// Different lines that are kept; more are counted under the last.
+const LINES_MAX: usize = 100;
+
+/// What the guest sees around it.
+pub(crate) struct World {
+    /// Since the start of the run.
+    pub(crate) now_ns: u64,
+    pub(crate) plan: Arc<Plan>,
+    /// Calls of the guest that wait for the engine.
+    pub(crate) calls: Vec<Call>,
+    pub(crate) lines: Lines,
+    chance: Chance,
+    metrics: MetricStore,
+}
+
+/// An HTTP call of the guest.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) token: u32,
+    pub(crate) cluster: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Log lines in the order in which each came first, with how often it came.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    pub(crate) all: Vec<(LogLevel, String, u64)>,
+}
+
+impl Lines {
+    fn add(&mut self, level: LogLevel, message: &str) {
+        if let Some((.., count)) = self.all.iter_mut().find(|(own, text, _)| *own == level && text == message) {
+            *count += 1;
+        } else if self.all.len() < LINES_MAX {
+            self.all.push((level, message.to_owned(), 1));
+        } else if let Some((_, text, count)) = self.all.last_mut() {
+            "(and others)".clone_into(text);
+            *count += 1;
+        }
+    }
+}
+
+impl World {
+    pub(crate) fn new(plan: Arc<Plan>, seed: u64) -> Self {
+        Self {
+            now_ns: 0,
+            plan,
+            calls: Vec::new(),
+            lines: Lines::default(),
+            chance: Chance::new(seed, "guest"),
+            metrics: MetricStore::new(),
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> &MetricStore {
+        &self.metrics
+    }
+}
+
+impl Clock for World {
+    fn realtime_ns(&self) -> u64 {
+        EPOCH_NS.saturating_add(self.now_ns)
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        self.now_ns
+    }
+}
+
+impl Entropy for World {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        self.chance.fill(bytes);
+    }
+}
+
+impl Log for World {
+    fn level(&self) -> LogLevel {
+        LogLevel::Info
+    }
+
+    fn log(&mut self, level: LogLevel, message: &str) {
+        self.lines.add(level, message);
+    }
+
+    /// Without the number of the stream, so that the same danger counts as one line.
+    fn danger(&mut self, _: Option<StreamId>, danger: host_abi::Danger) {
+        self.lines.add(LogLevel::Warn, &danger.to_string());
+    }
+}
+
+impl Metrics for World {
+    fn define(&mut self, kind: MetricKind, name: &str) -> u32 {
+        self.metrics.define(kind, name)
+    }
+
+    fn increment(&mut self, id: u32, offset: i64) -> Result<(), MetricError> {
+        self.metrics.increment(id, offset)
+    }
+
+    fn record(&mut self, id: u32, value: u64) -> Result<(), MetricError> {
+        self.metrics.record(id, value)
+    }
+
+    fn get(&self, id: u32) -> Result<u64, MetricError> {
+        self.metrics.get(id)
+    }
+}
+
+impl Properties for World {
+    /// None of its own yet: host-abi answers what can be read from the stream.
+    fn property(&self, _: Option<StreamId>, _: &[&[u8]]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+impl Callouts for World {
+    fn dispatch(&mut self, token: u32, call: Callout<'_>) -> Result<(), CalloutError> {
+        let cluster = self.plan.clusters.get(call.cluster).ok_or(CalloutError::UnknownCluster)?;
+        if cluster.endpoints.is_empty() {
+            return Err(CalloutError::CannotSend);
+        }
+        self.calls.push(Call {
+            token,
+            cluster: call.cluster.to_owned(),
+            headers: call.headers,
+            body: Bytes::copy_from_slice(call.body),
+            timeout: call.timeout,
+        });
+        Ok(())
+    }
+}

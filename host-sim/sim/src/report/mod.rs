@@ -1,0 +1,180 @@
+//! What came of a run: numbers to compare, and a text to show. Both depend on scenario and seed alone; how fast the
+//! simulation itself was is not in here.
+
+mod band;
+mod comparison;
+mod share;
+mod table;
+mod text;
+mod times;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+pub use comparison::Comparison;
+pub(crate) use share::shares;
+pub use share::{RuleShare, Verdict};
+pub use times::{Bar, Times};
+pub(crate) use times::{Clock, Shape};
+
+use crate::span::Span;
+
+/// What came of a run. [`Report::to_string`](ToString) gives the text, serde the numbers.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Its description; may be empty.
+    pub description: String,
+    /// The seed; with the scenario it gives this report again.
+    pub seed: u64,
+    /// The run was stopped before its end.
+    pub stopped: bool,
+    /// Virtual time from the first request to the last event, in microseconds.
+    pub simulated_us: u64,
+    /// Virtual time in which load was made, in microseconds; what came later only drained.
+    pub load_us: u64,
+    /// Share of all requests that were answered below 500; 0 to 1.
+    pub success_rate: f64,
+    /// Answers for each second of load.
+    pub rate_per_second: f64,
+    /// Plain counts.
+    pub totals: Totals,
+    /// Answers that clients got, by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Answers that no upstream gave, by reason (`%RESPONSE_CODE_DETAILS%`).
+    pub details: BTreeMap<String, u64>,
+    /// Requests by their number of attempts; 0 where none was made.
+    pub attempts: BTreeMap<u32, u64>,
+    /// What took too long.
+    pub timeouts: Timeouts,
+    /// How long clients waited.
+    pub times: Times,
+    /// The same, drawn.
+    pub histogram: Vec<Bar>,
+    /// Configured and observed shares.
+    pub shares: Vec<RuleShare>,
+    /// Requests by the cluster that the filter chose.
+    pub clusters: BTreeMap<String, u64>,
+    /// What each version did.
+    pub versions: Vec<Version>,
+    /// What came back from mirrors.
+    pub mirrors: Vec<Mirror>,
+    /// From when on a mirror's answer counts as too slow.
+    pub too_slow: Option<Span>,
+    /// Versions that the scenario does not describe; they answered 200 at once.
+    pub undescribed: Vec<String>,
+    /// What the filter complained about.
+    pub warnings: Vec<Warning>,
+    /// What must never happen and did. Empty unless something is broken.
+    pub violations: Vec<String>,
+}
+
+/// Plain counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Totals {
+    /// Requests that clients sent.
+    pub begun: u64,
+    /// Of these, answered with any status.
+    pub answered: u64,
+    /// Of these, below 500.
+    pub succeeded: u64,
+    /// Broken off.
+    pub reset: u64,
+    /// The client lost patience.
+    pub gave_up: u64,
+    /// Without an answer at the end of the run.
+    pub waiting: u64,
+    /// Attempts after the first.
+    pub retries: u64,
+    /// Copies that had nowhere to go.
+    pub dropped_mirrors: u64,
+    /// Calls of the filter itself.
+    pub callouts: u64,
+}
+
+/// What took too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Timeouts {
+    /// Requests that were answered 504 for it.
+    pub requests: u64,
+    /// Attempts that were given up for it, whether another followed or not.
+    pub attempts: u64,
+}
+
+/// What one version did, attempt by attempt; mirrors are apart.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Version {
+    /// Host and labels.
+    pub name: String,
+    /// How many it got.
+    pub attempts: u64,
+    /// Answers by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Closed connections.
+    pub connection_closed: u64,
+    /// Refused connections.
+    pub refused: u64,
+    /// Given up by the proxy for lack of time.
+    pub timed_out: u64,
+    /// Given up because nobody waited any more.
+    pub abandoned: u64,
+    /// Never over.
+    pub waiting: u64,
+    /// From sending to the end, however it came.
+    pub times: Times,
+}
+
+impl Version {
+    /// Attempts answered below 500.
+    pub fn succeeded(&self) -> u64 {
+        below_500(&self.statuses)
+    }
+}
+
+/// What came back from a mirror. No user saw any of it.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mirror {
+    /// Where the copies went.
+    pub cluster: String,
+    /// How many.
+    pub sent: u64,
+    /// Answered below 500, and not too slow.
+    pub succeeded: u64,
+    /// Answers by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Answers that came later than the scenario's `tooSlow`.
+    pub too_slow: u64,
+    /// Closed connections.
+    pub connection_closed: u64,
+    /// Refused connections.
+    pub refused: u64,
+    /// Cut off when the time of the original was over.
+    pub timed_out: u64,
+    /// Never over.
+    pub waiting: u64,
+    /// From sending to the end, however it came.
+    pub times: Times,
+}
+
+/// A log line of the filter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Warning {
+    /// `warn`, `error` or `critical`.
+    pub level: String,
+    /// The line.
+    pub message: String,
+    /// How often it came.
+    pub count: u64,
+}
+
+fn below_500(statuses: &BTreeMap<u16, u64>) -> u64 {
+    statuses.iter().filter(|(status, _)| **status < 500).map(|(_, count)| count).sum()
+}

@@ -1,0 +1,183 @@
+//! The services of a scenario at work: each attempt draws an outcome and a latency of its version.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use envoy_plan::Plan;
+use upstream::Endpoint;
+
+use crate::behaviour::{Answer, Behaviour, Outcome};
+use crate::chance::Chance;
+use crate::scenario::{Fault, Latency, OutcomeSpec, ScenarioError, ServiceSpec};
+
+/// All versions of all services, and which endpoint is which.
+pub(crate) struct Models {
+    versions: Vec<Model>,
+    /// By endpoint number; filled as endpoints are met.
+    by_endpoint: Vec<Met>,
+    /// Endpoints that nobody describes, as the report names them.
+    undescribed: Vec<String>,
+    healthy: Rc<Answer>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Met {
+    Never,
+    Undescribed,
+    As(usize),
+}
+
+/// One version.
+struct Model {
+    host: String,
+    labels: BTreeMap<String, String>,
+    /// Running sums of the shares, with what happens.
+    outcomes: Vec<(u64, Latency, Outcome)>,
+    choice: Chance,
+    latency: Chance,
+}
+
+impl Models {
+    /// Makes the models.
+    ///
+    /// # Errors
+    ///
+    /// A service or version that no endpoint of the plan belongs to: most likely a slip of the pen.
+    pub(crate) fn new(services: &[ServiceSpec], plan: &Plan, seed: u64) -> Result<Self, Vec<ScenarioError>> {
+        let (mut versions, mut errors) = (Vec::new(), Vec::new());
+        for (index, service) in services.iter().enumerate() {
+            let field = format!("spec.services[{index}]");
+            let clusters = || plan.clusters.values().filter(|cluster| is_host(&service.host, host_of(&cluster.name)));
+            if clusters().next().is_none() {
+                let message = format!("the manifests have no service `{}`", service.host);
+                errors.push(ScenarioError::new(format!("{field}.host"), message));
+                continue;
+            }
+            for (index, version) in service.versions.iter().enumerate() {
+                let mut endpoints = clusters().flat_map(|cluster| &cluster.endpoints);
+                if !endpoints.any(|endpoint| carries(&endpoint.labels, &version.labels)) {
+                    let message = format!("no endpoint of `{}` has these labels", service.host);
+                    errors.push(ScenarioError::new(format!("{field}.versions[{index}].labels"), message));
+                }
+                let stream = |what: &str| Chance::new(seed, &format!("{what} {}/{index}", service.host));
+                versions.push(Model {
+                    host: service.host.clone(),
+                    labels: version.labels.clone(),
+                    outcomes: outcomes(&version.outcomes),
+                    choice: stream("outcome"),
+                    latency: stream("latency"),
+                });
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let healthy = Rc::new(Answer::new(200, [("", ""); 0], Bytes::new()));
+        Ok(Self { versions, by_endpoint: Vec::new(), undescribed: Vec::new(), healthy })
+    }
+
+    /// What this endpoint does with the next attempt.
+    pub(crate) fn behave(&mut self, endpoint: &Endpoint) -> Behaviour {
+        let Met::As(version) = self.meet(endpoint) else {
+            return Behaviour { after: Duration::ZERO, outcome: Outcome::Answer(Rc::clone(&self.healthy)) };
+        };
+        let drawn = self.versions.get_mut(version).and_then(Model::draw);
+        drawn.unwrap_or(Behaviour { after: Duration::ZERO, outcome: Outcome::Answer(Rc::clone(&self.healthy)) })
+    }
+
+    /// Endpoints that were asked and that nobody describes, sorted.
+    pub(crate) fn undescribed(mut self) -> Vec<String> {
+        self.undescribed.sort();
+        self.undescribed.dedup();
+        self.undescribed
+    }
+
+    fn meet(&mut self, endpoint: &Endpoint) -> Met {
+        let place = usize::try_from(endpoint.id()).unwrap_or(usize::MAX);
+        if let Some(met @ (Met::As(_) | Met::Undescribed)) = self.by_endpoint.get(place) {
+            return *met;
+        }
+        let host = host_of(endpoint.cluster());
+        let found = self
+            .versions
+            .iter()
+            .position(|model| is_host(&model.host, host) && carries(endpoint.labels(), &model.labels));
+        let met = found.map_or(Met::Undescribed, Met::As);
+        if found.is_none() {
+            self.undescribed.push(version_name(endpoint));
+        }
+        if self.by_endpoint.len() <= place {
+            self.by_endpoint.resize(place.saturating_add(1), Met::Never);
+        }
+        if let Some(slot) = self.by_endpoint.get_mut(place) {
+            *slot = met;
+        }
+        met
+    }
+}
+
+impl Model {
+    fn draw(&mut self) -> Option<Behaviour> {
+        let total = self.outcomes.last()?.0;
+        let drawn = if self.outcomes.len() > 1 { self.choice.below(total) } else { 0 };
+        let place = self.outcomes.partition_point(|(sum, ..)| *sum <= drawn);
+        let (_, latency, outcome) = self.outcomes.get(place)?;
+        let after = Duration::from_nanos(latency.draw(&mut self.latency));
+        Some(Behaviour { after, outcome: outcome.clone() })
+    }
+}
+
+fn outcomes(specs: &[OutcomeSpec]) -> Vec<(u64, Latency, Outcome)> {
+    let mut sum = 0_u64;
+    let compiled = specs.iter().map(|spec| {
+        let OutcomeSpec { share, status, fault, latency, body, headers } = spec;
+        sum = sum.saturating_add(*share);
+        let outcome = match fault {
+            Some(Fault::ConnectionClosed) => Outcome::ConnectionClosed,
+            Some(Fault::Refused) => Outcome::Refused,
+            Some(Fault::NeverAnswers) => Outcome::NeverAnswers,
+            None => Outcome::Answer(Rc::new(Answer::new(
+                status.unwrap_or(200),
+                headers,
+                Bytes::copy_from_slice(body.as_bytes()),
+            ))),
+        };
+        (sum, latency.clone(), outcome)
+    });
+    compiled.collect()
+}
+
+/// How a report names the version an endpoint belongs to: its host with its labels.
+pub(crate) fn version_name(endpoint: &Endpoint) -> String {
+    let labels: Vec<String> = endpoint.labels().iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let host = host_of(endpoint.cluster());
+    if labels.is_empty() { host.to_owned() } else { format!("{host} {}", labels.join(",")) }
+}
+
+/// The host in `outbound|PORT|SUBSET|HOST`; a name of another form is its own host.
+fn host_of(cluster: &str) -> &str {
+    cluster.splitn(4, '|').nth(3).unwrap_or(cluster)
+}
+
+/// Whether `wanted` is this host, or its first labels.
+fn is_host(wanted: &str, host: &str) -> bool {
+    host.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+fn carries(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(name, value)| labels.get(name) == Some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_known_by_their_first_labels() {
+        let host = host_of("outbound|80|v1|sa-logic.default.svc.cluster.local");
+        assert!(is_host("sa-logic", host) && is_host("sa-logic.default", host) && is_host(host, host));
+        assert!(!is_host("sa", host) && !is_host("logic", host));
+    }
+}

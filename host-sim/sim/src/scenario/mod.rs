@@ -1,0 +1,173 @@
+//! A scenario as the user writes it: load, services and how they behave, and the manifests to rehearse.
+//!
+//! ```yaml
+//! apiVersion: shunt.dev/v1alpha1
+//! kind: Scenario
+//! metadata: { name: sentiment-canary }
+//! spec:
+//!   seed: 1
+//!   manifests: [rules.yaml, services.yaml]
+//!   duration: 5m
+//!   services:
+//!     - host: sa-logic.default.svc.cluster.local
+//!       versions:
+//!         - labels: { version: v2 }
+//!           outcomes:
+//!             - { share: 1, latency: 30s }
+//!             - { share: 1, status: 500, latency: { uniform: [10ms, 50ms] } }
+//!             - { share: 1, latency: { exponential: 40ms } }
+//!   load:
+//!     closed: { clients: 10, thinkTime: 500ms }
+//!     requests:
+//!       - { method: POST, host: sa-logic, path: /analyse/sentiment, body: '{"sentence": "I love yogobella"}' }
+//! ```
+//!
+//! Unknown fields are refused. What depends on the plan (whether a service exists) is checked when a run begins.
+
+mod latency;
+mod load;
+mod service;
+
+pub use latency::Latency;
+pub use load::{ClosedLoad, Load, OpenArrivals, OpenLoad, Rate, RequestKind};
+pub use service::{Fault, OutcomeSpec, ServiceSpec, VersionSpec};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::span::Span;
+
+/// The `apiVersion` of a scenario.
+const API_VERSION: &str = "shunt.dev/v1alpha1";
+/// The `kind` of a scenario.
+const KIND: &str = "Scenario";
+
+/// A whole scenario.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Scenario {
+    /// `shunt.dev/v1alpha1`.
+    pub api_version: String,
+    /// `Scenario`.
+    pub kind: String,
+    /// Its name.
+    pub metadata: Metadata,
+    /// What happens.
+    pub spec: Spec,
+}
+
+/// What the report calls it. Other fields of a Kubernetes `metadata` may stand there and mean nothing.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metadata {
+    /// The name in the report.
+    pub name: String,
+}
+
+/// What happens in a scenario.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Spec {
+    /// Where all chance comes from; 1 unless given.
+    #[serde(default = "one")]
+    pub seed: u64,
+    /// A sentence for the report.
+    #[serde(default)]
+    pub description: String,
+    /// Files with Istio objects, relative to the scenario's own; whoever reads the scenario reads them.
+    #[serde(default)]
+    pub manifests: Vec<String>,
+    /// No request begins later; those under way are waited for. Absent: only `requests` ends the load.
+    #[serde(default)]
+    pub duration: Option<Span>,
+    /// So many requests are sent. Absent: only `duration` ends the load.
+    #[serde(default)]
+    pub requests: Option<u64>,
+    /// How the services behave. An endpoint that no version describes answers 200 at once, and the report says so.
+    #[serde(default)]
+    pub services: Vec<ServiceSpec>,
+    /// Who sends what.
+    pub load: Load,
+    /// The client gives up after this time. Absent: it waits for ever.
+    #[serde(default)]
+    pub client_timeout: Option<Span>,
+    /// A mirror's answer later than this counts as a failure in the mirror's balance. Absent: however late, it counts.
+    #[serde(default)]
+    pub too_slow: Option<Span>,
+}
+
+fn one() -> u64 {
+    1
+}
+
+/// What is wrong with a scenario, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
+pub struct ScenarioError {
+    /// The path of the field, `spec.load.closed.clients`.
+    pub field: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl ScenarioError {
+    pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+impl Scenario {
+    /// Reads a scenario from its JSON form (the caller has read the YAML).
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be read, or else every field whose value makes no sense.
+    pub fn read(value: Value) -> Result<Self, Vec<ScenarioError>> {
+        let scenario: Self = serde_path_to_error::deserialize(value).map_err(|error| {
+            let field = error.path().to_string();
+            vec![ScenarioError::new(field, error.into_inner().to_string())]
+        })?;
+        let errors = scenario.check();
+        if errors.is_empty() { Ok(scenario) } else { Err(errors) }
+    }
+
+    fn check(&self) -> Vec<ScenarioError> {
+        let Self { api_version, kind, metadata: _, spec } = self;
+        let mut errors = Vec::new();
+        let mut wants = |found: &str, wanted: &str, field: &str| {
+            if found != wanted {
+                errors.push(ScenarioError::new(field, format!("this must be `{wanted}`, not `{found}`")));
+            }
+        };
+        wants(api_version, API_VERSION, "apiVersion");
+        wants(kind, KIND, "kind");
+        let Spec {
+            seed: _,
+            description: _,
+            manifests: _,
+            duration,
+            requests,
+            services,
+            load,
+            client_timeout,
+            too_slow: _,
+        } = spec;
+        if duration.is_none() && requests.is_none() {
+            errors.push(ScenarioError::new("spec", "give `duration`, `requests` or both, or the load never ends"));
+        }
+        for (field, zero) in [
+            ("spec.duration", duration.is_some_and(|span| span.as_nanos() == 0)),
+            ("spec.requests", *requests == Some(0)),
+            ("spec.clientTimeout", client_timeout.is_some_and(|span| span.as_nanos() == 0)),
+        ] {
+            if zero {
+                errors.push(ScenarioError::new(field, "this must be above zero"));
+            }
+        }
+        for (index, service) in services.iter().enumerate() {
+            service.check(&format!("spec.services[{index}]"), &mut errors);
+        }
+        load.check("spec.load", &mut errors);
+        errors
+    }
+}
