@@ -62,7 +62,7 @@ pub fn differences(request: &Request, replies: &[Reply], arrivals: &[Arrival], s
         check_seen(&mut found, "seen", seen, answered, arrivals);
     }
     for (name, seen) in seen_by {
-        check_seen(&mut found, &format!("seen-by {name}:"), seen, Some(name), arrivals);
+        check_seen(&mut found, &format!("seen-by {name}"), seen, Some(name), arrivals);
     }
     for arrival in arrivals {
         for (name, value) in &arrival.headers {
@@ -172,10 +172,11 @@ fn summarised(found: Vec<String>) -> Vec<String> {
 pub fn arrivals_expected(request: &Request) -> usize {
     let Expect { hits, from, shares, mirrored, .. } = &request.expect;
     let times = request.times as usize;
+    let certain = mirrored.values().filter(|percent| **percent >= 100.0).count() * times;
     match hits {
         Some(hits) => hits.values().map(|count| *count as usize).sum(),
-        None if from.is_some() || shares.is_some() || !mirrored.is_empty() => times,
-        None => 0,
+        None if from.is_some() || shares.is_some() => times + certain,
+        None => certain,
     }
 }
 
@@ -192,4 +193,89 @@ pub fn unknown_names<'a>(expect: &'a Expect, behaviour: impl Iterator<Item = &'a
     let named = names.map(String::as_str).filter(nobody);
     let scripted = behaviour.map(String::as_str).filter(|name| !fleet::endpoints().any(|endpoint| endpoint == *name));
     named.chain(scripted).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observed::FROM;
+
+    fn reply(status: u16, from: &str) -> Reply {
+        let headers = vec![(FROM.to_owned(), from.to_owned()), ("x".to_owned(), "1".to_owned())];
+        Reply { status, headers, body: b"hello".to_vec(), took: Duration::from_millis(5) }
+    }
+
+    fn arrival(endpoint: &'static str, headers: &[(&str, &str)]) -> Arrival {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let (method, target, authority) = ("GET".to_owned(), "/a".to_owned(), "reviews".to_owned());
+        Arrival { endpoint, method, target, authority, headers, body: Vec::new() }
+    }
+
+    /// What is found for one answer of `reviews-v1` with status 200, which received `x: 1`.
+    fn check(expect: &str, found: &[&str]) {
+        let text = format!("name: a\nabout: b\nrequests:\n- {{send: GET a /, expect: {{{expect}}}}}\n");
+        let cases = crate::case::read("f", &text).unwrap_or_else(|error| panic!("{error}"));
+        let arrivals = [arrival("reviews-v1", &[("x", "1")])];
+        let lines = differences(&cases[0].requests[0], &[reply(200, "reviews-v1")], &arrivals, Duration::ZERO);
+        assert_eq!(lines, found, "{expect}");
+    }
+
+    #[test]
+    fn what_is_as_expected_is_not_told() {
+        for expect in [
+            "from: reviews-v1",
+            "from: reviews",
+            "hits: {reviews-v1: 1}",
+            "hits: {reviews: 1, ratings: 0}",
+            "from: reviews-v1, response: {x: 1, y: null}, body: ell, takes: 5ms",
+            "from: reviews-v1, seen: {method: GET, path: /a, authority: reviews, body: '', headers: {x: 1, y: null}}",
+            "shares: {reviews-v1: 1, reviews-v2: 0}",
+            "from: reviews-v1, mirrored: {ratings-v1: 0}",
+        ] {
+            check(expect, &[]);
+        }
+    }
+
+    #[test]
+    fn every_difference_is_told() {
+        check("from: reviews-v1, status: 404", &["status: expected 404, observed 200"]);
+        check("hits: {reviews-v1: 2}", &[r#"hits: expected {"reviews-v1": 2}, observed {"reviews-v1": 1}"#]);
+        check("hits: {}", &[r#"hits: expected {}, observed {"reviews-v1": 1}"#]);
+        check(
+            "",
+            &[
+                r#"from: expected "the host itself", observed Some("reviews-v1")"#,
+                r#"hits: expected {}, observed {"reviews-v1": 1}"#,
+            ],
+        );
+        check("from: ratings, hits: {reviews: 1}", &[r#"from: expected "ratings", observed Some("reviews-v1")"#]);
+        check("from: reviews, response: {x: null}", &[r#"response header x: expected [], observed ["1"]"#]);
+        check("from: reviews, response: {x: [1, 1]}", &[r#"response header x: expected ["1", "1"], observed ["1"]"#]);
+        check("from: reviews, body: other", &[r#"body with: expected "other", observed "hello""#]);
+        check("from: reviews, takes: 7ms", &["takes: expected 7ms, observed 5ms"]);
+        check("from: reviews, takes: 4ms", &["takes: expected 4ms, observed 5ms"]);
+        check("from: reviews, seen: {path: /b}", &[r#"seen path: expected "/b", observed "/a""#]);
+        check("from: reviews, seen: {headers: {x: 2}}", &[r#"seen header x: expected ["2"], observed ["1"]"#]);
+        check(
+            "from: reviews, seen-by: {ratings: {path: /}}",
+            &[r#"seen-by ratings: nothing arrived at Some("ratings")"#],
+        );
+        check("shares: {ratings: 1}", &["shares: 1 of 1 answers came from elsewhere"]);
+    }
+
+    #[test]
+    fn internal_headers_are_told_unasked() {
+        let cases =
+            crate::case::read("f", "name: a\nabout: b\nrequests:\n- {send: GET a /, expect: {from: reviews}}\n");
+        let arrivals = [arrival("reviews-v1", &[("x-shunt-cluster", "c"), ("x-envoy-fault-delay-request", "1")])];
+        let request = &cases.expect("a case")[0].requests[0];
+        let found = differences(request, &[reply(200, "reviews-v1")], &arrivals, Duration::ZERO);
+        assert_eq!(
+            found,
+            [
+                "reviews-v1 received the internal header x-shunt-cluster: c",
+                "reviews-v1 received the internal header x-envoy-fault-delay-request: 1",
+            ]
+        );
+    }
 }

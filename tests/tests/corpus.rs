@@ -32,6 +32,7 @@ fn envoy() {
 }
 
 #[test]
+#[expect(clippy::absurd_extreme_comparisons, reason = "the maximum happens to be 0 now")]
 fn every_case_runs_in_every_arm() {
     let cases = case::corpus();
     let skips = cases.iter().flat_map(|case| &case.skip);

@@ -1,0 +1,160 @@
+//! What the command says about bad input, and with which exit code it ends: 0 for success, 1 for findings and failures,
+//! 2 for a call that cannot be understood.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
+
+use shunt_tests::process;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use tempfile::TempDir;
+
+const RULES: &str = "apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews}
+spec:
+  hosts: [reviews.example.com]
+  http:
+  - match:
+    - uri: {prefix: /a}
+    route:
+    - destination: {host: reviews.example.com, subset: v1, port: {number: 80}}
+      weight: 1
+    - destination: {host: reviews.example.com}
+      weight: 1
+";
+
+const SERVICE: &str = "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: reviews}
+spec:
+  hosts: [reviews.example.com]
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints: [{address: 127.0.0.1, labels: {version: v1}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews}
+spec:
+  host: reviews.example.com
+  subsets: [{name: v1, labels: {version: v1}}]
+";
+
+/// A folder with these rules and their service.
+fn folder(rules: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("rules.yaml"), rules).unwrap();
+    std::fs::write(folder.path().join("service.yaml"), SERVICE).unwrap();
+    folder
+}
+
+/// Runs the command in a folder; the exit code, and what it said.
+fn shunt(at: &Path, arguments: &str) -> (Option<i32>, String) {
+    let shunt = process::shunt().unwrap_or_else(|error| panic!("{error}"));
+    let output = Command::new(shunt).current_dir(at).args(arguments.split_whitespace()).output().expect("it runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+const RENDER: &str = "render envoy --listen 127.0.0.1:15001 --admin 127.0.0.1:15000 -o out.json -f";
+
+/// `parts` must be in what the command says.
+fn check(at: &Path, arguments: &str, code: i32, parts: &[&str]) {
+    let (status, said) = shunt(at, arguments);
+    assert_eq!(status, Some(code), "shunt {arguments}\n{said}");
+    for part in parts {
+        assert!(said.contains(part), "shunt {arguments}\nsays\n{said}\nand not\n{part}");
+    }
+    assert!(!said.contains('\u{1b}'), "colour is for terminals: {said:?}");
+    assert_eq!(
+        at.join("out.json").exists(),
+        code == 0 && arguments.contains("render"),
+        "a file is written whole or not"
+    );
+}
+
+/// The finding for rules in which `from` has become `to`.
+fn check_rules(from: &str, to: &str, code: i32, parts: &[&str]) {
+    assert!(RULES.contains(from), "{from}");
+    let folder = folder(&RULES.replace(from, to));
+    check(folder.path(), &format!("{RENDER} ."), code, parts);
+}
+
+#[test]
+fn good_rules_pass_in_silence() {
+    let folder = folder(RULES);
+    let (status, said) = shunt(folder.path(), &format!("{RENDER} ."));
+    assert_eq!(status, Some(0), "{said}");
+    assert!(!said.contains("error") && !said.contains("warning"), "{said}");
+}
+
+#[test]
+fn faults_have_file_line_column_and_field() {
+    check_rules("prefix: /a}", "prefix: [}", 1, &["rules.yaml:8:", "error[syntax]"]);
+    let unknown = ["rules.yaml:11:7: spec.http[0].route[0].wieght: error[unknown-field]", "did you mean `weight`?"];
+    check_rules("80}}\n      weight: 1", "80}}\n      wieght: 1", 1, &unknown);
+    check_rules("weight: 1", "weight: 0", 1, &["rules.yaml:9:5: spec.http[0].route: error[no-weight]"]);
+    check_rules("{prefix: /a}", "{regex: '(a'}", 1, &["rules.yaml:8:7: spec.http[0].match[0].uri: error[bad-regex]"]);
+}
+
+#[test]
+fn every_fault_is_told_at_once() {
+    let rules = RULES.replace("weight: 1", "weight: 0").replace("{prefix: /a}", "{regex: '(a'}");
+    let folder = folder(&rules);
+    check(folder.path(), &format!("{RENDER} ."), 1, &["error[no-weight]", "error[bad-regex]"]);
+}
+
+#[test]
+fn what_istiod_serves_as_503_is_a_warning() {
+    let host = ["rules.yaml:10:21: spec.http[0].route[0].destination.host: warning[unknown-host]"];
+    check_rules("destination: {host: reviews.example.com,", "destination: {host: elsewhere.example.com,", 0, &host);
+    check_rules(
+        "number: 80",
+        "number: 81",
+        0,
+        &["rules.yaml:10:", "spec.http[0].route[0].destination.port", "warning["],
+    );
+    check_rules(
+        "subset: v1",
+        "subset: v9",
+        0,
+        &["rules.yaml:10:", "spec.http[0].route[0].destination.subset", "warning["],
+    );
+}
+
+#[test]
+fn strict_refuses_warnings() {
+    let folder = folder(&RULES.replace("subset: v1", "subset: v9"));
+    check(folder.path(), &format!("{RENDER} . --strict"), 1, &["destination.subset"]);
+}
+
+#[test]
+fn a_call_that_cannot_be_understood_ends_with_2() {
+    let folder = folder(RULES);
+    let at = folder.path();
+    std::fs::create_dir(at.join("empty")).unwrap();
+    std::fs::write(at.join("bad.wasm"), "x").unwrap();
+    check(at, &format!("{RENDER} . --frobnicate"), 2, &["unexpected argument '--frobnicate'"]);
+    check(at, &format!("{RENDER} nosuch.yaml"), 2, &["nosuch.yaml: No such file"]);
+    check(at, &format!("{RENDER} empty"), 2, &["empty: no .yaml, .yml or .json file"]);
+    check(at, &format!("{RENDER} . --module no.wasm"), 2, &["no.wasm", "--module"]);
+    check(at, &format!("{RENDER} . --module bad.wasm"), 2, &["bad.wasm: not a wasm module"]);
+    check(at, "render envoy -f .", 2, &["--listen"]);
+    check(at, "proxy -f . --listen nowhere", 2, &["--listen"]);
+    check(at, "nosuch", 2, &["nosuch"]);
+}
+
+#[test]
+fn a_port_that_is_taken_is_told() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let folder = folder(RULES);
+    let says = format!("cannot listen on {address}: the port is in use");
+    check(folder.path(), &format!("proxy -f . --listen {address}"), 1, &[&says]);
+    check(folder.path(), &format!("proxy -f . --listen 127.0.0.1:0 --admin {address}"), 1, &[&says]);
+}
+
+#[test]
+fn the_proxy_refuses_what_render_refuses() {
+    let folder = folder(&RULES.replace("weight: 1", "weight: 0"));
+    check(folder.path(), "proxy -f . --listen 127.0.0.1:0", 1, &["error[no-weight]"]);
+}
