@@ -12,12 +12,12 @@ pub struct Span {
     nanos: u64,
 }
 
-/// Longer names first, so that `ms` is not read as `m`.
+/// Ascending; of names for the same unit the last is written.
 const UNITS: [(&str, u64); 8] = [
     ("ns", 1),
-    ("us", 1_000),
     ("µs", 1_000),
     ("μs", 1_000),
+    ("us", 1_000),
     ("ms", 1_000_000),
     ("s", 1_000_000_000),
     ("m", 60_000_000_000),

@@ -7,6 +7,9 @@ use crate::report::table::{Table, count, percent};
 use crate::report::text::micros;
 use crate::report::{Report, Times};
 
+/// What a row tells, and where it stands.
+type Row<T> = (&'static str, fn(&T) -> u64);
+
 /// Reports with the names they have in the comparison.
 #[derive(Clone, Debug)]
 pub struct Comparison<'a> {
@@ -29,7 +32,7 @@ impl fmt::Display for Comparison<'_> {
         row("requests", &|report| count(report.totals.begun));
         row("succeeded", &|report| percent(report.totals.succeeded, report.totals.begun));
         row("answers a second", &|report| format!("{:.2}", report.rate_per_second));
-        let times: [(&str, fn(&Times) -> u64); 6] = [
+        let times: [Row<Times>; 6] = [
             ("mean", |times| times.mean_us),
             ("p50", |times| times.p50_us),
             ("p90", |times| times.p90_us),
@@ -47,7 +50,7 @@ impl fmt::Display for Comparison<'_> {
                 percent(report.statuses.get(&status).copied().unwrap_or(0), report.totals.begun)
             });
         }
-        let others: [(&str, fn(&Report) -> u64); 4] = [
+        let others: [Row<Report>; 4] = [
             ("broken off", |report| report.totals.reset),
             ("given up by the client", |report| report.totals.gave_up),
             ("without an answer", |report| report.totals.waiting),

@@ -110,8 +110,10 @@ pub struct Timeouts {
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Version {
-    /// Host and labels.
-    pub name: String,
+    /// The service.
+    pub host: String,
+    /// Labels of its endpoints, `version=v2`; may be empty.
+    pub labels: String,
     /// How many it got.
     pub attempts: u64,
     /// Answers by status.

@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn rules_that_share_a_cluster_are_not_judged() {
-        let told = "v1 NotToldApart 35..55, v2 NotToldApart 35..55, v1 NotToldApart 60..60";
+        let told = "v1 NotToldApart 36..54, v2 NotToldApart 36..54, v1 NotToldApart 60..60";
         check("a: v1 50, v2 50; b: v1 100", "v1 60, v2 30", told);
     }
 

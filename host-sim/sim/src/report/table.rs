@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 /// No line of a report is wider.
 pub(crate) const WIDTH: usize = 96;
 
-/// Rows of cells. The first column is words, the others are numbers.
+/// Rows of cells. The first column is words, the others are numbers; a row of one cell is a heading.
 #[derive(Default)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
@@ -26,11 +26,16 @@ impl Table {
     pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let widest = |column: usize| {
-            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+            let rows = self.rows.iter().filter(|row| row.len() > 1);
+            rows.filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let rest: usize = (1..columns).map(|column| widest(column) + 2).sum();
         let first = widest(0).min(WIDTH.saturating_sub(rest + 2)).max(8);
         for row in &self.rows {
+            if let [heading] = row.as_slice() {
+                writeln!(f, "  {}", shorten(heading, WIDTH - 2))?;
+                continue;
+            }
             let mut line = String::new();
             for (column, cell) in row.iter().enumerate() {
                 if column == 0 {

@@ -128,12 +128,17 @@ impl Report {
         writeln!(f, "\nVersions, attempt by attempt")?;
         let mut table = Table::default();
         table.row(["", "attempts", "below 500", "5xx", "no answer", "p50", "p90", "p99", "max"].map(str::to_owned));
+        let mut host = "";
         for version in &self.versions {
+            if version.host != host {
+                host = &version.host;
+                table.row([short_host(host)]);
+            }
             let succeeded = version.succeeded();
             let answered: u64 = version.statuses.values().sum();
             let Times { p50_us, p90_us, p99_us, max_us, .. } = version.times;
             let cells = [
-                short_host(&version.name),
+                format!("  {}", if version.labels.is_empty() { "no labels" } else { &version.labels }),
                 count(version.attempts),
                 percent(succeeded, version.attempts),
                 percent(answered - succeeded, version.attempts),
@@ -153,7 +158,7 @@ impl Report {
         }
         table.write(f)?;
         if !self.details.is_empty() {
-            writeln!(f, "Answers that no upstream gave")?;
+            writeln!(f, "\nAnswers that no upstream gave")?;
             let mut table = Table::default();
             for (details, number) in &self.details {
                 table.row([details.clone(), count(*number), percent(*number, begun)]);

@@ -99,14 +99,14 @@ impl Models {
         if let Some(met @ (Met::As(_) | Met::Undescribed)) = self.by_endpoint.get(place) {
             return *met;
         }
-        let host = host_of(endpoint.cluster());
+        let host = host(endpoint);
         let found = self
             .versions
             .iter()
             .position(|model| is_host(&model.host, host) && carries(endpoint.labels(), &model.labels));
         let met = found.map_or(Met::Undescribed, Met::As);
         if found.is_none() {
-            self.undescribed.push(version_name(endpoint));
+            self.undescribed.push(format!("{host} {}", labels(endpoint)).trim_end().to_owned());
         }
         if self.by_endpoint.len() <= place {
             self.by_endpoint.resize(place.saturating_add(1), Met::Never);
@@ -149,11 +149,15 @@ fn outcomes(specs: &[OutcomeSpec]) -> Vec<(u64, Latency, Outcome)> {
     compiled.collect()
 }
 
-/// How a report names the version an endpoint belongs to: its host with its labels.
-pub(crate) fn version_name(endpoint: &Endpoint) -> String {
+/// The service an endpoint belongs to.
+pub(crate) fn host(endpoint: &Endpoint) -> &str {
+    host_of(endpoint.cluster())
+}
+
+/// How a report names the version an endpoint belongs to.
+pub(crate) fn labels(endpoint: &Endpoint) -> String {
     let labels: Vec<String> = endpoint.labels().iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let host = host_of(endpoint.cluster());
-    if labels.is_empty() { host.to_owned() } else { format!("{host} {}", labels.join(",")) }
+    labels.join(",")
 }
 
 /// The host in `outbound|PORT|SUBSET|HOST`; a name of another form is its own host.

@@ -9,7 +9,7 @@ use upstream::{Endpoint, Flags, Timestamp};
 use crate::engine::{AttemptEnd, Ended, Engine, Given, Over, Role, Sent};
 use crate::report::{Clock, Mirror, Report, Shape, Timeouts, Totals, Version, Warning, shares};
 use crate::run::ConfiguredShare;
-use crate::run::models::version_name;
+use crate::run::models::{host, labels};
 use crate::scenario::Scenario;
 use crate::span::Span;
 
@@ -183,8 +183,13 @@ impl Tally {
     }
 
     fn version(&mut self, endpoint: &Endpoint) -> Option<&mut (Version, Clock)> {
-        let is = |row: &Version, endpoint: &Endpoint| row.name == version_name(endpoint);
-        self.versions.row(endpoint, is, |endpoint| Version { name: version_name(endpoint), ..Version::default() })
+        let is = |row: &Version, endpoint: &Endpoint| (&*row.host, &row.labels) == (host(endpoint), &labels(endpoint));
+        let new = |endpoint: &Endpoint| Version {
+            host: host(endpoint).to_owned(),
+            labels: labels(endpoint),
+            ..Version::default()
+        };
+        self.versions.row(endpoint, is, new)
     }
 
     fn mirror(&mut self, endpoint: &Endpoint) -> Option<&mut (Mirror, Clock)> {
@@ -209,7 +214,7 @@ impl Tally {
         let period = self.duration.map_or(last, |duration| duration.min(last));
         let mut versions: Vec<Version> =
             self.versions.rows.into_iter().map(|(row, clock)| Version { times: clock.times(), ..row }).collect();
-        versions.sort_by(|a, b| a.name.cmp(&b.name));
+        versions.sort_by(|a, b| (&a.host, &a.labels).cmp(&(&b.host, &b.labels)));
         let mut mirrors: Vec<Mirror> =
             self.mirrors.rows.into_iter().map(|(row, clock)| Mirror { times: clock.times(), ..row }).collect();
         mirrors.sort_by(|a, b| a.cluster.cmp(&b.cluster));
