@@ -364,19 +364,31 @@ pub fn read(file: &str, text: &str) -> Result<Vec<Case>, String> {
     documents.map(case).collect()
 }
 
-/// The whole corpus, sorted by file.
-pub fn corpus() -> Vec<Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    let entries = std::fs::read_dir(&folder).expect("the corpus is there");
+/// All cases of a folder of this crate, sorted by file: `corpus` for all arms, `front-door` for those with sockets. What
+/// no host serves right yet waits in `pending`; `CORPUS=pending` runs a folder in place of the corpus.
+pub fn folder(name: &str) -> Vec<Case> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut files: Vec<_> = entries.map(|entry| entry.expect("a readable folder").path()).collect();
     files.sort();
     let mut cases = Vec::new();
     for path in files.iter().filter(|path| path.extension().is_some_and(|ending| ending == "yaml")) {
         let text = std::fs::read_to_string(path).expect("a readable file");
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        cases.extend(read(&format!("corpus/{name}"), &text).unwrap_or_else(|error| panic!("{error}")));
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        cases.extend(read(&format!("{name}/{file}"), &text).unwrap_or_else(|error| panic!("{error}")));
     }
     cases
+}
+
+/// The cases for all arms.
+pub fn corpus() -> Vec<Case> {
+    folder(&std::env::var("CORPUS").unwrap_or_else(|_| "corpus".to_owned()))
+}
+
+/// The cases for the arms with sockets: what a host does before the filter sees a request, and after it has seen the
+/// response. The engine and the simulator have no such door.
+pub fn front_door() -> Vec<Case> {
+    folder("front-door")
 }
 
 #[cfg(test)]

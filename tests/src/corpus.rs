@@ -1,7 +1,7 @@
 //! All cases in one arm: a few at a time, every failure reported.
 
 use crate::arms::Arm;
-use crate::case::{self, Case};
+use crate::case::Case;
 use crate::{check, process};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,13 +10,13 @@ use std::time::Instant;
 /// Lines of a host's own log that a failure shows.
 const LOG_LINES: usize = 20;
 
-/// Runs every case in this arm.
+/// Runs these cases in this arm.
 ///
 /// # Panics
 ///
 /// With a report of every case that failed.
-pub fn run(arm: &dyn Arm) {
-    let cases: Vec<_> = case::corpus().into_iter().filter(is_wanted).collect();
+pub fn run(arm: &dyn Arm, cases: Vec<Case>) {
+    let cases: Vec<_> = cases.into_iter().filter(is_wanted).collect();
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let begun = Instant::now();
     std::thread::scope(|scope| {

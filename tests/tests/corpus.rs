@@ -1,8 +1,10 @@
-//! The corpus in its four arms. `CASE=words` runs only the cases whose name contains them.
+//! The corpus in its four arms. `CASE=words` runs only the cases whose name contains them, `CORPUS=pending` those that
+//! wait for a host to serve them right.
 #![allow(clippy::expect_used, clippy::panic, reason = "this is a test")]
 
 use shunt_tests::arms::{self, Engine, Envoy, InSimulator, Proxy};
-use shunt_tests::{case, check, corpus, process};
+use shunt_tests::case::{self, Case};
+use shunt_tests::{check, corpus, process};
 use std::collections::BTreeMap;
 
 /// Cases that some arm may leave out.
@@ -10,31 +12,49 @@ const SKIPS_MAX: usize = 0;
 
 #[test]
 fn engine() {
-    corpus::run(&Engine);
+    corpus::run(&Engine, case::corpus());
 }
 
 #[test]
 fn simulator() {
-    corpus::run(&InSimulator::new().unwrap_or_else(|error| panic!("{error}")));
+    corpus::run(&InSimulator::new().unwrap_or_else(|error| panic!("{error}")), case::corpus());
 }
 
 #[test]
 fn proxy() {
-    corpus::run(&Proxy::new(process::shunt().unwrap_or_else(|error| panic!("{error}"))));
+    run_in_proxy(case::corpus());
 }
 
 #[test]
 fn envoy() {
+    run_in_envoy("the corpus", case::corpus());
+}
+
+#[test]
+fn proxy_at_the_front_door() {
+    run_in_proxy(case::front_door());
+}
+
+#[test]
+fn envoy_at_the_front_door() {
+    run_in_envoy("the front door", case::front_door());
+}
+
+fn run_in_proxy(cases: Vec<Case>) {
+    corpus::run(&Proxy::new(process::shunt().unwrap_or_else(|error| panic!("{error}"))), cases);
+}
+
+fn run_in_envoy(what: &str, cases: Vec<Case>) {
     let Some(envoy) = process::envoy() else {
-        return process::skipped("the corpus in Envoy", "no Envoy: name one in ENVOY, or run `make test`");
+        return process::skipped(&format!("{what} in Envoy"), "no Envoy: name one in ENVOY, or run `make test`");
     };
-    corpus::run(&Envoy { shunt: process::shunt().unwrap_or_else(|error| panic!("{error}")), envoy });
+    corpus::run(&Envoy { shunt: process::shunt().unwrap_or_else(|error| panic!("{error}")), envoy }, cases);
 }
 
 #[test]
 #[expect(clippy::absurd_extreme_comparisons, reason = "the maximum happens to be 0 now")]
 fn every_case_runs_in_every_arm() {
-    let cases = case::corpus();
+    let cases = [case::corpus(), case::front_door()].concat();
     let skips = cases.iter().flat_map(|case| &case.skip);
     for (arm, reason) in skips.clone() {
         assert!(arms::NAMES.contains(&arm.as_str()), "no arm is called {arm}");
@@ -45,8 +65,9 @@ fn every_case_runs_in_every_arm() {
 
 #[test]
 fn the_corpus_is_there_and_every_case_has_a_name_of_its_own() {
-    let cases = case::corpus();
-    assert!(cases.len() >= 20, "only {} cases", cases.len());
+    let cases = [case::folder("corpus"), case::folder("front-door"), case::folder("pending")].concat();
+    assert!(case::folder("corpus").len() >= 50, "only {} cases", case::folder("corpus").len());
+    assert!(!case::front_door().is_empty(), "nothing for the front door");
     let mut names: BTreeMap<&str, &str> = BTreeMap::new();
     for case in &cases {
         let before = names.insert(&case.name, &case.file);
