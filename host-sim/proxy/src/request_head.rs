@@ -208,16 +208,9 @@ mod tests {
 
     #[test]
     fn a_client_sets_no_switches_and_no_headers_of_the_connection() {
-        for name in CLIENT_MAY_NOT_SEND.into_iter().chain(["connection", "upgrade", "te", "expect", "host"]) {
-            let map = read(
-                "/",
-                &[("host", "a"), (name, "1")]
-                    .into_iter()
-                    .take(if name == "host" { 1 } else { 2 })
-                    .collect::<Vec<_>>()
-                    .as_slice(),
-            )
-            .unwrap();
+        for name in CLIENT_MAY_NOT_SEND.into_iter().chain(["connection", "upgrade", "te", "expect"]) {
+            let map = read("/", &[("host", "a"), (name, "1")]).unwrap();
+            assert!(map.get("host").is_none());
             assert!(map.get(name).is_none(), "{name}");
         }
         let map = read("/", &[("host", "a"), ("te", "trailers"), ("x-envoy-attempt-count", "1")]).unwrap();

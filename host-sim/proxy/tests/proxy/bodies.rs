@@ -30,7 +30,8 @@ async fn read_some(stream: &mut TcpStream) -> String {
     let mut some = vec![0; 1000];
     let len = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut some)).await.unwrap().unwrap();
     assert!(len > 0, "closed");
-    String::from_utf8(some[..len].to_vec()).unwrap()
+    some.truncate(len);
+    String::from_utf8(some).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
