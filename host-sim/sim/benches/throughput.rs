@@ -20,7 +20,7 @@ fn main() {
     measure("each request mirrored", &Mesh::mirrored(), &buggy(), &analyse());
 }
 
-#[allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+#[allow(clippy::disallowed_methods, clippy::expect_used, reason = "a benchmark measures real time, and may fail")]
 fn measure(name: &str, mesh: &Mesh, services: &serde_json::Value, requests: &serde_json::Value) {
     let load = json!({"closed": {"clients": 100}, "requests": requests});
     let scenario = scenario(json!({"requests": REQUESTS, "services": services, "load": load})).expect("sound");

@@ -59,7 +59,7 @@ impl Engine {
         let stream = self.vm.open_stream();
         let mut head = self.spare_map();
         head.extend(spec.head.iter());
-        if head.get("x-request-id").is_none() {
+        if !spec.has_id {
             head.append("x-request-id", self.request_id());
         }
         let flight = self.flights.insert(Flight {

@@ -14,6 +14,8 @@ pub struct RequestSpec {
     pub(crate) head: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) timeout: Option<Duration>,
+    /// The client names the request itself.
+    pub(crate) has_id: bool,
 }
 
 impl RequestSpec {
@@ -43,7 +45,8 @@ impl RequestSpec {
         if !body.is_empty() {
             default("content-length", &body.len().to_string());
         }
-        Self { head, body, timeout: None }
+        let has_id = head.get("x-request-id").is_some();
+        Self { head, body, timeout: None, has_id }
     }
 
     /// A GET without more.

@@ -110,13 +110,22 @@ impl Report {
         table.write(f)?;
         writeln!(f)?;
         let longest = self.histogram.iter().map(|bar| bar.count).max().unwrap_or(1).max(1);
+        let mut empty = 0;
         for bar in &self.histogram {
+            empty = if bar.count == 0 { empty + 1 } else { 0 };
+            match empty {
+                0 => {}
+                1 => {
+                    writeln!(f, "{:>12}", "..")?;
+                    continue;
+                }
+                _ => continue,
+            }
             let to = bar.to_us.map_or_else(String::new, micros);
             // Whoever is there is seen.
             let columns = bar.count.saturating_mul(BAR).div_ceil(longest);
             let drawn = "#".repeat(usize::try_from(columns).unwrap_or(0));
-            let line = format!("  {:>7} .. {to:<7} {:>10}  {drawn}", micros(bar.from_us), count(bar.count));
-            writeln!(f, "{}", line.trim_end())?;
+            writeln!(f, "  {:>7} .. {to:<7} {:>10}  {drawn}", micros(bar.from_us), count(bar.count))?;
         }
         Ok(())
     }

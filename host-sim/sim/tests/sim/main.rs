@@ -1,5 +1,7 @@
-//! The simulator with the real filter: single requests, whole scenarios, and what it says when something is wrong.
+//! The simulator with the real filter: single requests, whole scenarios, and what it says when something is wrong. Where
+//! the filter does not do what must be played (it never waits yet), small guests do.
 
+mod guests;
 mod requests;
 mod runs;
 mod support;

@@ -241,3 +241,31 @@ fn a_configuration_the_filter_refuses_does_not_run() {
     let error = run(&scenario(closed(1, 1)).unwrap(), setup, Control::default()).unwrap_err();
     assert!(error.to_string().starts_with("the filter refuses its configuration"), "{error}");
 }
+
+/// What a user sees, and what every machine must print alike. `UPDATE_GOLDEN=1` rewrites it.
+#[test]
+fn reports_are_as_in_the_golden_file() {
+    let canary = |mesh: &Mesh, name: &str| {
+        let share =
+            |cluster: &str, weight| ConfiguredShare { rule: "sa-logic".into(), cluster: cluster.into(), weight };
+        let configuration = mesh.configuration();
+        let configured = vec![share(V1, 80), share(V2, 20)];
+        let setup = Setup { module: &MODULE, configuration: &configuration, plan: mesh.plan(), configured };
+        let mut spec = closed(10, 2_000);
+        spec["description"] = name.into();
+        run(&scenario(spec).unwrap(), setup, Control::default()).unwrap()
+    };
+    let plain = canary(&Mesh::split(80, 20), "A fifth of the users meets the buggy v2.");
+    let helped = canary(&Mesh::split(80, 20).timeout(8).retries(3, 3), "The same, with a timeout and retries.");
+    let mut spec = closed(10, 3_000);
+    spec["tooSlow"] = "10s".into();
+    spec["description"] = "All users stay with v1, and v2 gets a copy.".into();
+    let mirrored = Mesh::mirrored().run(spec);
+    let comparison = Comparison::new([("plain", &plain), ("timeout, retries", &helped), ("mirrored", &mirrored)]);
+    let text = format!("{plain}\n{0}\n{helped}\n{0}\n{mirrored}\n{0}\n{comparison}", "-".repeat(96));
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sim/reports.golden.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&path).unwrap_or_default(), "`make golden` rewrites {}", path.display());
+}
