@@ -37,6 +37,7 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_add_header_map_value(map: u32, name: *const u8, name_size: usize, value: *const u8, size: usize) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -109,10 +110,21 @@ pub(crate) fn remove_header(map: HeaderMap, name: &[u8]) {
     unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) };
 }
 
-/// Answers the request here. Takes effect when the callback returns.
-pub(crate) fn send_local_response(status: u16, details: &str, body: &str) {
-    // No headers: the host adds content-type text/plain and the length.
-    let headers: [u8; 4] = 0_u32.to_le_bytes();
+/// A property; `None` when the host has none of this path.
+pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
+    let path = path.join("\0");
+    let (mut data, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: pointers of live data and out-pointers; the buffer comes from `malloc`.
+    unsafe {
+        match proxy_get_property(path.as_ptr(), path.len(), &raw mut data, &raw mut size) {
+            OK => Some(take_over(data, size)),
+            _ => None,
+        }
+    }
+}
+
+/// Answers the request here; `headers` encoded. Takes effect when the callback returns.
+pub(crate) fn send_local_response(status: u16, details: &str, body: &[u8], headers: &[u8]) {
     // SAFETY: pointers and lengths of live slices.
     unsafe {
         proxy_send_local_response(

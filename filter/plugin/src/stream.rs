@@ -1,12 +1,13 @@
 //! The stream context: one request, its decision, its response.
 
 use crate::hostcalls::{self, HeaderMap};
+use crate::pairs::Pair;
 use crate::{pairs, random};
 use istio_config::filter_config::{CLUSTER_HEADER, PROFILE_HEADER};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use std::rc::Rc;
-use traffic_policy::{Decision, Edit, Forward, Policy, RequestHead, ResponseRule};
+use traffic_policy::{Abort, Decision, Draw, Edit, Fact, Fault, Forward, Policy, RequestHead, ResponseRule};
 
 /// Envoy's router writes this when its route changes the path; so does whoever changes it in Envoy's place.
 const ORIGINAL_PATH_HEADER: &[u8] = b"x-envoy-original-path";
@@ -23,6 +24,24 @@ impl Stream {
     }
 }
 
+/// Chance and properties, from the host.
+struct Surroundings;
+
+impl Draw for Surroundings {
+    fn draw(&mut self) -> u64 {
+        random::draw()
+    }
+
+    fn fact(&mut self, fact: Fact) -> Option<Vec<u8>> {
+        let path: &[&str] = match fact {
+            Fact::Protocol => &["request", "protocol"],
+            Fact::RemoteAddress => &["source", "address"],
+            Fact::LocalAddress => &["destination", "address"],
+        };
+        hostcalls::property(path)
+    }
+}
+
 impl Context for Stream {}
 
 impl HttpContext for Stream {
@@ -30,22 +49,26 @@ impl HttpContext for Stream {
         let encoded = hostcalls::header_pairs(HeaderMap::Request);
         let pairs = pairs::read(&encoded);
         let request = RequestHead::new(&pairs);
-        match self.policy.decide(&request, &mut random::draw) {
+        match self.policy.decide(&request, &mut Surroundings) {
             Decision::Forward(forward) => {
-                self.response = forward.response;
                 write(&request, &forward);
+                self.response = forward.response;
                 Action::Continue
             }
             Decision::Reply(reply) => {
-                hostcalls::send_local_response(reply.status, reply.details, reply.body);
+                let headers: Vec<Pair<'_>> =
+                    reply.headers.iter().map(|(name, value)| (name.as_bytes(), &**value)).collect();
+                hostcalls::send_local_response(reply.status, reply.details, &reply.body, &pairs::write(&headers));
+                self.response = reply.response;
                 Action::Pause
             }
         }
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        if let Some(rule) = self.response {
-            apply(HeaderMap::Response, self.policy.response_edits(rule));
+        if let Some(rule) = &self.response {
+            let encoded = if rule.needs_headers() { hostcalls::header_pairs(HeaderMap::Response) } else { Vec::new() };
+            apply(HeaderMap::Response, &self.policy.response_edits(rule, &pairs::read(&encoded)));
         }
         Action::Continue
     }
@@ -56,7 +79,7 @@ fn write(request: &RequestHead<'_>, forward: &Forward<'_>) {
     for name in request.internal_names() {
         hostcalls::remove_header(HeaderMap::Request, name);
     }
-    apply(HeaderMap::Request, forward.edits);
+    apply(HeaderMap::Request, &forward.edits);
     if let Some(authority) = forward.authority {
         hostcalls::set_header(HeaderMap::Request, (b":authority", authority.as_bytes()));
     }
@@ -65,17 +88,33 @@ fn write(request: &RequestHead<'_>, forward: &Forward<'_>) {
         hostcalls::set_header(HeaderMap::Request, (ORIGINAL_PATH_HEADER, original));
         hostcalls::set_header(HeaderMap::Request, (b":path", target));
     }
+    let Fault { delay_ms, abort } = forward.fault;
+    if let Some(delay_ms) = delay_ms {
+        hostcalls::set_header(HeaderMap::Request, (b"x-envoy-fault-delay-request", delay_ms.to_string().as_bytes()));
+    }
+    match abort {
+        Some(Abort::Http(status)) => {
+            hostcalls::set_header(HeaderMap::Request, (b"x-envoy-fault-abort-request", status.to_string().as_bytes()));
+        }
+        Some(Abort::Grpc(status)) => {
+            hostcalls::set_header(
+                HeaderMap::Request,
+                (b"x-envoy-fault-abort-grpc-request", status.to_string().as_bytes()),
+            );
+        }
+        None => {}
+    }
     if let Some(profile) = forward.profile {
         hostcalls::set_header(HeaderMap::Request, (PROFILE_HEADER.as_bytes(), profile.as_bytes()));
     }
     hostcalls::set_header(HeaderMap::Request, (CLUSTER_HEADER.as_bytes(), forward.cluster.as_bytes()));
 }
 
-fn apply(map: HeaderMap, edits: &[Edit]) {
+fn apply(map: HeaderMap, edits: &[Edit<'_>]) {
     for edit in edits {
         match edit {
-            Edit::Set(name, value) => hostcalls::set_header(map, (name.as_bytes(), value.as_bytes())),
-            Edit::Add(name, value) => hostcalls::add_header(map, (name.as_bytes(), value.as_bytes())),
+            Edit::Set(name, value) => hostcalls::set_header(map, (name.as_bytes(), value)),
+            Edit::Add(name, value) => hostcalls::add_header(map, (name.as_bytes(), value)),
             Edit::Remove(name) => hostcalls::remove_header(map, name.as_bytes()),
         }
     }

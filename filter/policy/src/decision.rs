@@ -1,6 +1,7 @@
-//! What the engine says about a request; all of it borrowed.
+//! What the engine says about a request; most of it borrowed.
 
 use crate::headers::Edit;
+use crate::reply::LocalReply;
 use crate::route::RuleId;
 
 /// What becomes of a request.
@@ -9,7 +10,7 @@ pub enum Decision<'p> {
     /// It goes to a cluster.
     Forward(Forward<'p>),
     /// It is answered here.
-    Reply(LocalReply),
+    Reply(LocalReply<'p>),
 }
 
 /// Where a request goes and what changes on the way.
@@ -28,37 +29,49 @@ pub struct Forward<'p> {
     /// New authority.
     pub authority: Option<&'p str>,
     /// Edits of the request headers, in order.
-    pub edits: &'p [Edit],
+    pub edits: Vec<Edit<'p>>,
+    /// The fault that was drawn, for the host to inject before it forwards.
+    pub fault: Fault,
     /// What to ask the policy for when the response comes; `None` when it stays as it is.
     pub response: Option<ResponseRule>,
 }
 
-/// Remembers which edits a response meets (`Policy::response_edits`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ResponseRule(pub(crate) u32);
-
-/// An answer of the filter itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LocalReply {
-    /// HTTP status.
-    pub status: u16,
-    /// Body, plain text.
-    pub body: &'static str,
-    /// Envoy's RESPONSE_CODE_DETAILS, for logs.
-    pub details: &'static str,
+/// A drawn fault (`HTTPFaultInjection`). The delay comes first, does not count against the timeout, and an aborted request is
+/// neither forwarded nor retried nor mirrored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fault {
+    /// Milliseconds to wait.
+    pub delay_ms: Option<u64>,
+    /// Answer instead of forwarding.
+    pub abort: Option<Abort>,
 }
 
-impl LocalReply {
-    /// The host is known to no rule and no service.
-    pub const UNKNOWN_HOST: Self = Self {
-        status: 404,
-        body: "shunt: no VirtualService and no service has this host\n",
-        details: "shunt_unknown_host",
-    };
-    /// The host has rules and none of them matches: no fall-back to another host (Istio answers 404 too).
-    pub const NO_RULE: Self = Self {
-        status: 404,
-        body: "shunt: no rule of this host's VirtualService matches the request\n",
-        details: "shunt_no_rule",
-    };
+/// How a request is aborted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abort {
+    /// With this HTTP status.
+    Http(u16),
+    /// With this gRPC status.
+    Grpc(u16),
+}
+
+/// What of a request its response needs (`Policy::response_edits`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResponseRule {
+    /// Whose response edits apply.
+    pub(crate) target: u32,
+    /// Values that were known when the request was decided, in the order of the edits.
+    pub(crate) early: Vec<Vec<u8>>,
+    /// The action whose CORS policy allowed this origin.
+    pub(crate) cors: Option<(u32, Vec<u8>)>,
+    /// Whether edits look at the response's headers.
+    pub(crate) needs_headers: bool,
+}
+
+impl ResponseRule {
+    /// Whether [`Policy::response_edits`](crate::Policy::response_edits) looks at the response's headers; otherwise it may be
+    /// given none.
+    pub fn needs_headers(&self) -> bool {
+        self.needs_headers
+    }
 }

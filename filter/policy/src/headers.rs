@@ -1,21 +1,102 @@
-//! Header edits, flattened to the order in which they take effect.
+//! Header edits of a rule and its destination, level by level, as Envoy carries them out.
+//!
+//! In one level Envoy removes first, then works out every value from what is there, then sets, then adds. A rule with one
+//! destination has one level, into which istiod merges both; with several, each destination has a level of its own, which
+//! runs before the rule's.
 
-/// One edit of a header map. Names are in lower case.
+use crate::format::Value;
+use crate::request::HeaderPair;
+use std::borrow::Cow;
+
+/// One edit of a header map, ready to be carried out. Names are in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Edit {
+pub enum Edit<'p> {
     /// The header has this one value from now on (`set`).
-    Set(Box<str>, Box<str>),
+    Set(&'p str, Cow<'p, [u8]>),
     /// The header has this value besides those it had (`add`).
-    Add(Box<str>, Box<str>),
+    Add(&'p str, Cow<'p, [u8]>),
     /// The header is gone (`remove`).
-    Remove(Box<str>),
+    Remove(&'p str),
 }
 
-/// What happens to the headers of requests and responses of one target.
+/// The edits of one level, in the order of effect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Level {
+    pub(crate) removes: Vec<Box<str>>,
+    pub(crate) sets: Vec<(Box<str>, Value)>,
+    pub(crate) adds: Vec<(Box<str>, Value)>,
+}
+
+impl Level {
+    /// Values in the order in which they are worked out.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
+        self.sets.iter().chain(&self.adds).map(|(_, value)| value)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.removes.is_empty() && self.sets.is_empty() && self.adds.is_empty()
+    }
+}
+
+/// What happens to the headers of requests and responses of one target. Empty levels are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HeaderEdits {
-    pub(crate) request: Box<[Edit]>,
-    pub(crate) response: Box<[Edit]>,
+    pub(crate) request: Box<[Level]>,
+    pub(crate) response: Box<[Level]>,
+}
+
+/// A header map that edits were tried on.
+pub(crate) type Tried = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The edits with their values. `render` sees the headers as they are when the level begins, less what it removes. A value
+/// that comes out empty is no edit, as in Envoy. Also the headers after all of it.
+pub(crate) fn resolve<'p>(
+    levels: &'p [Level],
+    pairs: &[HeaderPair<'_>],
+    mut render: impl FnMut(&'p Value, &[HeaderPair<'_>]) -> Cow<'p, [u8]>,
+) -> (Vec<Edit<'p>>, Tried) {
+    let mut edits = Vec::new();
+    let mut tried: Tried = pairs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+    for level in levels {
+        for name in &level.removes {
+            tried.retain(|(key, _)| *key != name.as_bytes());
+            edits.push(Edit::Remove(name));
+        }
+        let seen = borrowed(&tried);
+        let values: Vec<_> = level.values().map(|value| render(value, &seen)).collect();
+        let mut values = values.into_iter();
+        // `zip` asks the names first, so the first value behind the sets is not lost.
+        for ((name, _), value) in level.sets.iter().zip(values.by_ref()).filter(|(_, value)| !value.is_empty()) {
+            tried.retain(|(key, _)| *key != name.as_bytes());
+            tried.push((name.as_bytes().to_vec(), value.to_vec()));
+            edits.push(Edit::Set(name, value));
+        }
+        for ((name, _), value) in level.adds.iter().zip(values).filter(|(_, value)| !value.is_empty()) {
+            tried.push((name.as_bytes().to_vec(), value.to_vec()));
+            edits.push(Edit::Add(name, value));
+        }
+    }
+    (edits, tried)
+}
+
+/// The map as pairs.
+pub(crate) fn borrowed(tried: &Tried) -> Vec<HeaderPair<'_>> {
+    tried.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect()
+}
+
+/// The edits where no value depends on anything: the usual case, which needs no header looked at.
+pub(crate) fn literal(levels: &[Level]) -> Option<Vec<Edit<'_>>> {
+    let mut edits = Vec::new();
+    for level in levels {
+        edits.extend(level.removes.iter().map(|name| Edit::Remove(name)));
+        for (name, value) in &level.sets {
+            edits.push(Edit::Set(name, Cow::Borrowed(value.literal()?)));
+        }
+        for (name, value) in &level.adds {
+            edits.push(Edit::Add(name, Cow::Borrowed(value.literal()?)));
+        }
+    }
+    Some(edits)
 }
 
 /// Whether a header is a word between filter and Envoy, which no client may say: `x-shunt-*` chooses clusters and

@@ -13,24 +13,29 @@
 //! - [`route`](mod@route): its rules in file order, the first that matches decides
 //! - [`index`](mod@index): how the first match is found without walking the list
 //! - [`select`](mod@select): weights and the draw
-//! - [`headers`](mod@headers), [`rewrite`](mod@rewrite): what changes on the way
+//! - [`headers`](mod@headers), [`format`](mod@format), [`rewrite`](mod@rewrite): what changes on the way
+//! - [`reply`](mod@reply): what is answered here
 
 mod compile;
 mod decision;
+mod format;
 mod headers;
 mod hosts;
 mod index;
 mod matcher;
 mod prefixes;
 mod ratio;
+mod reply;
 mod request;
 mod rewrite;
 mod route;
 mod select;
 mod table;
 
-pub use decision::{Decision, Forward, LocalReply, ResponseRule};
+pub use decision::{Abort, Decision, Fault, Forward, ResponseRule};
+pub use format::Fact;
 pub use headers::Edit;
+pub use reply::LocalReply;
 pub use request::{HeaderPair, RequestHead};
 pub use route::{Policy, RuleId};
 pub use select::Draw;

@@ -14,6 +14,9 @@ impl Ratio {
     /// Every request.
     pub(crate) const ALL: Self = Self { per_million: 1_000_000 };
 
+    /// No request.
+    pub(crate) const NONE: Self = Self { per_million: 0 };
+
     /// `None` unless the percentage lies in `0..=100`.
     pub(crate) fn from_percent(percent: f64) -> Option<Self> {
         let inside = (0.0..=100.0).contains(&percent);

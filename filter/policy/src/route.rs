@@ -1,14 +1,17 @@
 //! The whole of routing: Host picks a virtual host, its rules are tried in file order, the first that matches decides.
 
-use crate::decision::{Decision, Forward, LocalReply, ResponseRule};
-use crate::headers::{Edit, HeaderEdits};
+use crate::decision::{Abort, Decision, Fault, Forward, ResponseRule};
+use crate::format::{Early, Value};
+use crate::headers::{self, Edit, HeaderEdits};
 use crate::hosts::HostTable;
 use crate::index::RuleIndex;
-use crate::matcher::RequestMatcher;
+use crate::matcher::{PathMatcher, RequestMatcher};
 use crate::ratio::Ratio;
-use crate::request::RequestHead;
+use crate::reply::{Cors, CorsOutcome, LocalReply, Redirect};
+use crate::request::{HeaderPair, RequestHead};
 use crate::rewrite::PathRewrite;
 use crate::select::{Draw, WeightedTargets};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -42,11 +45,34 @@ pub(crate) struct RouteRule {
 /// What a rule does with its requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Action {
+    pub(crate) fault: Option<FaultRule>,
+    pub(crate) cors: Option<Cors>,
+    pub(crate) kind: ActionKind,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum ActionKind {
+    Forward(ForwardRule),
+    /// The target holds the response edits, here and below.
+    Redirect(Redirect, u32),
+    /// `HTTPDirectResponse`: status and body.
+    Direct(u16, Box<[u8]>, u32),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ForwardRule {
     pub(crate) targets: WeightedTargets,
     /// Share of requests that each mirror gets.
     pub(crate) mirrors: Box<[Ratio]>,
     /// Profile by drawn mirrors (`ProfileBinding::profiles`); nothing means the default.
     pub(crate) profiles: Box<[Box<str>]>,
+}
+
+/// `HTTPFaultInjection`; delay and abort are drawn on their own.
+#[derive(Clone, Debug)]
+pub(crate) struct FaultRule {
+    pub(crate) delay: Option<(Ratio, u64)>,
+    pub(crate) abort: Option<(Ratio, Abort)>,
 }
 
 /// One destination of one rule.
@@ -78,48 +104,143 @@ impl fmt::Display for RuleId {
     }
 }
 
+impl RouteRule {
+    /// Length of the prefix that the path begins with; 0 for other kinds of match.
+    fn matched_prefix(&self) -> usize {
+        match &self.matcher.path {
+            Some(PathMatcher::Prefix(prefix) | PathMatcher::PrefixAnyCase(prefix)) => prefix.len(),
+            _ => 0,
+        }
+    }
+}
+
+impl FaultRule {
+    fn draw(&self, draws: &mut impl Draw) -> Fault {
+        let delay_ms = self.delay.filter(|(share, _)| share.hits(draws)).map(|(_, delay_ms)| delay_ms);
+        let abort = self.abort.filter(|(share, _)| share.hits(draws)).map(|(_, abort)| abort);
+        Fault { delay_ms, abort }
+    }
+}
+
 impl Policy {
-    /// What becomes of a request. `draws` is asked only where there is a choice: first for the version, then for each
-    /// mirror in file order.
+    /// What becomes of a request. `draws` is asked only where there is a choice: first for delay and abort, then for the version, then for each mirror in
+    /// file order.
     pub fn decide(&self, request: &RequestHead<'_>, draws: &mut impl Draw) -> Decision<'_> {
         let found = self.hosts.find(request.authority()).and_then(|host| at(&self.virtual_hosts, host));
         let Some(host) = found else { return Decision::Reply(LocalReply::UNKNOWN_HOST) };
         let matches = |rule| at(&host.rules, rule).is_some_and(|rule| rule.matcher.matches(request));
         let rule = host.index.first(request, matches).and_then(|rule| at(&host.rules, rule));
-        let decision = rule.and_then(|rule| self.forward(rule, request, draws));
-        decision.map_or(Decision::Reply(LocalReply::NO_RULE), Decision::Forward)
+        let decision = rule.and_then(|rule| self.answer(rule, request, draws));
+        decision.unwrap_or(Decision::Reply(LocalReply::NO_RULE))
     }
 
-    /// `None` cannot happen: `compile` puts every index in.
-    fn forward<'p>(
+    /// What the rule does. `None` cannot happen: `compile` puts every index in.
+    fn answer<'p>(
         &'p self,
         rule: &'p RouteRule,
         request: &RequestHead<'_>,
         draws: &mut impl Draw,
-    ) -> Option<Forward<'p>> {
+    ) -> Option<Decision<'p>> {
         let action = at(&self.actions, rule.action)?;
+        // Envoy's order: faults, then CORS, then the route.
+        let fault = action.fault.as_ref().map(|fault| fault.draw(draws)).unwrap_or_default();
+        let mut cors = None;
+        match action.cors.as_ref().map_or(CorsOutcome::None, |policy| policy.check(request)) {
+            CorsOutcome::Preflight(reply) if fault.abort.is_none() => return Some(Decision::Reply(reply)),
+            CorsOutcome::Allowed => {
+                let origin = request.values(b"origin").next().unwrap_or_default();
+                cors = Some((rule.action, origin.to_vec()));
+            }
+            CorsOutcome::Preflight(_) | CorsOutcome::None => {}
+        }
+        let mut reply = match &action.kind {
+            ActionKind::Forward(forward) => return self.forward(rule, forward, fault, cors, request, draws),
+            ActionKind::Redirect(redirect, _) => {
+                let location = redirect.location(request, rule.matched_prefix());
+                let mut reply = LocalReply::plain(redirect.status, b"", "direct_response");
+                reply.headers.push(("location", Cow::Owned(location)));
+                reply
+            }
+            ActionKind::Direct(status, body, _) => LocalReply::plain(*status, body, "direct_response"),
+        };
+        if let ActionKind::Redirect(_, target) | ActionKind::Direct(_, _, target) = action.kind {
+            reply.response = self.response_rule(target, cors, request.pairs(), draws);
+        }
+        Some(Decision::Reply(reply))
+    }
+
+    fn forward<'p>(
+        &'p self,
+        rule: &'p RouteRule,
+        action: &'p ForwardRule,
+        fault: Fault,
+        cors: Option<(u32, Vec<u8>)>,
+        request: &RequestHead<'_>,
+        draws: &mut impl Draw,
+    ) -> Option<Decision<'p>> {
         let target_index = action.targets.pick(draws);
         let target = at(&self.targets, target_index)?;
         let mirrors = (0..).zip(&action.mirrors).fold(0, |drawn, (mirror, share): (u32, _)| {
             drawn | u64::from(share.hits(draws)).checked_shl(mirror).unwrap_or_default()
         });
         let profile = usize::try_from(mirrors).ok().and_then(|mirrors| action.profiles.get(mirrors));
-        Some(Forward {
+        let (edits, response) = match headers::literal(&target.edits.request) {
+            Some(edits) => (edits, self.response_rule(target_index, cors, request.pairs(), draws)),
+            None => {
+                let mut render = |value: &'p Value, seen: &[HeaderPair<'_>]| {
+                    let early = value.early(|early| early.evaluate(seen, &target.cluster, |fact| draws.fact(fact)));
+                    value.render(&mut early.into_iter(), |_| Vec::new())
+                };
+                let (edits, tried) = headers::resolve(&target.edits.request, request.pairs(), &mut render);
+                (edits, self.response_rule(target_index, cors, &headers::borrowed(&tried), draws))
+            }
+        };
+        Some(Decision::Forward(Forward {
             rule: &rule.id,
             cluster: &target.cluster,
             profile: profile.map(|name| &**name).filter(|name| !name.is_empty()),
             mirrors,
             path: rule.rewrite.as_ref().map(|rewrite| rewrite.apply(request.path(), request.query())),
             authority: target.authority.as_deref(),
-            edits: &target.edits.request,
-            response: (!target.edits.response.is_empty()).then_some(ResponseRule(target_index)),
-        })
+            edits,
+            fault,
+            response,
+        }))
+    }
+
+    /// What of the request the response needs; `None` when nothing happens to the response.
+    fn response_rule(
+        &self,
+        target: u32,
+        cors: Option<(u32, Vec<u8>)>,
+        request: &[HeaderPair<'_>],
+        draws: &mut impl Draw,
+    ) -> Option<ResponseRule> {
+        let Target { edits, cluster, .. } = at(&self.targets, target)?;
+        if edits.response.is_empty() {
+            return cors.map(|cors| ResponseRule { target, cors: Some(cors), ..ResponseRule::default() });
+        }
+        let mut evaluate = |early: &Early| early.evaluate(request, cluster, |fact| draws.fact(fact));
+        let values = || edits.response.iter().flat_map(headers::Level::values);
+        let early = values().flat_map(|value| value.early(&mut evaluate)).collect();
+        Some(ResponseRule { target, early, cors, needs_headers: values().any(Value::is_late) })
     }
 
     /// Edits of the response headers, in order. They act on every answer to the request, also one that Envoy itself
-    /// makes (503 without an endpoint, say).
-    pub fn response_edits(&self, rule: ResponseRule) -> &[Edit] {
-        at(&self.targets, rule.0).map_or(&[], |target| &target.edits.response)
+    /// makes (503 without an endpoint, say). `response` may be empty unless the rule needs it.
+    pub fn response_edits<'p>(&'p self, rule: &ResponseRule, response: &[HeaderPair<'_>]) -> Vec<Edit<'p>> {
+        let levels = at(&self.targets, rule.target).map_or(&[][..], |target| &target.edits.response);
+        let mut edits = headers::literal(levels).unwrap_or_else(|| {
+            let mut early = rule.early.iter().cloned();
+            headers::resolve(levels, response, |value, seen| value.render(&mut early, |late| late.evaluate(seen))).0
+        });
+        // Envoy's CORS filter sees the response after the route has edited it.
+        if let Some((action, origin)) = &rule.cors
+            && let Some(cors) = at(&self.actions, *action).and_then(|action| action.cors.as_ref())
+        {
+            edits.extend(cors.response_headers(origin).into_iter().map(|(name, value)| Edit::Set(name, value.into())));
+        }
+        edits
     }
 
     /// Every destination of every rule with its weight, rule by rule. A rule that several match blocks or hosts lead to
@@ -128,7 +249,11 @@ impl Policy {
         let mut seen = BTreeSet::new();
         let rules = self.virtual_hosts.iter().flat_map(|host| &host.rules).filter(move |rule| seen.insert(rule.action));
         rules.flat_map(|rule| {
-            let targets = at(&self.actions, rule.action).map(|action| action.targets.weights()).into_iter().flatten();
+            let forward = match at(&self.actions, rule.action).map(|action| &action.kind) {
+                Some(ActionKind::Forward(forward)) => Some(forward),
+                _ => None,
+            };
+            let targets = forward.map(|forward| forward.targets.weights()).into_iter().flatten();
             targets.filter_map(|(target, weight)| Some((&rule.id, &*at(&self.targets, target)?.cluster, weight)))
         })
     }

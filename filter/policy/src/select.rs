@@ -3,10 +3,18 @@
 //! Envoy takes a random value modulo the sum of weights and walks cumulative ranges in file order; so does this, with
 //! the bias of the remainder taken out. Whole numbers only: native and wasm32 agree to the bit.
 
-/// Where random draws come from: the filter's generator, a test's list, a question's "what if".
+use crate::format::Fact;
+
+/// What a decision needs besides policy and request: chance (the filter's generator, a test's list, a question's "what if"), and
+/// what stands in no header.
 pub trait Draw {
     /// Sixty-four even bits.
     fn draw(&mut self) -> u64;
+
+    /// Something about the request that stands in no header; asked only where a rule wants it.
+    fn fact(&mut self, _: Fact) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 impl<F: FnMut() -> u64> Draw for F {

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 use istio_config::{Config, Diagnostics, FilterConfig, yaml};
-use traffic_policy::{Decision, Edit, Policy, RequestHead};
+use traffic_policy::{Abort, Decision, Edit, Policy, RequestHead, ResponseRule};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 fn compile(objects: &str) -> (Option<Policy>, Vec<String>) {
@@ -66,8 +66,25 @@ fn decide(policy: &Policy, request: &str, mut draws: impl FnMut() -> u64) -> Str
     let mut pairs = vec![(":method", method), (":scheme", "http"), (":authority", host), (":path", target)];
     pairs.extend(lines.map(|line| line.trim().split_once(": ").expect("name: value")));
     let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+    let edits = |edits: &[Edit<'_>]| edits.iter().map(edit).collect::<String>();
+    let answer: &[(&[u8], &[u8])] = &[(b":status", b"200"), (b"server", b"up")];
+    let response = |rule: &Option<ResponseRule>| {
+        rule.as_ref()
+            .map(|rule| format!(" response:{}", edits(&policy.response_edits(rule, answer))))
+            .unwrap_or_default()
+    };
     match policy.decide(&RequestHead::new(&pairs), &mut draws) {
-        Decision::Reply(reply) => format!("{} {}", reply.status, reply.details),
+        Decision::Reply(reply) if reply.status == 404 => format!("404 {}", reply.details),
+        Decision::Reply(reply) => {
+            let mut line = reply.status.to_string();
+            for (name, value) in &reply.headers {
+                line += &format!(" {name}: {}", String::from_utf8_lossy(value));
+            }
+            if !reply.body.is_empty() {
+                line += &format!(" body: {}", String::from_utf8_lossy(&reply.body));
+            }
+            line + &response(&reply.response)
+        }
         Decision::Forward(forward) => {
             let mut line = format!("{} by {}", forward.cluster, forward.rule);
             if let Some(path) = &forward.path {
@@ -76,20 +93,24 @@ fn decide(policy: &Policy, request: &str, mut draws: impl FnMut() -> u64) -> Str
             if let Some(authority) = forward.authority {
                 line += &format!(" authority={authority}");
             }
-            let edits = |edits: &[Edit]| edits.iter().map(edit).collect::<String>();
-            line += &edits(forward.edits);
-            line + &forward
-                .response
-                .map(|rule| format!(" response:{}", edits(policy.response_edits(rule))))
-                .unwrap_or_default()
+            if let Some(delay_ms) = forward.fault.delay_ms {
+                line += &format!(" delay={delay_ms}");
+            }
+            match forward.fault.abort {
+                Some(Abort::Http(status)) => line += &format!(" abort={status}"),
+                Some(Abort::Grpc(status)) => line += &format!(" abort=grpc-{status}"),
+                None => {}
+            }
+            line += &edits(&forward.edits);
+            line + &response(&forward.response)
         }
     }
 }
 
-fn edit(edit: &Edit) -> String {
+fn edit(edit: &Edit<'_>) -> String {
     match edit {
-        Edit::Set(name, value) => format!(" {name}={value}"),
-        Edit::Add(name, value) => format!(" {name}+={value}"),
+        Edit::Set(name, value) => format!(" {name}={}", String::from_utf8_lossy(value)),
+        Edit::Add(name, value) => format!(" {name}+={}", String::from_utf8_lossy(value)),
         Edit::Remove(name) => format!(" -{name}"),
     }
 }
@@ -394,7 +415,7 @@ fn a_single_destination_has_the_last_word_and_of_several_the_route_has() {
         &one_rule(&rule("")),
         "GET a /",
         0,
-        &format!("{cluster} -r1 -d1 x=r y+=r x=d y+=d response: z+=r z+=d"),
+        &format!("{cluster} -r1 -d1 x=r x=d y+=r y+=d response: z+=r z+=d"),
     );
     let several = rule("- {destination: {host: b}, weight: 0}\n")
         .replace("{destination: {host: a},", "{destination: {host: a}, weight: 1,");
@@ -427,7 +448,7 @@ fn faults_are_found_all_at_once() {
     let objects = object(
         "VirtualService",
         "a",
-        "hosts: [a]\nhttp:\n- match: [{uri: {exact: /a, prefix: /b}}, {uri: {regex: '*'}}, {headers: {a: null, b: {prefix: ''}, '@c': {exact: d}}}]\n  route: [{destination: {host: a}, weight: 0}, {destination: {host: b}, weight: 0}]\n- name: nothing\n- route: [{destination: {host: '*.a'}, weight: -1}]\n  mirror: {host: b}\n  mirrorPercentage: {value: 101}\n- route: [{destination: {host: a}, headers: {request: {set: {'a b': c, x-shunt-cluster: c, d: '%REQ(e)%'}}}}]\n",
+        "hosts: [a]\nhttp:\n- match: [{uri: {exact: /a, prefix: /b}}, {uri: {regex: '*'}}, {headers: {a: null, b: {prefix: ''}, '@c': {exact: d}}}]\n  route: [{destination: {host: a}, weight: 0}, {destination: {host: b}, weight: 0}]\n- name: nothing\n- route: [{destination: {host: '*.a'}, weight: -1}]\n  mirror: {host: b}\n  mirrorPercentage: {value: 101}\n- route: [{destination: {host: a}, headers: {request: {set: {'a b': c, x-shunt-cluster: c, d: '%START_TIME%'}}}}]\n",
     );
     check_findings(
         &objects,
@@ -443,7 +464,7 @@ fn faults_are_found_all_at_once() {
             "spec.http[2].route[0].weight: error[negative-weight]",
             "spec.http[2].mirrorPercentage: error[bad-percentage]",
             "spec.http[3].route[0].headers.request.set[a b]: error[bad-header-name]",
-            "spec.http[3].route[0].headers.request.set[d]: error[not-served-yet]",
+            "spec.http[3].route[0].headers.request.set[d]: error[bad-header-value]",
             "spec.http[3].route[0].headers.request.set[x-shunt-cluster]: error[reserved-header]",
         ],
     );
@@ -451,16 +472,6 @@ fn faults_are_found_all_at_once() {
 
 #[test]
 fn what_is_not_served_yet_is_said() {
-    let rule = "fault: {abort: {httpStatus: 500}}\ncorsPolicy: {}\nrewrite: {uriRegexRewrite: {match: a, rewrite: b}}\nroute: [{destination: {host: a}}]\n";
-    check_findings(
-        &one_rule(rule),
-        &[
-            "spec.http[0].fault: error[not-served-yet]",
-            "spec.http[0].corsPolicy: error[not-served-yet]",
-            "spec.http[0].rewrite.uriRegexRewrite: error[not-served-yet]",
-        ],
-    );
-    check_findings(&one_rule("redirect: {uri: /x}\n"), &["spec.http[0].redirect: error[not-served-yet]"]);
     check_findings(
         &object(
             "VirtualService",
@@ -468,6 +479,140 @@ fn what_is_not_served_yet_is_said() {
             "hosts: [a]\ngateways: [g]\nhttp: [{route: [{destination: {host: a}}]}]\ntcp: [{}]\n",
         ),
         &["spec.tcp: warning[not-served]", "spec.gateways[0]: warning[IST0101]"],
+    );
+}
+
+const A: &str = "outbound|80||a.default.svc.cluster.local by default/a: http[0]";
+
+#[wasm_bindgen_test(unsupported = test)]
+fn redirects_are_what_envoy_makes_of_them() {
+    for (redirect, request, location) in [
+        ("uri: /new", "GET a /old?q=1", "http://a/new?q=1"),
+        ("uri: '/new?x=2'", "GET a /old?q=1", "http://a/new?x=2"),
+        ("authority: other", "GET a:8080 /p?q", "http://other/p?q"),
+        ("scheme: https", "GET a:80 /p", "https://a/p"),
+        ("scheme: https", "GET a:8080 /p", "https://a:8080/p"),
+        ("port: 8443", "GET a:80 /p", "http://a:8443/p"),
+        ("port: 80", "GET a:9000 /p", "http://a:9000/p"),
+        ("scheme: https, port: 443", "GET a:80 /p", "https://a/p"),
+        ("derivePort: FROM_REQUEST_PORT", "GET a:81 /p", "http://a:81/p"),
+    ] {
+        let request = format!("{request}\nx-forwarded-proto: http");
+        let rule = format!("headers: {{response: {{set: {{x: '1'}}}}}}\nredirect: {{{redirect}}}\n");
+        check_decision(&one_rule(&rule), &request, 0, &format!("301 location: {location} response: x=1"));
+    }
+    let prefix = "match: [{uri: {prefix: /old/}}]\nredirect: {prefixRewrite: /new/, redirectCode: 308}\n";
+    check_decision(&one_rule(prefix), "GET a /old/x?q", 0, "308 location: http://a/new/x?q");
+    check_findings(
+        &one_rule("redirect: {uri: /x, redirectCode: 404}\n"),
+        &["spec.http[0].redirect.redirectCode: error[bad-redirect-code]"],
+    );
+    check_findings(
+        &one_rule("redirect: {prefixRewrite: /x}\n"),
+        &["spec.http[0].redirect.prefixRewrite: error[prefix-rewrite]"],
+    );
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn direct_responses_carry_text_or_bytes() {
+    check_decision(&one_rule("directResponse: {status: 503, body: {string: gone}}\n"), "GET a /", 0, "503 body: gone");
+    check_decision(&one_rule("directResponse: {status: 200, body: {bytes: aGk=}}\n"), "GET a /", 0, "200 body: hi");
+    let rule = "directResponse: {status: 200}\nfault: {abort: {httpStatus: 500, percentage: {value: 1}}}\n";
+    check_findings(&one_rule(rule), &["spec.http[0].fault: error[conflict]"]);
+    check_findings(
+        &one_rule("directResponse: {status: 99}\n"),
+        &["spec.http[0].directResponse.status: error[bad-status]"],
+    );
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn faults_are_drawn_on_their_own_and_need_a_percentage() {
+    let rule = |fault: &str| one_rule(&format!("fault: {{{fault}}}\nroute: [{{destination: {{host: a}}}}]\n"));
+    let both = "delay: {fixedDelay: 2s, percentage: {value: 50}}, abort: {httpStatus: 418, percentage: {value: 100}}";
+    check_decision(&rule(both), "GET a /", 0, &format!("{A} delay=2000 abort=418"));
+    check_decision(&rule(both), "GET a /", u64::MAX, &format!("{A} abort=418"));
+    check_decision(
+        &rule("abort: {grpcStatus: UNAVAILABLE, percentage: {value: 100}}"),
+        "GET a /",
+        0,
+        &format!("{A} abort=grpc-14"),
+    );
+    let share = "abort: {httpStatus: 500, percentage: {value: 0.0001}}";
+    check_decision(&rule(share), "GET a /", u64::MAX / 1_000_001, &format!("{A} abort=500"));
+    check_decision(&rule(share), "GET a /", u64::MAX / 999_999, A);
+    check_decision(&rule("abort: {httpStatus: 500}"), "GET a /", 0, A);
+    check_findings(&rule("abort: {httpStatus: 500}"), &["spec.http[0].fault.abort: warning[never-injected]"]);
+    check_findings(
+        &rule("delay: {exponentialDelay: 1s, percentage: {value: 1}}"),
+        &["spec.http[0].fault.delay.exponentialDelay: error[not-served]"],
+    );
+    check_findings(
+        &rule("abort: {httpStatus: 500, percentage: {value: 0.00001}}"),
+        &["spec.http[0].fault.abort.percentage: error[bad-percentage]"],
+    );
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn cors_answers_preflights_and_marks_responses() {
+    let rule = |more: &str| {
+        one_rule(&format!(
+            "corsPolicy: {{allowOrigins: [{{exact: 'http://o'}}], allowMethods: [GET, PUT], allowHeaders: ['*'], exposeHeaders: [x], maxAge: 24h, allowCredentials: true{more}}}\nroute: [{{destination: {{host: a}}}}]\n"
+        ))
+    };
+    let preflight = |origin: &str| {
+        format!(
+            "OPTIONS a /\norigin: {origin}\naccess-control-request-method: PUT\naccess-control-request-headers: y,z"
+        )
+    };
+    check_decision(
+        &rule(""),
+        &preflight("http://o"),
+        0,
+        "200 access-control-allow-origin: http://o access-control-allow-credentials: true access-control-allow-methods: GET,PUT access-control-allow-headers: y,z access-control-max-age: 86400",
+    );
+    check_decision(&rule(""), &preflight("http://other"), 0, A);
+    check_decision(&rule(", unmatchedPreflights: IGNORE"), &preflight("http://other"), 0, "200");
+    check_decision(
+        &rule(""),
+        "GET a /\norigin: http://o",
+        0,
+        &format!(
+            "{A} response: access-control-allow-origin=http://o access-control-allow-credentials=true access-control-expose-headers=x"
+        ),
+    );
+    check_decision(&rule(""), "GET a /\norigin: http://other", 0, A);
+    check_findings(
+        &rule(", maxAge: 1500ms").replace("maxAge: 24h, ", ""),
+        &["spec.http[0].corsPolicy.maxAge: error[bad-duration]"],
+    );
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn header_values_may_hold_commands() {
+    let rule = "headers: {request: {set: {a: '%REQ(x)%-1', b: '%REQ(none)%', c: '%PROTOCOL%'}, add: {d: '%REQ(a)%'}}, response: {set: {e: '%REQ(a)%/%RESP(server)%/%RESPONSE_CODE%'}}}\nroute: [{destination: {host: a}}]\n";
+    check_decision(&one_rule(rule), "GET a /\nx: v\na: old", 0, &format!("{A} a=v-1 d+=old response: e=v-1/up/200"));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_pattern_rewrites_every_occurrence() {
+    let rule =
+        "rewrite: {uriRegexRewrite: {match: '/v([0-9])', rewrite: '/api\\1'}}\nroute: [{destination: {host: a}}]\n";
+    check_decision(&one_rule(rule), "GET a /v1/v2?q", 0, &format!("{A} path=/api1/api2?q"));
+    let rule = rule.replace("\\1", "\\2");
+    check_findings(&one_rule(&rule), &["spec.http[0].rewrite.uriRegexRewrite.rewrite: error[bad-substitution]"]);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_gateway_server_may_send_everything_to_https() {
+    let server =
+        "servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*'], tls: {httpsRedirect: true}}]\n";
+    let rules =
+        object("VirtualService", "v", "hosts: [h.com]\ngateways: [g]\nhttp:\n- route: [{destination: {host: a}}]\n");
+    check_decision(
+        &(object("Gateway", "g", server) + &rules),
+        "GET h.com:80 /p?q\nx-forwarded-proto: http",
+        0,
+        "301 location: https://h.com/p?q",
     );
 }
 

@@ -162,7 +162,7 @@ fn null_entry(at: &At<'_>, diagnostics: &mut Diagnostics) -> Option<StringMatche
     None
 }
 
-fn string_matcher(at: &At<'_>, raw: &StringMatch, diagnostics: &mut Diagnostics) -> Option<StringMatcher> {
+pub(super) fn string_matcher(at: &At<'_>, raw: &StringMatch, diagnostics: &mut Diagnostics) -> Option<StringMatcher> {
     Some(match form(at, raw, diagnostics)? {
         Form::Present => StringMatcher::Present,
         Form::Exact(text) => StringMatcher::Exact(text.as_bytes().into()),

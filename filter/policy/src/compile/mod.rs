@@ -1,9 +1,10 @@
 //! From what the user wrote to a [`Policy`] that needs no second look.
 //!
 //! Two steps. Every rule is first read on its own, into a template that no longer can be wrong; that is where nearly
-//! all faults are found ([`rules`], [`matches`], [`headers`]). Then the templates are laid under the domains they serve
+//! all faults are found ([`rules`], [`matches`], [`actions`], [`headers`]). Then the templates are laid under the domains they serve
 //! ([`virtual_hosts`]), where the listener's port and the gateway are known.
 
+mod actions;
 mod headers;
 mod matches;
 mod pattern;

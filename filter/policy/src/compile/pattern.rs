@@ -14,15 +14,29 @@ pub(crate) fn anchored(pattern: &str) -> String {
     format!(r"\A(?:{pattern})\z")
 }
 
+/// Compiles a pattern that is looked for anywhere (`uriRegexRewrite`).
+pub(super) fn anywhere(at: &At<'_>, pattern: &str, diagnostics: &mut Diagnostics) -> Option<Regex> {
+    compile(at, pattern, str::to_owned, diagnostics)
+}
+
 /// Compiles a whole-string match over bytes; `\d`, `\w`, `\s` and `\b` are ASCII, as in RE2.
 pub(super) fn whole_string(at: &At<'_>, pattern: &str, diagnostics: &mut Diagnostics) -> Option<Regex> {
+    compile(at, pattern, anchored, diagnostics)
+}
+
+fn compile(
+    at: &At<'_>,
+    pattern: &str,
+    form: impl FnOnce(&str) -> String,
+    diagnostics: &mut Diagnostics,
+) -> Option<Regex> {
     let fault = if pattern.is_empty() {
         "the pattern is empty".to_owned()
     } else if pattern.len() > PATTERN_MAX {
         format!("the pattern has {} bytes; Istio takes {PATTERN_MAX}", pattern.len())
     } else {
         // Alone first: `a)(b` would pass inside the anchors.
-        match build(pattern).and_then(|_| build(&anchored(pattern))) {
+        match build(pattern).and_then(|_| build(&form(pattern))) {
             Ok(regex) => return Some(regex),
             Err(regex::Error::Syntax(text)) => last_line(&text),
             Err(error) => error.to_string(),

@@ -1,16 +1,21 @@
 //! `HTTPRoute` to a rule template: everything that does not depend on where the rule is served.
 
-use super::headers;
+use super::actions::{self, RedirectTemplate};
+use super::headers::{self, Edits};
 use super::matches::{self, Scope};
+use super::pattern;
 use crate::headers::HeaderEdits;
 use crate::matcher::{PathMatcher, RequestMatcher};
 use crate::ratio::Ratio;
-use crate::rewrite::PathRewrite;
+use crate::reply::Cors;
+use crate::rewrite::{PathRewrite, Substitution};
+use crate::route::FaultRule;
 use istio_config::diagnostic::{At, Diagnostics};
 use istio_config::virtual_service::{
-    Destination, HttpMirrorPolicy, HttpRewrite, HttpRoute, HttpRouteDestination, Percent, VirtualService,
+    Destination, HttpMirrorPolicy, HttpRewrite, HttpRoute, HttpRouteDestination, Percent, RegexRewrite, VirtualService,
 };
 use istio_config::{FilterConfig, ObjectMeta, Resource, names};
+use regex::bytes::Regex;
 use std::sync::Arc;
 
 /// A VirtualService, ready to be laid under its domains.
@@ -28,9 +33,17 @@ pub(super) struct RuleSet<'c> {
 pub(super) struct RuleTemplate<'c> {
     pub(super) http: u32,
     pub(super) blocks: Vec<Block>,
-    pub(super) destinations: Vec<DestinationTemplate<'c>>,
-    pub(super) mirrors: Box<[Ratio]>,
-    pub(super) profiles: Box<[Box<str>]>,
+    pub(super) fault: Option<FaultRule>,
+    pub(super) cors: Option<Cors>,
+    pub(super) kind: Kind<'c>,
+}
+
+/// What a rule does, but for what depends on the listener.
+#[derive(Debug)]
+pub(super) enum Kind<'c> {
+    Forward { destinations: Vec<DestinationTemplate<'c>>, mirrors: Box<[Ratio]>, profiles: Box<[Box<str>]> },
+    Redirect(RedirectTemplate, Arc<HeaderEdits>),
+    Direct(u16, Box<[u8]>, Arc<HeaderEdits>),
 }
 
 /// One match block, or the absence of any.
@@ -131,25 +144,84 @@ fn rule<'c>(
         timeout: _,
         retries: _,
     } = raw;
-    let unserved = [
+    check_kinds(at, raw, diagnostics);
+    if delegate.is_some() {
+        let help = "put the delegate's rules here, or let Istio serve this VirtualService";
+        diagnostics.error(&at.field("delegate"), "not-served-yet", "`delegate` is not served yet", help);
+    }
+    let path_rewrite = rewrite_template(at, rewrite.as_deref(), diagnostics);
+    let blocks = blocks(at, r#match, path_rewrite.as_ref(), meta, diagnostics);
+    let route_level = headers::edits(at, route_headers.as_deref(), diagnostics);
+    let fault = fault.as_ref().and_then(|raw| actions::fault(at, raw, diagnostics));
+    let cors = cors_policy.as_ref().and_then(|raw| actions::cors(at, raw, diagnostics));
+    let kind = if let Some(raw) = redirect {
+        let paths: Vec<_> = blocks.iter().flatten().map(|block| block.matcher.path.as_ref()).collect();
+        let redirect = actions::redirect(&at.field("redirect"), raw, &paths, diagnostics)?;
+        Kind::Redirect(redirect, Arc::new(headers::of_reply(&route_level)))
+    } else if let Some(raw) = direct_response {
+        let (status, body) = actions::direct_response(&at.field("directResponse"), raw, diagnostics)?;
+        Kind::Direct(status, body, Arc::new(headers::of_reply(&route_level)))
+    } else {
+        let destinations = destinations(at, route, rewrite.as_deref(), &route_level, meta, diagnostics);
+        let percentages = MirrorShares {
+            one: mirror.as_deref(),
+            several: mirrors,
+            percent: *mirror_percent,
+            percentage: mirror_percentage.as_ref(),
+        };
+        let mirrors = percentages.compile(at, diagnostics);
+        let binding = config
+            .bindings
+            .iter()
+            .find(|binding| usize::try_from(http) == Ok(binding.http) && binding.virtual_service == meta.full_name());
+        let profiles = binding
+            .map(|binding| binding.profiles.iter().map(|name| name.as_str().into()).collect())
+            .unwrap_or_default();
+        Kind::Forward { destinations, mirrors, profiles }
+    };
+    Some(RuleTemplate { http, blocks: blocks?, fault, cors, kind })
+}
+
+/// Which of route, redirect, directResponse and delegate may stand together, and with what (istio `validation.go`).
+fn check_kinds(at: &At<'_>, raw: &HttpRoute, diagnostics: &mut Diagnostics) {
+    let HttpRoute { route, redirect, direct_response, delegate, rewrite, fault, .. } = raw;
+    let kinds = [
+        ("route", !route.is_empty()),
         ("redirect", redirect.is_some()),
         ("directResponse", direct_response.is_some()),
         ("delegate", delegate.is_some()),
-        ("fault", fault.is_some()),
-        ("corsPolicy", cors_policy.is_some()),
     ];
-    for (field, _) in unserved.iter().filter(|(_, present)| *present) {
-        let help = "remove it, or let Istio serve this VirtualService";
-        diagnostics.error(&at.field(field), "not-served-yet", format!("`{field}` is not served yet"), help);
+    let chosen: Vec<_> = kinds.iter().filter(|(_, present)| *present).map(|(kind, _)| *kind).collect();
+    match chosen.as_slice() {
+        [] => {
+            let help = "add route with at least one destination";
+            diagnostics.error(at, "no-action", "the rule says nothing about where requests go", help);
+        }
+        [kind @ ("redirect" | "directResponse")] => {
+            for (field, present) in [("rewrite", rewrite.is_some()), ("fault", fault.is_some())] {
+                if present {
+                    let message = format!("a rule with {kind} cannot have {field}");
+                    diagnostics.error(&at.field(field), "conflict", message, format!("remove {field}"));
+                }
+            }
+        }
+        [_] => {}
+        [first, others @ ..] => {
+            let message = format!("a rule has one of {first} and {}", others.join(", "));
+            diagnostics.error(at, "oneof", message, "split it into rules, or remove the others");
+        }
     }
-    if route.is_empty() && unserved.iter().take(3).all(|(_, present)| !present) {
-        let help = "add route with at least one destination";
-        diagnostics.error(at, "no-action", "the rule says nothing about where requests go", help);
-    }
-    let path_rewrite = rewrite_text(at, rewrite.as_deref(), diagnostics);
-    let blocks = blocks(at, r#match, path_rewrite, meta, diagnostics);
-    let route_level = headers::level(at, route_headers.as_deref(), diagnostics);
-    let rewrite_authority = rewrite.as_ref().map(|rewrite| rewrite.authority.clone()).filter(|text| !text.is_empty());
+}
+
+fn destinations<'c>(
+    at: &At<'_>,
+    route: &'c [HttpRouteDestination],
+    rewrite: Option<&HttpRewrite>,
+    route_level: &Edits,
+    meta: &ObjectMeta,
+    diagnostics: &mut Diagnostics,
+) -> Vec<DestinationTemplate<'c>> {
+    let rewrite_authority = rewrite.map(|rewrite| rewrite.authority.clone()).filter(|text| !text.is_empty());
     if rewrite_authority.is_some() && route_level.authority.is_some() {
         let help = "keep rewrite.authority and remove Host from headers";
         diagnostics.error(
@@ -166,52 +238,33 @@ fn rule<'c>(
     for (index, raw) in route.iter().enumerate() {
         let HttpRouteDestination { destination, weight, headers } = raw;
         let at = field.index(index);
-        let level = headers::level(&at, headers.as_deref(), diagnostics);
-        let edits = headers::merge(&route_level, &level, single);
+        let level = headers::edits(&at, headers.as_deref(), diagnostics);
+        let edits = Arc::new(headers::merge(route_level, &level, single));
         let host = destination_host(&at.field("destination"), destination, meta, diagnostics);
         let weight = weight_of(&at.field("weight"), *weight, diagnostics);
         if let (Some(host), Some(weight)) = (host, weight) {
             let authority = authority.clone().or(level.authority).map(Into::into);
-            destinations.push(DestinationTemplate {
-                raw: destination,
-                host,
-                weight,
-                authority,
-                edits: Arc::new(edits),
-            });
+            destinations.push(DestinationTemplate { raw: destination, host, weight, authority, edits });
         }
     }
     if destinations.len() > 1 && destinations.iter().all(|destination| destination.weight == 0) {
         let help = "give at least one destination a weight, or remove the route";
         diagnostics.error(&field, "no-weight", "every destination has weight 0", help);
     }
-    let percentages = MirrorShares {
-        one: mirror.as_deref(),
-        several: mirrors,
-        percent: *mirror_percent,
-        percentage: mirror_percentage.as_ref(),
-    };
-    let mirrors = percentages.compile(at, diagnostics);
-    let binding = config
-        .bindings
-        .iter()
-        .find(|binding| usize::try_from(http) == Ok(binding.http) && binding.virtual_service == meta.full_name());
-    let profiles =
-        binding.map(|binding| binding.profiles.iter().map(|name| name.as_str().into()).collect()).unwrap_or_default();
-    Some(RuleTemplate { http, blocks: blocks?, destinations, mirrors, profiles })
+    destinations
 }
 
 fn blocks(
     at: &At<'_>,
     raw: &[istio_config::virtual_service::HttpMatchRequest],
-    rewrite: Option<&str>,
+    rewrite: Option<&RewriteTemplate>,
     meta: &ObjectMeta,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Block>> {
     let block = |match_block, scope, matcher: RequestMatcher| Block {
         match_block,
         scope,
-        rewrite: rewrite.map(|text| path_rewrite(text, matcher.path.as_ref())),
+        rewrite: rewrite.map(|rewrite| rewrite.for_block(matcher.path.as_ref())),
         matcher: Arc::new(matcher),
     };
     if raw.is_empty() {
@@ -233,35 +286,62 @@ fn blocks(
     scoped.collect()
 }
 
-/// `rewrite.uri` replaces what the block matched: its prefix, or the whole path. Without a `uri` match istiod writes
-/// prefix `/`, so the text goes in front.
-fn path_rewrite(text: &str, path: Option<&PathMatcher>) -> PathRewrite {
-    match path {
-        None => PathRewrite::Prefix(1, text.into()),
-        Some(PathMatcher::Prefix(prefix) | PathMatcher::PrefixAnyCase(prefix)) => {
-            PathRewrite::Prefix(prefix.len(), text.into())
-        }
-        Some(PathMatcher::Exact(_) | PathMatcher::ExactAnyCase(_) | PathMatcher::Regex(_)) => {
-            PathRewrite::Whole(text.into())
+/// A path rewrite before it is known what the block matched.
+enum RewriteTemplate {
+    Uri(Box<str>),
+    Pattern(Regex, Substitution),
+}
+
+impl RewriteTemplate {
+    /// `rewrite.uri` replaces what the block matched: its prefix, or the whole path. Without a `uri` match istiod writes
+    /// prefix `/`, so the text goes in front.
+    fn for_block(&self, path: Option<&PathMatcher>) -> PathRewrite {
+        match (self, path) {
+            (Self::Pattern(pattern, text), _) => PathRewrite::Pattern(pattern.clone(), text.clone()),
+            (Self::Uri(text), None) => PathRewrite::Prefix(1, text.clone()),
+            (Self::Uri(text), Some(PathMatcher::Prefix(prefix) | PathMatcher::PrefixAnyCase(prefix))) => {
+                PathRewrite::Prefix(prefix.len(), text.clone())
+            }
+            (Self::Uri(text), Some(PathMatcher::Exact(_) | PathMatcher::ExactAnyCase(_) | PathMatcher::Regex(_))) => {
+                PathRewrite::Whole(text.clone())
+            }
         }
     }
 }
 
-fn rewrite_text<'a>(at: &At<'_>, raw: Option<&'a HttpRewrite>, diagnostics: &mut Diagnostics) -> Option<&'a str> {
+fn rewrite_template(at: &At<'_>, raw: Option<&HttpRewrite>, diagnostics: &mut Diagnostics) -> Option<RewriteTemplate> {
     let HttpRewrite { uri, authority, uri_regex_rewrite } = raw?;
     let at = at.field("rewrite");
-    if uri_regex_rewrite.is_some() {
-        let help = "use rewrite.uri, or let Istio serve this VirtualService";
-        diagnostics.error(&at.field("uriRegexRewrite"), "not-served-yet", "`uriRegexRewrite` is not served yet", help);
-    } else if uri.is_empty() && authority.is_empty() {
-        diagnostics.error(
-            &at,
-            "empty-rewrite",
-            "the rewrite says nothing",
-            "give it uri, authority or uriRegexRewrite",
-        );
+    let Some(RegexRewrite { r#match, rewrite }) = uri_regex_rewrite else {
+        if uri.is_empty() && authority.is_empty() {
+            diagnostics.error(
+                &at,
+                "empty-rewrite",
+                "the rewrite says nothing",
+                "give it uri, authority or uriRegexRewrite",
+            );
+        }
+        return (!uri.is_empty()).then(|| RewriteTemplate::Uri(uri.as_str().into()));
+    };
+    if !uri.is_empty() {
+        let help = "remove one of them";
+        diagnostics.error(&at.field("uri"), "oneof", "a rewrite has uri or uriRegexRewrite, not both", help);
     }
-    Some(uri.as_str()).filter(|uri| !uri.is_empty())
+    let at = at.field("uriRegexRewrite");
+    let pattern = pattern::anywhere(&at.field("match"), r#match, diagnostics)?;
+    let groups = pattern.captures_len().saturating_sub(1);
+    match Substitution::parse(rewrite, groups) {
+        Ok(text) => Some(RewriteTemplate::Pattern(pattern, text)),
+        Err(fault) => {
+            diagnostics.error(
+                &at.field("rewrite"),
+                "bad-substitution",
+                fault,
+                r"write \1 for the first group, \\ for a backslash",
+            );
+            None
+        }
+    }
 }
 
 fn destination_host(

@@ -4,11 +4,13 @@
 //! Gateway with the VirtualServices bound to it. Where a domain is claimed twice, rules on a service's own host come
 //! first, then other mesh rules, then gateway rules, then a service's default route.
 
-use super::rules::{Block, RuleSet};
+use super::actions;
+use super::rules::{Block, Kind, RuleSet};
+use crate::headers::HeaderEdits;
 use crate::hosts::HostTable;
 use crate::index::RuleIndex;
 use crate::matcher::RequestMatcher;
-use crate::route::{Action, Policy, RouteRule, RuleId, Target, VirtualHost};
+use crate::route::{Action, ActionKind, ForwardRule, Policy, RouteRule, RuleId, Target, VirtualHost};
 use crate::select::WeightedTargets;
 use istio_config::diagnostic::{At, Diagnostics};
 use istio_config::services::Services;
@@ -39,6 +41,8 @@ enum Content {
     Rules(Context, Vec<usize>),
     /// A known host without rules.
     Service(String, u16),
+    /// A Gateway server that sends everything to https; by the Gateway's name.
+    HttpsRedirect(String),
 }
 
 type Domains = BTreeMap<String, (Claim, Content)>;
@@ -137,6 +141,7 @@ fn claim_gateways(
     report_unknown_gateways(rule_sets, config, diagnostics);
     // All rules for one domain are merged, oldest first, over all servers that claim it.
     let mut merged: BTreeMap<String, (Context, Vec<usize>)> = BTreeMap::new();
+    let mut redirected: BTreeMap<String, String> = BTreeMap::new();
     for gateway in &config.config.gateways {
         let name = gateway.meta.full_name();
         for server in &gateway.spec.servers {
@@ -151,6 +156,10 @@ fn claim_gateways(
             for index in oldest_first {
                 let Some(set) = rule_sets.get(*index).filter(|set| set.gateways.contains(&name)) else { continue };
                 for domain in shared_domains(&server.hosts, gateway.meta.namespace(), set) {
+                    if server.tls.as_ref().is_some_and(|tls| tls.https_redirect) {
+                        redirected.insert(domain, name.clone());
+                        continue;
+                    }
                     let (_, sets) =
                         merged.entry(domain).or_insert_with(|| (Context { gateway: name.clone(), port }, Vec::new()));
                     if !sets.contains(index) {
@@ -159,6 +168,9 @@ fn claim_gateways(
                 }
             }
         }
+    }
+    for (domain, gateway) in redirected {
+        claim(domains, domain, Claim::Gateway, Content::HttpsRedirect(gateway));
     }
     for (domain, (context, sets)) in merged {
         claim(domains, domain, Claim::Gateway, Content::Rules(context, sets));
@@ -216,6 +228,7 @@ impl Builder<'_> {
         let rules = match content {
             Content::Rules(context, sets) => self.rules(context, sets),
             Content::Service(host, port) => vec![self.default_route(host, *port)],
+            Content::HttpsRedirect(gateway) => vec![self.https_redirect(gateway)],
         };
         let index = RuleIndex::new(rules.iter().map(|rule| &*rule.matcher));
         push(&mut self.policy.virtual_hosts, VirtualHost { index, rules })
@@ -257,32 +270,62 @@ impl Builder<'_> {
             return Some(*known);
         }
         let template = self.rule_sets.get(set)?.rules.iter().find(|rule| rule.http == http)?;
-        let mut weighted = Vec::with_capacity(template.destinations.len());
-        for destination in &template.destinations {
-            let port = self.services.port_for(destination.raw, &destination.host, listener_port).number();
-            let target = Target {
-                cluster: names::cluster_name(port, &destination.raw.subset, &destination.host).into(),
-                authority: destination.authority.clone(),
-                edits: destination.edits.clone(),
-            };
-            weighted.push((push(&mut self.policy.targets, target), destination.weight));
-        }
-        // Weights that sum to zero were reported; such a policy is not handed out.
-        let targets = WeightedTargets::new(&weighted)?;
-        let action = Action { targets, mirrors: template.mirrors.clone(), profiles: template.profiles.clone() };
+        let kind = match &template.kind {
+            Kind::Forward { destinations, mirrors, profiles } => {
+                let mut weighted = Vec::with_capacity(destinations.len());
+                for destination in destinations {
+                    let port = self.services.port_for(destination.raw, &destination.host, listener_port).number();
+                    let target = Target {
+                        cluster: names::cluster_name(port, &destination.raw.subset, &destination.host).into(),
+                        authority: destination.authority.clone(),
+                        edits: destination.edits.clone(),
+                    };
+                    weighted.push((push(&mut self.policy.targets, target), destination.weight));
+                }
+                // Weights that sum to zero were reported; such a policy is not handed out.
+                let targets = WeightedTargets::new(&weighted)?;
+                ActionKind::Forward(ForwardRule { targets, mirrors: mirrors.clone(), profiles: profiles.clone() })
+            }
+            Kind::Redirect(redirect, edits) => {
+                let target = self.answering_target(edits.clone());
+                ActionKind::Redirect(redirect.on_port(listener_port), target)
+            }
+            Kind::Direct(status, body, edits) => {
+                let target = self.answering_target(edits.clone());
+                ActionKind::Direct(*status, body.clone(), target)
+            }
+        };
+        let action = Action { fault: template.fault.clone(), cors: template.cors.clone(), kind };
         let action = push(&mut self.policy.actions, action);
         self.actions.insert((set, http, listener_port), action);
         Some(action)
+    }
+
+    /// A target that only holds response edits.
+    fn answering_target(&mut self, edits: Arc<HeaderEdits>) -> u32 {
+        push(&mut self.policy.targets, Target { cluster: "".into(), authority: None, edits })
+    }
+
+    /// A rule without conditions.
+    fn catch_all(&mut self, owner: &str, kind: ActionKind) -> RouteRule {
+        let action = push(&mut self.policy.actions, Action { fault: None, cors: None, kind });
+        let id = RuleId { owner: owner.into(), http: None, match_block: None };
+        RouteRule { id, matcher: Arc::new(RequestMatcher::default()), rewrite: None, action }
+    }
+
+    fn https_redirect(&mut self, gateway: &str) -> RouteRule {
+        let target = self.answering_target(Arc::default());
+        self.catch_all(gateway, ActionKind::Redirect(actions::https_redirect(), target))
     }
 
     fn default_route(&mut self, host: &str, port: u16) -> RouteRule {
         let cluster = names::cluster_name(port, "", host).into();
         let target = push(&mut self.policy.targets, Target { cluster, authority: None, edits: Arc::default() });
         let targets = WeightedTargets::single(target);
-        let action =
-            push(&mut self.policy.actions, Action { targets, mirrors: Box::default(), profiles: Box::default() });
-        let id = RuleId { owner: host.into(), http: None, match_block: None };
-        RouteRule { id, matcher: Arc::new(RequestMatcher::default()), rewrite: None, action }
+        self.catch_all(
+            host,
+            ActionKind::Forward(ForwardRule { targets, mirrors: Box::default(), profiles: Box::default() }),
+        )
     }
 }
 
