@@ -9,7 +9,7 @@ use istio_config::diagnostic::At;
 use istio_config::filter_config::ProfileBinding;
 use istio_config::services::Services;
 use istio_config::virtual_service::{HttpRoute, HttpRouteDestination};
-use istio_config::{Config, Diagnostics};
+use istio_config::{Config, Diagnostics, delegates};
 
 impl Plan {
     /// Builds the plan of a configuration, and the bindings that tie its rules to the plan's profiles. Every fault
@@ -26,13 +26,15 @@ impl Plan {
         let destinations = Destinations::new(config, &registry, &rules);
         let mut profiles = Profiles::new();
         let mut bindings = Vec::new();
-        for virtual_service in &config.virtual_services {
+        for expanded in delegates::expand(config, diagnostics) {
+            let virtual_service = &*expanded.service;
             let client = destinations.client(virtual_service);
-            let object = At::object(&virtual_service.meta.reference);
-            let spec = object.field("spec");
-            let http = spec.field("http");
             for (index, rule) in virtual_service.spec.http.iter().enumerate() {
-                let at = http.index(index);
+                let (object, place) = expanded.rule_origin(index);
+                let object = At::object(object);
+                let spec = object.field("spec");
+                let http = spec.field("http");
+                let at = http.index(place);
                 let HttpRoute {
                     route,
                     timeout,

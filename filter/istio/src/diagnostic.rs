@@ -65,9 +65,11 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Adds a finding.
+    /// Adds a finding, once: a rule that serves several hosts may be looked at several times.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        self.found.push(diagnostic);
+        if !self.found.contains(&diagnostic) {
+            self.found.push(diagnostic);
+        }
     }
 
     /// Adds an error: the configuration will be refused.
@@ -88,15 +90,6 @@ impl Diagnostics {
     /// All findings in the order they were made.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.found.iter()
-    }
-
-    /// Appends what another pass found, leaving out what is already here: two passes may look at one field.
-    pub fn extend(&mut self, other: Diagnostics) {
-        for diagnostic in other.found {
-            if !self.found.contains(&diagnostic) {
-                self.found.push(diagnostic);
-            }
-        }
     }
 }
 

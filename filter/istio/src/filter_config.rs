@@ -42,7 +42,7 @@ pub struct FilterConfig {
 pub struct ProfileBinding {
     /// `namespace/name` of the VirtualService.
     pub virtual_service: String,
-    /// Index of the rule in `spec.http`.
+    /// Index of the rule in `spec.http`, once delegates are written out ([`crate::delegates`]).
     pub http: usize,
     /// One profile name for each combination of mirrors that a request may draw: entry `n` carries the rule's mirror
     /// `i` exactly when bit `i` of `n` is set. A rule without mirrors has one entry. An empty name is the default.

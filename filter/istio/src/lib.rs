@@ -10,6 +10,7 @@
 
 mod config;
 mod decode;
+pub mod delegates;
 pub mod diagnostic;
 mod duration;
 pub mod filter_config;

@@ -73,7 +73,8 @@ impl WeightedTargets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wasm_bindgen_test::wasm_bindgen_test;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn counts(weights: &[(u32, u32)], draws: u64) -> Vec<u64> {
         let targets = WeightedTargets::new(weights).expect("a weight");
@@ -85,26 +86,26 @@ mod tests {
         counts
     }
 
-    #[wasm_bindgen_test(unsupported = test)]
+    #[test]
     fn even_draws_meet_the_shares_exactly() {
         assert_eq!(counts(&[(0, 80), (1, 20)], 1000), [800, 200]);
         assert_eq!(counts(&[(0, 1), (1, 1), (2, 1)], 3000), [1000, 1000, 1000]);
         assert_eq!(counts(&[(0, 80), (1, 0), (2, 20)], 1000), [800, 0, 200]);
     }
 
-    #[wasm_bindgen_test(unsupported = test)]
+    #[test]
     fn a_single_destination_takes_all_without_a_draw() {
         let targets = WeightedTargets::new(&[(7, 0)]).expect("one destination");
         assert_eq!(targets.pick(&mut || -> u64 { panic!("nothing to draw") }), 7);
     }
 
-    #[wasm_bindgen_test(unsupported = test)]
+    #[test]
     fn weights_that_sum_to_zero_are_none() {
         assert_eq!(WeightedTargets::new(&[(0, 0), (1, 0)]), None);
         assert_eq!(WeightedTargets::new(&[]), None);
     }
 
-    #[wasm_bindgen_test(unsupported = test)]
+    #[test]
     fn scale_covers_its_range_from_end_to_end() {
         assert_eq!((scale(0, 10), scale(u64::MAX, 10)), (0, 9));
         assert_eq!(scale(u64::MAX / 2, 10), 4);

@@ -3,7 +3,8 @@
 
 use istio_config::{Config, Diagnostics, FilterConfig, yaml};
 use traffic_policy::{Abort, Decision, Edit, Policy, RequestHead, ResponseRule};
-use wasm_bindgen_test::wasm_bindgen_test;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn compile(objects: &str) -> (Option<Policy>, Vec<String>) {
     let (mut config, mut sources, mut diagnostics) =
@@ -138,13 +139,13 @@ fn check_findings(objects: &str, expected: &[&str]) {
     assert_eq!(policy.is_none(), found.iter().any(|finding| finding.contains("error")));
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn file_order_beats_prefix_length() {
     check_route("prefix /api -> v1; prefix /api/v2 -> v2", "GET r /api/v2/users", "v1: http[0].match[0]");
     check_route("prefix /api/v2 -> v2; prefix /api -> v1", "GET r /api/v2/users", "v2: http[0].match[0]");
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn file_order_beats_every_kind_of_condition() {
     let rules = "header x=1 -> a; exact /e -> b; prefix /e -> c; query q=1 -> d; regex /e.* -> e; -> f";
     check_route(rules, "GET r /e?q=1\nx: 1", "a: http[0].match[0]");
@@ -155,47 +156,47 @@ fn file_order_beats_every_kind_of_condition() {
     check_route("regex /e.* -> e; exact /e -> b", "GET r /e", "e: http[0].match[0]");
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn a_prefix_is_a_plain_string_prefix() {
     check_route("prefix /foo -> v1", "GET r /foobar", "v1: http[0].match[0]");
     check_route("prefix /foo/ -> v1", "GET r /foo", "404 shunt_no_rule");
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn exact_and_prefix_ignore_query_and_fragment() {
     check_route("exact /a -> v1", "GET r /a?b=c", "v1: http[0].match[0]");
     check_route("exact /a -> v1", "GET r /a#x?y", "v1: http[0].match[0]");
     check_route("exact /a -> v1", "GET r /a/", "404 shunt_no_rule");
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn a_regex_matches_the_whole_path() {
     check_route("regex /v1 -> v1", "GET r /v1/x", "404 shunt_no_rule");
     check_route(r"regex ^.*\.(ico|png|jpg)$ -> v1", "GET r /a/b.png?x", "v1: http[0].match[0]");
     check_route("regex /a|/b -> v1", "GET r /bc", "404 shunt_no_rule");
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn ignore_uri_case_serves_prefixes_and_exact_paths() {
     check_route("anycase /Foo -> v1", "GET r /fOObar", "v1: http[0].match[0]");
     check_route("prefix /Foo -> v1", "GET r /foo", "404 shunt_no_rule");
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn methods_and_header_values_keep_their_case_and_names_do_not() {
     check_route("method GET -> v1", "get r /", "404 shunt_no_rule");
     check_route("header X-User=Ann -> v1", "GET r /\nx-user: Ann", "v1: http[0].match[0]");
     check_route("header x-user=Ann -> v1", "GET r /\nx-user: ann", "404 shunt_no_rule");
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn each_value_of_a_repeated_header_is_tried_alone() {
     check_route("header x=b -> v1", "GET r /\nx: a\nx: b", "v1: http[0].match[0]");
     check_route("header x=a,b -> v1", "GET r /\nx: a\nx: b", "404 shunt_no_rule");
     check_route("without x=b -> v1", "GET r /\nx: a\nx: b", "404 shunt_no_rule");
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn without_headers_takes_a_missing_header_as_empty() {
     check_route("without x=a -> v1", "GET r /", "v1: http[0].match[0]");
     check_route("without x=a -> v1", "GET r /\nx: a", "404 shunt_no_rule");
@@ -206,7 +207,7 @@ fn without_headers_takes_a_missing_header_as_empty() {
     check_route("has x -> v1", "GET r /\nx: 1", "v1: http[0].match[0]");
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn query_parameters_are_raw_and_only_the_first_counts() {
     check_route("query a=1 -> v1", "GET r /?a=1&a=2", "v1: http[0].match[0]");
     check_route("query a=2 -> v1", "GET r /?a=1&a=2", "404 shunt_no_rule");
@@ -214,7 +215,7 @@ fn query_parameters_are_raw_and_only_the_first_counts() {
     check_route("query a= -> v1", "GET r /?a", "v1: http[0].match[0]");
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn what_stands_behind_a_catch_all_is_dead() {
     check_route("prefix / -> v1; exact /a -> v2", "GET r /a", "v1: http[0].match[0]");
     check_route("regex .* -> v1; exact /a -> v2", "GET r /a", "v1: http[0].match[0]");
@@ -222,7 +223,7 @@ fn what_stands_behind_a_catch_all_is_dead() {
 
 const ROUTE_TO_A: &str = "hosts: [a]\nhttp:\n- route: [{destination: {host: a, subset: x}}]\n";
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn known_hosts_without_rules_go_to_their_endpoints_and_unknown_ones_are_404() {
     let objects = service("a", &[80]) + &service("b.com", &[8080, 80]) + &service("c.com", &[9080]);
     check_decision(
@@ -236,7 +237,7 @@ fn known_hosts_without_rules_go_to_their_endpoints_and_unknown_ones_are_404() {
     check_decision(&objects, "GET d.com /", 0, "404 shunt_unknown_host");
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn short_names_of_a_service_all_reach_its_rules() {
     let objects = service("a", &[80]) + &object("VirtualService", "a", ROUTE_TO_A);
     for host in ["a", "a.default", "a.default.svc", "a.default.svc.cluster.local", "A:80", "a."] {
@@ -250,7 +251,7 @@ fn short_names_of_a_service_all_reach_its_rules() {
     check_decision(&objects, "GET a.other /", 0, "404 shunt_unknown_host");
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn a_wildcard_rule_takes_over_services_without_a_closer_rule() {
     let wild =
         object("VirtualService", "w", "hosts: ['*.x']\nhttp:\n- route: [{destination: {host: a.x, subset: w}}]\n");
@@ -271,7 +272,7 @@ fn gateway(name: &str, hosts: &str) -> String {
     )
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn gateway_rules_serve_the_hosts_both_sides_name() {
     let rules =
         object("VirtualService", "v", "hosts: ['*']\ngateways: [g]\nhttp:\n- route: [{destination: {host: a}}]\n");
@@ -286,7 +287,7 @@ fn gateway_rules_serve_the_hosts_both_sides_name() {
     );
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn of_merged_gateway_rules_the_catch_all_sinks_below_the_younger_exact_rule() {
     let vs = |name: &str, created: &str, rules: &str| {
         object("VirtualService", name, &format!("hosts: [h.com]\ngateways: [g]\nhttp:\n{rules}"))
@@ -304,7 +305,7 @@ fn of_merged_gateway_rules_the_catch_all_sinks_below_the_younger_exact_rule() {
     check_decision(&objects, "GET h.com /z", 0, "outbound|80||o.default.svc.cluster.local by default/old: http[0]");
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn match_blocks_hold_by_gateway_port_and_caller() {
     let block = |block: &str| {
         let rule = format!(
@@ -338,7 +339,7 @@ fn one_rule(rule: &str) -> String {
     service("a", &[80]) + &object("VirtualService", "a", &format!("hosts: [a]\nhttp:\n-{}", &rule[1..]))
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn weights_pick_by_range_in_file_order() {
     let rule = "route:\n- {destination: {host: a, subset: v1}, weight: 80}\n- {destination: {host: a, subset: v0}, weight: 0}\n- {destination: {host: a, subset: v2}, weight: 20}\n";
     let of_percent = |percent: u64| u64::MAX / 100 * percent + u64::MAX / 200;
@@ -352,7 +353,7 @@ fn weights_pick_by_range_in_file_order() {
     }
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn a_destination_without_port_takes_its_only_port_else_the_listeners() {
     let objects = service("a", &[9080])
         + &service("two", &[81, 82])
@@ -376,7 +377,7 @@ fn a_destination_without_port_takes_its_only_port_else_the_listeners() {
     );
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn rewrites_follow_what_the_block_matched() {
     let rule = |matches: &str, uri: &str| {
         format!(
@@ -396,7 +397,7 @@ fn rewrites_follow_what_the_block_matched() {
     }
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn a_single_destination_has_the_last_word_and_of_several_the_route_has() {
     let level = |value: &str, remove: &str| {
         format!(
@@ -427,7 +428,7 @@ fn a_single_destination_has_the_last_word_and_of_several_the_route_has() {
     );
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn edits_that_istio_drops_are_dropped_with_a_warning() {
     let rule = "headers: {request: {set: {':path': /x, empty: '', p: '100%%'}, remove: [host]}}\nroute: [{destination: {host: a}}]\n";
     check_decision(
@@ -484,7 +485,7 @@ fn what_is_not_served_yet_is_said() {
 
 const A: &str = "outbound|80||a.default.svc.cluster.local by default/a: http[0]";
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn redirects_are_what_envoy_makes_of_them() {
     for (redirect, request, location) in [
         ("uri: /new", "GET a /old?q=1", "http://a/new?q=1"),
@@ -513,7 +514,7 @@ fn redirects_are_what_envoy_makes_of_them() {
     );
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn direct_responses_carry_text_or_bytes() {
     check_decision(&one_rule("directResponse: {status: 503, body: {string: gone}}\n"), "GET a /", 0, "503 body: gone");
     check_decision(&one_rule("directResponse: {status: 200, body: {bytes: aGk=}}\n"), "GET a /", 0, "200 body: hi");
@@ -525,7 +526,7 @@ fn direct_responses_carry_text_or_bytes() {
     );
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn faults_are_drawn_on_their_own_and_need_a_percentage() {
     let rule = |fault: &str| one_rule(&format!("fault: {{{fault}}}\nroute: [{{destination: {{host: a}}}}]\n"));
     let both = "delay: {fixedDelay: 2s, percentage: {value: 50}}, abort: {httpStatus: 418, percentage: {value: 100}}";
@@ -552,7 +553,7 @@ fn faults_are_drawn_on_their_own_and_need_a_percentage() {
     );
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn cors_answers_preflights_and_marks_responses() {
     let rule = |more: &str| {
         one_rule(&format!(
@@ -587,13 +588,13 @@ fn cors_answers_preflights_and_marks_responses() {
     );
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn header_values_may_hold_commands() {
     let rule = "headers: {request: {set: {a: '%REQ(x)%-1', b: '%REQ(none)%', c: '%PROTOCOL%'}, add: {d: '%REQ(a)%'}}, response: {set: {e: '%REQ(a)%/%RESP(server)%/%RESPONSE_CODE%'}}}\nroute: [{destination: {host: a}}]\n";
     check_decision(&one_rule(rule), "GET a /\nx: v\na: old", 0, &format!("{A} a=v-1 d+=old response: e=v-1/up/200"));
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn a_pattern_rewrites_every_occurrence() {
     let rule =
         "rewrite: {uriRegexRewrite: {match: '/v([0-9])', rewrite: '/api\\1'}}\nroute: [{destination: {host: a}}]\n";
@@ -602,7 +603,7 @@ fn a_pattern_rewrites_every_occurrence() {
     check_findings(&one_rule(&rule), &["spec.http[0].rewrite.uriRegexRewrite.rewrite: error[bad-substitution]"]);
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn a_gateway_server_may_send_everything_to_https() {
     let server =
         "servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*'], tls: {httpsRedirect: true}}]\n";
@@ -614,6 +615,61 @@ fn a_gateway_server_may_send_everything_to_https() {
         0,
         "301 location: https://h.com/p?q",
     );
+}
+
+/// A root for host `r` that delegates under `root_match`, and its delegate `l` in namespace `n` with `leaf_match`.
+fn delegation(root_match: &str, leaf_match: &str) -> String {
+    let matches = |text: &str| if text.is_empty() { String::new() } else { format!("  match: [{text}]\n") };
+    let root = format!(
+        "hosts: [r]\nhttp:\n- name: root\n{}  delegate: {{name: l, namespace: n}}\n- route: [{{destination: {{host: r, subset: rest}}}}]\n",
+        matches(root_match)
+    );
+    let leaf = format!("http:\n- name: leaf\n{}  route: [{{destination: {{host: s}}}}]\n", matches(leaf_match));
+    service("r", &[80])
+        + &object("VirtualService", "r", &root)
+        + &object("VirtualService", "l", &leaf).replace("{name: l}", "{name: l, namespace: n}")
+}
+
+#[test]
+fn a_delegates_rules_are_crossed_with_the_roots() {
+    let to_leaf = |block: &str| format!("outbound|80||s.n.svc.cluster.local by default/r: http[0]{block}");
+    let rest = "outbound|80|rest|r.default.svc.cluster.local by default/r: http[1]";
+    let nested =
+        delegation("{uri: {prefix: /a}}", "{uri: {prefix: /a/b}}, {uri: {exact: /a/x}, headers: {h: {exact: '1'}}}");
+    check_decision(&nested, "GET r /a/bc", 0, &to_leaf(".match[0]"));
+    check_decision(&nested, "GET r /a/x\nh: 1", 0, &to_leaf(".match[1]"));
+    check_decision(&nested, "GET r /a/x", 0, rest);
+    check_decision(
+        &delegation("{uri: {prefix: /a}}", "{headers: {h: {exact: '1'}}}"),
+        "GET r /ab\nh: 1",
+        0,
+        &to_leaf(".match[0]"),
+    );
+    check_decision(&delegation("", "{uri: {regex: '/z.*'}}"), "GET r /zz", 0, &to_leaf(".match[0]"));
+    check_decision(&delegation("{uri: {prefix: /a}}", ""), "GET r /a", 0, &to_leaf(".match[0]"));
+}
+
+#[test]
+fn a_delegates_rule_that_asks_for_more_than_the_root_gives_is_dropped() {
+    for (root, leaf) in [
+        ("{uri: {prefix: /a}}", "{uri: {prefix: /b}}"),
+        ("{uri: {regex: '/a.*'}}", "{uri: {regex: '/a/.*'}}"),
+        ("{uri: {exact: /a}}", "{uri: {prefix: /a}}"),
+        ("{uri: {prefix: /a}, ignoreUriCase: true}", "{uri: {prefix: /a/b}}"),
+        ("{headers: {h: {exact: a}}}", "{headers: {h: {exact: b}}}"),
+    ] {
+        let objects = delegation(root, leaf);
+        check_decision(&objects, "GET r /a", 0, "outbound|80|rest|r.default.svc.cluster.local by default/r: http[0]");
+        check_findings(&objects, &["spec.http[0].match: warning[delegate-conflict]"]);
+    }
+}
+
+#[test]
+fn a_delegate_needs_a_root_and_a_root_its_delegate() {
+    let alone = object("VirtualService", "l", "http: [{route: [{destination: {host: s}}]}]\n");
+    check_findings(&alone, &["spec.hosts: error[no-hosts]"]);
+    let lost = object("VirtualService", "r", "hosts: [r]\nhttp: [{delegate: {name: gone}}]\n");
+    check_findings(&lost, &["spec.http[0].delegate: warning[unknown-delegate]"]);
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod balance;
 mod draw;
 mod exchange;
 mod failure;
+pub mod fault;
 mod policy;
 mod pool;
 mod reply;

@@ -8,27 +8,31 @@ mod actions;
 mod headers;
 mod matches;
 mod pattern;
+mod re2;
 mod rules;
 mod virtual_hosts;
 
 pub(crate) use pattern::anchored;
 
 use crate::route::Policy;
+use istio_config::delegates::Expanded;
 use istio_config::diagnostic::{At, Diagnostics};
 use istio_config::services::Services;
-use istio_config::{FilterConfig, ObjectRef};
+use istio_config::{FilterConfig, ObjectRef, delegates};
 
 impl Policy {
     /// Compiles a configuration. `None` when anything in it is an error; `diagnostics` then says what.
     pub fn compile(config: &FilterConfig, diagnostics: &mut Diagnostics) -> Option<Self> {
         let services = Services::new(&config.config);
-        report_unknown_bindings(config, diagnostics);
-        let rules: Vec<_> = config
-            .config
-            .virtual_services
+        let expanded = delegates::expand(&config.config, diagnostics);
+        report_unknown_bindings(config, &expanded, diagnostics);
+        let rules: Vec<_> = expanded
             .iter()
-            .filter(|service| is_exported(&service.spec.export_to, service.meta.namespace(), &config.namespace))
-            .filter_map(|service| rules::compile(service, config, diagnostics))
+            .filter(|rules| {
+                let service = &rules.service;
+                is_exported(&service.spec.export_to, service.meta.namespace(), &config.namespace)
+            })
+            .filter_map(|rules| rules::compile(rules, config, diagnostics))
             .collect();
         let policy = virtual_hosts::compile(&rules, &services, config, diagnostics);
         (!diagnostics.has_errors()).then_some(policy)
@@ -46,7 +50,7 @@ fn is_exported(export_to: &[String], namespace: &str, proxy_namespace: &str) -> 
 }
 
 /// A binding that names no rule was rendered from other files: better to say so than to route by it.
-fn report_unknown_bindings(config: &FilterConfig, diagnostics: &mut Diagnostics) {
+fn report_unknown_bindings(config: &FilterConfig, expanded: &[Expanded<'_>], diagnostics: &mut Diagnostics) {
     let own = ObjectRef {
         kind: "FilterConfig".into(),
         namespace: "".into(),
@@ -54,9 +58,8 @@ fn report_unknown_bindings(config: &FilterConfig, diagnostics: &mut Diagnostics)
         ordinal: usize::MAX,
     };
     for (index, binding) in config.bindings.iter().enumerate() {
-        let rule =
-            config.config.virtual_services.iter().find(|service| service.meta.full_name() == binding.virtual_service);
-        if rule.is_none_or(|service| service.spec.http.len() <= binding.http) {
+        let owner = expanded.iter().find(|rules| rules.service.meta.full_name() == binding.virtual_service);
+        if owner.is_none_or(|rules| rules.service.spec.http.len() <= binding.http) {
             let object = At::object(&own);
             diagnostics.error(
                 &object.field("bindings").index(index),

@@ -1,5 +1,6 @@
 //! Patterns: RE2 in Istio, the crate `regex` here. Both run in linear time.
 
+use super::re2;
 use istio_config::diagnostic::{At, Diagnostics};
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -36,13 +37,18 @@ fn compile(
         format!("the pattern has {} bytes; Istio takes {PATTERN_MAX}", pattern.len())
     } else {
         // Alone first: `a)(b` would pass inside the anchors.
-        match build(pattern).and_then(|_| build(&form(pattern))) {
+        let built = re2::translate(pattern).and_then(|pattern| {
+            build(&pattern).and_then(|_| build(&form(&pattern))).map_err(|error| match error {
+                regex::Error::Syntax(text) => last_line(&text),
+                error => error.to_string(),
+            })
+        });
+        match built {
             Ok(regex) => return Some(regex),
-            Err(regex::Error::Syntax(text)) => last_line(&text),
-            Err(error) => error.to_string(),
+            Err(fault) => fault,
         }
     };
-    diagnostics.error(at, "bad-regex", format!("`{pattern}`: {fault}"), "write an RE2 pattern for the whole string");
+    diagnostics.error(at, "bad-regex", format!("`{pattern}`: {fault}"), "write an RE2 pattern");
     None
 }
 

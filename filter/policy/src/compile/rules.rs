@@ -10,12 +10,14 @@ use crate::ratio::Ratio;
 use crate::reply::Cors;
 use crate::rewrite::{PathRewrite, Substitution};
 use crate::route::FaultRule;
+use istio_config::delegates::Expanded;
 use istio_config::diagnostic::{At, Diagnostics};
 use istio_config::virtual_service::{
     Destination, HttpMirrorPolicy, HttpRewrite, HttpRoute, HttpRouteDestination, Percent, RegexRewrite, VirtualService,
 };
 use istio_config::{FilterConfig, ObjectMeta, Resource, names};
 use regex::bytes::Regex;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A VirtualService, ready to be laid under its domains.
@@ -67,12 +69,12 @@ pub(super) struct DestinationTemplate<'c> {
 
 /// Reads one VirtualService. `None` when there is nothing to lay under a domain; faults are reported.
 pub(super) fn compile<'c>(
-    service: &'c Resource<VirtualService>,
+    expanded: &'c Expanded<'_>,
     config: &FilterConfig,
     diagnostics: &mut Diagnostics,
 ) -> Option<RuleSet<'c>> {
-    let VirtualService { hosts, gateways, http, tls, tcp, export_to: _ } = &service.spec;
-    let meta = &service.meta;
+    let Resource { meta, spec } = &*expanded.service;
+    let VirtualService { hosts, gateways, http, tls, tcp, export_to: _ } = spec;
     let object = At::object(&meta.reference);
     let at = object.field("spec");
     for (field, present) in [("tls", !tls.is_empty()), ("tcp", !tcp.is_empty())] {
@@ -81,23 +83,19 @@ pub(super) fn compile<'c>(
             diagnostics.warning(&at.field(field), "not-served", format!("{field} routes are not served"), help);
         }
     }
-    if hosts.is_empty() {
-        diagnostics.error(
-            &at.field("hosts"),
-            "no-hosts",
-            "the VirtualService has no hosts",
-            "name the host whose requests it rules",
-        );
-    }
-    if http.is_empty() && tls.is_empty() && tcp.is_empty() {
+    let as_written = matches!(expanded.service, Cow::Borrowed(_));
+    if as_written && http.is_empty() && tls.is_empty() && tcp.is_empty() {
         diagnostics.error(&at, "no-rules", "the VirtualService has no http rules", "add spec.http");
     }
-    let field = at.field("http");
-    let rules: Vec<_> = (0..)
-        .zip(http)
-        .map(|(http, raw)| {
-            let at_rule = usize::try_from(http).map_or(field, |index| field.index(index));
-            rule(&at_rule, http, raw, meta, config, diagnostics)
+    let rules: Vec<_> = http
+        .iter()
+        .enumerate()
+        .map(|(index, raw)| {
+            let (object, place) = expanded.rule_origin(index);
+            let object = At::object(object);
+            let spec = object.field("spec");
+            let field = spec.field("http");
+            rule(&field.index(place), u32::try_from(index).ok()?, raw, meta, config, diagnostics)
         })
         .collect();
     let gateways = match gateways.as_slice() {
@@ -131,7 +129,8 @@ fn rule<'c>(
         route,
         redirect,
         direct_response,
-        delegate,
+        // Written out before.
+        delegate: _,
         rewrite,
         fault,
         mirror,
@@ -145,10 +144,6 @@ fn rule<'c>(
         retries: _,
     } = raw;
     check_kinds(at, raw, diagnostics);
-    if delegate.is_some() {
-        let help = "put the delegate's rules here, or let Istio serve this VirtualService";
-        diagnostics.error(&at.field("delegate"), "not-served-yet", "`delegate` is not served yet", help);
-    }
     let path_rewrite = rewrite_template(at, rewrite.as_deref(), diagnostics);
     let blocks = blocks(at, r#match, path_rewrite.as_ref(), meta, diagnostics);
     let route_level = headers::edits(at, route_headers.as_deref(), diagnostics);
@@ -182,15 +177,11 @@ fn rule<'c>(
     Some(RuleTemplate { http, blocks: blocks?, fault, cors, kind })
 }
 
-/// Which of route, redirect, directResponse and delegate may stand together, and with what (istio `validation.go`).
+/// Which of route, redirect and directResponse may stand together, and with what (istio `validation.go`).
 fn check_kinds(at: &At<'_>, raw: &HttpRoute, diagnostics: &mut Diagnostics) {
-    let HttpRoute { route, redirect, direct_response, delegate, rewrite, fault, .. } = raw;
-    let kinds = [
-        ("route", !route.is_empty()),
-        ("redirect", redirect.is_some()),
-        ("directResponse", direct_response.is_some()),
-        ("delegate", delegate.is_some()),
-    ];
+    let HttpRoute { route, redirect, direct_response, rewrite, fault, .. } = raw;
+    let kinds =
+        [("route", !route.is_empty()), ("redirect", redirect.is_some()), ("directResponse", direct_response.is_some())];
     let chosen: Vec<_> = kinds.iter().filter(|(_, present)| *present).map(|(kind, _)| *kind).collect();
     match chosen.as_slice() {
         [] => {

@@ -1,0 +1,266 @@
+//! Delegates, written out: a rule that hands over to another VirtualService becomes that one's rules.
+//!
+//! Raw in, raw out, by the rules of istiod (`pilot/pkg/model/virtualservice.go`): the matches of both sides are crossed, a
+//! delegate's rule that asks for more than the root gives is dropped, and what the delegate does not say it inherits. One
+//! level only. Both who decide and who carry out read the result, so both number the rules alike.
+
+use crate::config::{Config, ObjectMeta, ObjectRef, Resource};
+use crate::diagnostic::{At, Diagnostics};
+use crate::names;
+use crate::virtual_service::{Destination, HttpMatchRequest, HttpRoute, StringMatch, VirtualService};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// A VirtualService whose rules hand over to nobody.
+#[derive(Clone, Debug)]
+pub struct Expanded<'c> {
+    /// The VirtualService.
+    pub service: Cow<'c, Resource<VirtualService>>,
+    /// Where each rule stands, when that is not simply in the same place.
+    origins: Vec<(ObjectRef, usize)>,
+}
+
+impl Expanded<'_> {
+    /// Where the user finds a rule: the object, and its index in `spec.http`.
+    pub fn rule_origin(&self, http: usize) -> (&ObjectRef, usize) {
+        let origin = self.origins.get(http).map(|(object, index)| (object, *index));
+        origin.unwrap_or((&self.service.meta.reference, http))
+    }
+}
+
+/// Every VirtualService that has hosts, with delegates written out.
+pub fn expand<'c>(config: &'c Config, diagnostics: &mut Diagnostics) -> Vec<Expanded<'c>> {
+    let leaves: BTreeMap<String, &Resource<VirtualService>> = config
+        .virtual_services
+        .iter()
+        .filter(|service| service.spec.hosts.is_empty())
+        .map(|service| (service.meta.full_name(), service))
+        .collect();
+    let roots = config.virtual_services.iter().filter(|service| !service.spec.hosts.is_empty());
+    let mut expanded = Vec::new();
+    for root in roots {
+        let delegates = root.spec.http.iter().any(|rule| rule.delegate.is_some());
+        expanded.push(if delegates {
+            expand_one(root, &leaves, diagnostics)
+        } else {
+            Expanded { service: Cow::Borrowed(root), origins: Vec::new() }
+        });
+    }
+    report_unused(config, &leaves, diagnostics);
+    expanded
+}
+
+fn report_unused(config: &Config, leaves: &BTreeMap<String, &Resource<VirtualService>>, diagnostics: &mut Diagnostics) {
+    let used = |name: &String| {
+        let rules = config
+            .virtual_services
+            .iter()
+            .flat_map(|service| service.spec.http.iter().map(move |rule| (service, rule)));
+        rules.into_iter().any(|(service, rule)| {
+            rule.delegate
+                .as_ref()
+                .is_some_and(|delegate| leaf_name(&delegate.name, &delegate.namespace, &service.meta) == *name)
+        })
+    };
+    for (_, leaf) in leaves.iter().filter(|(name, _)| !used(name)) {
+        let object = At::object(&leaf.meta.reference);
+        let help = "name the hosts whose requests it rules, or delegate to it";
+        diagnostics.error(
+            &object.field("spec").field("hosts"),
+            "no-hosts",
+            "no hosts, and nobody delegates to it",
+            help,
+        );
+    }
+}
+
+fn leaf_name(name: &str, namespace: &str, root: &ObjectMeta) -> String {
+    format!("{}/{name}", if namespace.is_empty() { root.namespace() } else { namespace })
+}
+
+fn expand_one<'c>(
+    root: &Resource<VirtualService>,
+    leaves: &BTreeMap<String, &Resource<VirtualService>>,
+    diagnostics: &mut Diagnostics,
+) -> Expanded<'c> {
+    let mut service =
+        Resource { meta: root.meta.clone(), spec: VirtualService { http: Vec::new(), ..root.spec.clone() } };
+    let mut origins = Vec::new();
+    let object = At::object(&root.meta.reference);
+    let spec = object.field("spec");
+    let http = spec.field("http");
+    for (index, rule) in root.spec.http.iter().enumerate() {
+        let Some(delegate) = &rule.delegate else {
+            service.spec.http.push(rule.clone());
+            origins.push((root.meta.reference.clone(), index));
+            continue;
+        };
+        let at = http.index(index);
+        let at = at.field("delegate");
+        if !rule.route.is_empty() || rule.redirect.is_some() || rule.direct_response.is_some() {
+            let help = "move route, redirect or directResponse into the delegate";
+            diagnostics.error(&at, "oneof", "a rule that delegates says nothing else about where requests go", help);
+        }
+        let name = leaf_name(&delegate.name, &delegate.namespace, &root.meta);
+        let Some(leaf) = leaves.get(&name) else {
+            let message = format!("there is no VirtualService {name} without hosts; the rule is not served");
+            diagnostics.warning(&at, "unknown-delegate", message, "add it, or correct name and namespace");
+            continue;
+        };
+        for (index, leaf_rule) in leaf.spec.http.iter().enumerate() {
+            let leaf_object = At::object(&leaf.meta.reference);
+            let leaf_spec = leaf_object.field("spec");
+            let leaf_http = leaf_spec.field("http");
+            let leaf_at = leaf_http.index(index);
+            if leaf_rule.delegate.is_some() {
+                let help = "delegate from the root only";
+                diagnostics.warning(
+                    &leaf_at.field("delegate"),
+                    "nested-delegate",
+                    "a delegate cannot delegate; the rule is not served",
+                    help,
+                );
+                continue;
+            }
+            match merge_rule(rule, leaf_rule, leaf.meta.namespace()) {
+                Some(merged) => {
+                    service.spec.http.push(merged);
+                    origins.push((leaf.meta.reference.clone(), index));
+                }
+                None => {
+                    let message = format!(
+                        "its match asks for more than {} gives; the rule is not served there",
+                        root.meta.full_name()
+                    );
+                    let help =
+                        "a delegate's match must lie within the root's: a longer prefix, never a regex on both sides";
+                    diagnostics.warning(&leaf_at.field("match"), "delegate-conflict", message, help);
+                }
+            }
+        }
+    }
+    Expanded { service: Cow::Owned(service), origins }
+}
+
+/// The delegate's rule under the root's. `None` when their matches contradict each other.
+fn merge_rule(root: &HttpRoute, leaf: &HttpRoute, leaf_namespace: &str) -> Option<HttpRoute> {
+    let root = root.clone();
+    let mut merged = in_full(leaf.clone(), leaf_namespace);
+    merged.r#match = merge_matches(&root.r#match, &merged.r#match)?;
+    merged.name = joined(&root.name, &merged.name);
+    merged.rewrite = merged.rewrite.or(root.rewrite);
+    merged.direct_response = merged.direct_response.or(root.direct_response);
+    merged.timeout = merged.timeout.or(root.timeout);
+    merged.retries = merged.retries.or(root.retries);
+    merged.fault = merged.fault.or(root.fault);
+    merged.mirror = merged.mirror.or(root.mirror);
+    merged.mirror_percent = merged.mirror_percent.or(root.mirror_percent);
+    merged.mirror_percentage = merged.mirror_percentage.or(root.mirror_percentage);
+    merged.cors_policy = merged.cors_policy.or(root.cors_policy);
+    merged.headers = merged.headers.or(root.headers);
+    if merged.mirrors.is_empty() {
+        merged.mirrors = root.mirrors;
+    }
+    Some(merged)
+}
+
+/// Short names mean what they mean in the delegate's own namespace.
+fn in_full(mut rule: HttpRoute, namespace: &str) -> HttpRoute {
+    let complete = |destination: &mut Destination| destination.host = names::full_host(&destination.host, namespace);
+    rule.route.iter_mut().for_each(|route| complete(&mut route.destination));
+    rule.mirrors.iter_mut().for_each(|mirror| complete(&mut mirror.destination));
+    if let Some(mirror) = &mut rule.mirror {
+        complete(mirror);
+    }
+    for gateway in rule.r#match.iter_mut().flat_map(|block| &mut block.gateways) {
+        if gateway != "mesh" && !gateway.contains('/') {
+            *gateway = format!("{namespace}/{gateway}");
+        }
+    }
+    rule
+}
+
+fn joined(root: &str, leaf: &str) -> String {
+    match (root, leaf) {
+        (only, "") | ("", only) => only.to_owned(),
+        (root, leaf) => format!("{root}-{leaf}"),
+    }
+}
+
+/// Every block of the delegate under every block of the root that it fits. `None` when one fits nowhere.
+fn merge_matches(root: &[HttpMatchRequest], leaf: &[HttpMatchRequest]) -> Option<Vec<HttpMatchRequest>> {
+    if root.is_empty() || leaf.is_empty() {
+        return Some([root, leaf].concat());
+    }
+    let mut merged = Vec::new();
+    for leaf in leaf {
+        let before = merged.len();
+        merged.extend(root.iter().filter(|root| !conflict(root, leaf)).map(|root| merge_match(root, leaf)));
+        if merged.len() == before {
+            return None;
+        }
+    }
+    Some(merged)
+}
+
+fn merge_match(root: &HttpMatchRequest, leaf: &HttpMatchRequest) -> HttpMatchRequest {
+    fn over<V: Clone>(root: &BTreeMap<String, V>, leaf: &BTreeMap<String, V>) -> BTreeMap<String, V> {
+        root.iter().chain(leaf).map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+    let first = |leaf: &String, root: &String| if leaf.is_empty() { root.clone() } else { leaf.clone() };
+    HttpMatchRequest {
+        name: joined(&root.name, &leaf.name),
+        uri: leaf.uri.clone().or_else(|| root.uri.clone()),
+        scheme: leaf.scheme.clone().or_else(|| root.scheme.clone()),
+        method: leaf.method.clone().or_else(|| root.method.clone()),
+        authority: leaf.authority.clone().or_else(|| root.authority.clone()),
+        headers: over(&root.headers, &leaf.headers),
+        port: leaf.port.filter(|port| *port != 0).or(root.port),
+        source_labels: over(&root.source_labels, &leaf.source_labels),
+        gateways: if leaf.gateways.is_empty() { root.gateways.clone() } else { leaf.gateways.clone() },
+        query_params: over(&root.query_params, &leaf.query_params),
+        ignore_uri_case: leaf.ignore_uri_case,
+        without_headers: over(&root.without_headers, &leaf.without_headers),
+        source_namespace: first(&leaf.source_namespace, &root.source_namespace),
+        stat_prefix: first(&leaf.stat_prefix, &root.stat_prefix),
+    }
+}
+
+/// Whether a delegate's block asks for something the root's does not give.
+fn conflict(root: &HttpMatchRequest, leaf: &HttpMatchRequest) -> bool {
+    let maps = |root: &BTreeMap<String, Option<StringMatch>>, leaf: &BTreeMap<String, Option<StringMatch>>| {
+        leaf.iter().any(|(key, leaf)| strings_conflict(root.get(key).and_then(Option::as_ref), leaf.as_ref()))
+    };
+    let ports = |port: Option<u32>| port.filter(|port| *port != 0);
+    strings_conflict(root.uri.as_ref(), leaf.uri.as_ref())
+        || strings_conflict(root.scheme.as_ref(), leaf.scheme.as_ref())
+        || strings_conflict(root.method.as_ref(), leaf.method.as_ref())
+        || strings_conflict(root.authority.as_ref(), leaf.authority.as_ref())
+        || maps(&root.headers, &leaf.headers)
+        || maps(&root.without_headers, &leaf.without_headers)
+        || maps(&root.query_params, &leaf.query_params)
+        || root.ignore_uri_case != leaf.ignore_uri_case
+        || ports(root.port).zip(ports(leaf.port)).is_some_and(|(root, leaf)| root != leaf)
+        || !root.source_namespace.is_empty() && leaf.source_namespace != root.source_namespace
+        || leaf.source_labels.iter().any(|(key, leaf)| root.source_labels.get(key).is_some_and(|root| root != leaf))
+        || !root.gateways.is_empty() && leaf.gateways.iter().any(|gateway| !root.gateways.contains(gateway))
+}
+
+/// Whether what `leaf` matches is not a part of what `root` matches, as far as istiod looks.
+fn strings_conflict(root: Option<&StringMatch>, leaf: Option<&StringMatch>) -> bool {
+    let (Some(root), Some(leaf)) = (root, leaf) else { return false };
+    let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let [root_exact, root_prefix, root_regex] = [&root.exact, &root.prefix, &root.regex].map(said);
+    let [leaf_exact, leaf_prefix, leaf_regex] = [&leaf.exact, &leaf.prefix, &leaf.regex].map(said);
+    let says_something = |parts: [&Option<String>; 3]| parts.iter().any(|part| part.is_some());
+    if root_regex.is_some() && says_something([&leaf_exact, &leaf_prefix, &leaf_regex])
+        || leaf_regex.is_some() && says_something([&root_exact, &root_prefix, &root_regex])
+    {
+        return true;
+    }
+    match (root_exact, root_prefix) {
+        (Some(exact), _) => leaf_prefix.is_some() || leaf_exact != Some(exact),
+        (None, Some(prefix)) => leaf_prefix.or(leaf_exact).is_some_and(|leaf| !leaf.starts_with(&prefix)),
+        (None, None) => false,
+    }
+}

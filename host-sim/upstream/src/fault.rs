@@ -1,0 +1,107 @@
+//! Injected faults, by the headers that Envoy's fault filter reads (`header_delay`, `header_abort`).
+//!
+//! The filter decides, these headers say so, and whoever hosts it obeys before it forwards: first the delay, which no timeout
+//! counts, then the abort, after which nothing is forwarded, retried or mirrored.
+
+use std::time::Duration;
+
+/// Milliseconds to wait.
+pub const DELAY_HEADER: &str = "x-envoy-fault-delay-request";
+/// HTTP status to answer with.
+pub const ABORT_HEADER: &str = "x-envoy-fault-abort-request";
+/// gRPC status to answer with.
+pub const ABORT_GRPC_HEADER: &str = "x-envoy-fault-abort-grpc-request";
+
+/// The body of an aborted request's answer.
+pub const ABORT_BODY: &str = "fault filter abort";
+/// Its RESPONSE_CODE_DETAILS.
+pub const ABORT_DETAILS: &str = "fault_filter_abort";
+
+/// A fault to inject.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fault {
+    /// Wait so long first.
+    pub delay: Option<Duration>,
+    /// Answer instead of forwarding.
+    pub abort: Option<Abort>,
+}
+
+/// How an aborted request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abort {
+    /// HTTP status, for requests that are not gRPC.
+    pub status: u16,
+    /// gRPC status, if the abort names one; the answer to a gRPC request carries it.
+    pub grpc_status: Option<u16>,
+}
+
+impl Fault {
+    /// What the headers ask for; names in lower case. Values that are no numbers ask for nothing, as in Envoy.
+    pub fn read<'a>(headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+        let mut fault = Self::default();
+        for (name, value) in headers {
+            // Most headers are none of these: one look at the beginning is enough.
+            if !name.starts_with(b"x-envoy-fault-") {
+                continue;
+            }
+            let Some(number) = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok()) else {
+                continue;
+            };
+            if name == DELAY_HEADER.as_bytes() {
+                fault.delay = (number > 0).then(|| Duration::from_millis(number));
+            } else if name == ABORT_HEADER.as_bytes() {
+                let status = u16::try_from(number).ok().filter(|status| (200..600).contains(status));
+                fault.abort = status.map(|status| Abort { status, grpc_status: None }).or(fault.abort);
+            } else if name == ABORT_GRPC_HEADER.as_bytes()
+                && let Some(status) = u16::try_from(number).ok().filter(|status| *status <= 16)
+            {
+                fault.abort = Some(Abort { status: http_status(status), grpc_status: Some(status) });
+            }
+        }
+        fault
+    }
+}
+
+/// The HTTP status that Envoy takes for a gRPC status (`Grpc::Utility::grpcToHttpStatus`).
+fn http_status(grpc_status: u16) -> u16 {
+    match grpc_status {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(headers: &[(&str, &str)]) -> Fault {
+        Fault::read(headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+    }
+
+    #[test]
+    fn headers_ask_for_delay_and_abort() {
+        let both = read(&[("a", "1"), (DELAY_HEADER, "250"), (ABORT_HEADER, "418")]);
+        let abort = Some(Abort { status: 418, grpc_status: None });
+        assert_eq!(both, Fault { delay: Some(Duration::from_millis(250)), abort });
+        let grpc = read(&[(ABORT_GRPC_HEADER, "14")]);
+        assert_eq!(grpc.abort, Some(Abort { status: 503, grpc_status: Some(14) }));
+    }
+
+    #[test]
+    fn what_is_no_number_asks_for_nothing() {
+        assert_eq!(
+            read(&[(DELAY_HEADER, "soon"), (ABORT_HEADER, "99"), (ABORT_GRPC_HEADER, "17"), (DELAY_HEADER, "0")]),
+            Fault::default()
+        );
+    }
+}
