@@ -20,13 +20,15 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response, StatusCode, Version};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::Future;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::time::Sleep;
-use upstream::{Ask, Begun, Flags, LocalReply, Timestamp};
+use upstream::{Ask, Begun, Fault, Flags, LocalReply, Timestamp};
 
 /// Bytes of an answer that may wait for the client before no more is read from the upstream.
 const WAITING_BYTES: usize = 64 * 1024;
@@ -119,6 +121,8 @@ struct Taken {
     flow: Flow,
     /// The request head has left the filter: where it goes, or the answer instead.
     departure: Option<Result<Departure, LocalReply>>,
+    /// It leaves after so long instead.
+    delayed: Option<(Duration, HeaderMap, bool)>,
     request: Part,
     head: Option<Result<Response<()>, Invalid>>,
     response: Part,
@@ -130,6 +134,15 @@ struct Part {
     data: Bytes,
     trailers: Option<hyper::HeaderMap>,
     end: bool,
+}
+
+/// A request that an injected delay holds up.
+struct Delayed {
+    headers: HeaderMap,
+    /// The head is the whole request.
+    whole: bool,
+    /// What the filter let go together with the head.
+    part: Part,
 }
 
 struct Departure {
@@ -148,6 +161,8 @@ struct Conversation {
     journey: Option<Journey>,
     /// The journey has nothing more to tell.
     arrived: bool,
+    /// An injected delay, and what sets out when it is over.
+    delayed: Option<(Pin<Box<Sleep>>, Delayed)>,
     /// The bodies of copies.
     taps: Vec<Tap>,
     /// An answer is there, from an upstream or made here.
@@ -179,6 +194,7 @@ impl Conversation {
             inbound: (!whole).then_some(body),
             journey: None,
             arrived: false,
+            delayed: None,
             taps: Vec::new(),
             answered: false,
             told_end: false,
@@ -222,14 +238,32 @@ impl Conversation {
             if let Some(ended) = self.ended {
                 return Poll::Ready(ended);
             }
-            let moved =
-                self.poll_line(cx).is_ready() || self.poll_journey(cx).is_ready() || self.poll_inbound(cx).is_ready();
+            let moved = self.poll_delay(cx).is_ready()
+                || self.poll_line(cx).is_ready()
+                || self.poll_journey(cx).is_ready()
+                || self.poll_inbound(cx).is_ready();
             if moved {
                 self.active = self.worker.outside.clock.now();
             } else if self.poll_idle(cx).is_pending() {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// An injected delay. While it lasts nothing is read from the client, and no limit counts.
+    fn poll_delay(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some((sleep, _)) = &mut self.delayed else { return Poll::Pending };
+        ready!(sleep.as_mut().poll(cx));
+        if let Some((_, Delayed { headers, whole, part })) = self.delayed.take() {
+            match depart(&self.worker.outside, &headers, whole) {
+                Ok(departure) => {
+                    self.depart(departure);
+                    self.send(part);
+                }
+                Err(reply) => self.reply(reply),
+            }
+        }
+        Poll::Ready(())
     }
 
     /// What the filter did to this stream from elsewhere.
@@ -290,7 +324,7 @@ impl Conversation {
     /// What comes from the client.
     fn poll_inbound(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.journey {
-            _ if self.inbound.is_none() || self.arrived => return Poll::Pending,
+            _ if self.inbound.is_none() || self.arrived || self.delayed.is_some() => return Poll::Pending,
             Some(journey) => ready!(journey.poll_room(cx)),
             // The filter holds the head: what it may hold is limited, and then the client waits.
             None if self.answered || self.holds_too_much(|(request, _)| request) => return Poll::Pending,
@@ -377,7 +411,7 @@ impl Conversation {
     }
 
     fn pass_on(&mut self, taken: Taken) {
-        let Taken { flow, departure, request, head, response } = taken;
+        let Taken { flow, departure, delayed, request, head, response } = taken;
         match flow {
             Flow::Reset { .. } => return self.cut_off(),
             Flow::LocalReply { .. } => self.turn_back(),
@@ -388,7 +422,13 @@ impl Conversation {
                         Err(reply) => return self.reply(reply),
                     }
                 }
-                self.send(request);
+                match delayed {
+                    Some((delay, headers, whole)) => {
+                        let sleep = tokio::time::sleep(delay);
+                        self.delayed = Some((Box::pin(sleep), Delayed { headers, whole, part: request }));
+                    }
+                    None => self.send(request),
+                }
             }
         }
         match head {
@@ -455,8 +495,9 @@ impl Conversation {
         self.note(reply.flags);
         self.turn_back();
         self.told_end = true;
-        let LocalReply { status, body, flags: _, details } = reply;
-        let reply = host_abi::LocalReply::new(status.into(), body, details);
+        let LocalReply { status, body, flags: _, details, grpc_status } = reply;
+        let mut reply = host_abi::LocalReply::new(status.into(), body, details);
+        reply.grpc_status = grpc_status.map(u32::from);
         self.feed(|vm, stream| {
             let (head, body) = reply.into_response(vm.request(stream).unwrap_or(&HeaderMap::new()));
             let end = body.is_empty();
@@ -529,15 +570,21 @@ impl Drop for Conversation {
 
 /// An answer of this crate's own.
 fn local(status: u16, body: &'static str, details: &'static str) -> LocalReply {
-    LocalReply { status, body, flags: Flags::NONE, details }
+    LocalReply { status, body, flags: Flags::NONE, details, grpc_status: None }
 }
 
 /// Takes what may go on in both directions.
 fn take(vm: &mut Vm<World>, stream: StreamId, flow: Flow, outside: &Outside) -> Taken {
-    let mut taken = Taken { flow, departure: None, request: Part::default(), head: None, response: Part::default() };
+    let mut taken =
+        Taken { flow, departure: None, delayed: None, request: Part::default(), head: None, response: Part::default() };
     if let Some(part) = vm.take_request(stream) {
         let whole = part.end && part.body.is_empty() && part.trailers.is_none();
-        taken.departure = part.headers.map(|headers| depart(outside, headers, whole));
+        if let Some(headers) = part.headers {
+            match Fault::read(headers.iter()).delay {
+                Some(delay) => taken.delayed = Some((delay, headers.clone(), whole)),
+                None => taken.departure = Some(depart(outside, headers, whole)),
+            }
+        }
         let trailers = part.trailers.map(headers::trailers_from_guest);
         taken.request = Part { data: part.body, trailers, end: part.end };
     }
@@ -553,6 +600,9 @@ fn take(vm: &mut Vm<World>, stream: StreamId, flow: Flow, outside: &Outside) -> 
 fn depart(outside: &Outside, headers: &HeaderMap, whole: bool) -> Result<Departure, LocalReply> {
     // What Envoy says of a header that cannot be written.
     let outgoing = Outgoing::from_guest(headers).map_err(|Invalid| local(503, "", "invalid_header_value"))?;
+    if let Some(reply) = Fault::read(headers.iter()).abort {
+        return Err(reply);
+    }
     let ask = Ask::read(headers.iter(), whole);
     let begun = outside.upstreams.borrow().begin(&ask, outside.clock.now(), &mut &outside.random)?;
     Ok(Departure { begun, outgoing, whole })

@@ -70,6 +70,7 @@ impl Failure {
             body: if retried { texts.retried } else { texts.first },
             flags: self.flags(),
             details: texts.before_answer,
+            grpc_status: None,
         }
     }
 

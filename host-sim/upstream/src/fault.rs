@@ -3,36 +3,29 @@
 //! The filter decides, these headers say so, and whoever hosts it obeys before it forwards: first the delay, which no timeout
 //! counts, then the abort, after which nothing is forwarded, retried or mirrored.
 
+use crate::reply::{Flags, LocalReply};
 use std::time::Duration;
 
 /// Milliseconds to wait.
-pub const DELAY_HEADER: &str = "x-envoy-fault-delay-request";
+const DELAY_HEADER: &str = "x-envoy-fault-delay-request";
 /// HTTP status to answer with.
-pub const ABORT_HEADER: &str = "x-envoy-fault-abort-request";
+const ABORT_HEADER: &str = "x-envoy-fault-abort-request";
 /// gRPC status to answer with.
-pub const ABORT_GRPC_HEADER: &str = "x-envoy-fault-abort-grpc-request";
-
-/// The body of an aborted request's answer.
-pub const ABORT_BODY: &str = "fault filter abort";
-/// Its RESPONSE_CODE_DETAILS.
-pub const ABORT_DETAILS: &str = "fault_filter_abort";
+const ABORT_GRPC_HEADER: &str = "x-envoy-fault-abort-grpc-request";
 
 /// A fault to inject.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fault {
     /// Wait so long first.
     pub delay: Option<Duration>,
-    /// Answer instead of forwarding.
-    pub abort: Option<Abort>,
+    /// Answer with this instead of forwarding.
+    pub abort: Option<LocalReply>,
 }
 
-/// How an aborted request is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Abort {
-    /// HTTP status, for requests that are not gRPC.
-    pub status: u16,
-    /// gRPC status, if the abort names one; the answer to a gRPC request carries it.
-    pub grpc_status: Option<u16>,
+/// Envoy's answer to an aborted request.
+fn aborted(status: u16, grpc_status: Option<u16>) -> LocalReply {
+    let (flags, details) = (Flags::FAULT_INJECTED, "fault_filter_abort");
+    LocalReply { status, body: "fault filter abort", flags, details, grpc_status }
 }
 
 impl Fault {
@@ -51,11 +44,11 @@ impl Fault {
                 fault.delay = (number > 0).then(|| Duration::from_millis(number));
             } else if name == ABORT_HEADER.as_bytes() {
                 let status = u16::try_from(number).ok().filter(|status| (200..600).contains(status));
-                fault.abort = status.map(|status| Abort { status, grpc_status: None }).or(fault.abort);
+                fault.abort = status.map(|status| aborted(status, None)).or(fault.abort);
             } else if name == ABORT_GRPC_HEADER.as_bytes()
                 && let Some(status) = u16::try_from(number).ok().filter(|status| *status <= 16)
             {
-                fault.abort = Some(Abort { status: http_status(status), grpc_status: Some(status) });
+                fault.abort = Some(aborted(http_status(status), Some(status)));
             }
         }
         fault
@@ -91,10 +84,10 @@ mod tests {
     #[test]
     fn headers_ask_for_delay_and_abort() {
         let both = read(&[("a", "1"), (DELAY_HEADER, "250"), (ABORT_HEADER, "418")]);
-        let abort = Some(Abort { status: 418, grpc_status: None });
+        let abort = Some(aborted(418, None));
         assert_eq!(both, Fault { delay: Some(Duration::from_millis(250)), abort });
         let grpc = read(&[(ABORT_GRPC_HEADER, "14")]);
-        assert_eq!(grpc.abort, Some(Abort { status: 503, grpc_status: Some(14) }));
+        assert_eq!(grpc.abort, Some(aborted(503, Some(14))));
     }
 
     #[test]

@@ -22,6 +22,8 @@ impl Flags {
     pub const UPSTREAM_CONNECTION_FAILURE: Self = Self(0x20);
     /// `UC`: the upstream closed the connection.
     pub const UPSTREAM_CONNECTION_TERMINATION: Self = Self(0x40);
+    /// `FI`: a fault was injected.
+    pub const FAULT_INJECTED: Self = Self(0x400);
     /// `NR`: no route.
     pub const NO_ROUTE: Self = Self(0x100);
     /// `URX`: one more retry was called for, but none was left.
@@ -32,13 +34,14 @@ impl Flags {
     pub const NO_CLUSTER: Self = Self(0x100_0000);
 
     /// In the order of `%RESPONSE_FLAGS%`, where the limit on retries is noticed before what it makes final.
-    const NAMES: [(Self, &'static str); 9] = [
+    const NAMES: [(Self, &'static str); 10] = [
         (Self::RETRY_LIMIT_EXCEEDED, "URX"),
         (Self::NO_HEALTHY_UPSTREAM, "UH"),
         (Self::UPSTREAM_TIMEOUT, "UT"),
         (Self::UPSTREAM_REMOTE_RESET, "UR"),
         (Self::UPSTREAM_CONNECTION_FAILURE, "UF"),
         (Self::UPSTREAM_CONNECTION_TERMINATION, "UC"),
+        (Self::FAULT_INJECTED, "FI"),
         (Self::NO_ROUTE, "NR"),
         (Self::UPSTREAM_PROTOCOL_ERROR, "UPE"),
         (Self::NO_CLUSTER, "NC"),
@@ -86,16 +89,18 @@ pub struct LocalReply {
     pub flags: Flags,
     /// Why, as `%RESPONSE_CODE_DETAILS%` has it.
     pub details: &'static str,
+    /// For gRPC requests, where it is not what the HTTP status stands for.
+    pub grpc_status: Option<u16>,
 }
 
 impl LocalReply {
     /// The profile is unknown: no route matches.
     pub(crate) const ROUTE_NOT_FOUND: Self =
-        Self { status: 404, body: "", flags: Flags::NO_ROUTE, details: "route_not_found" };
+        Self { status: 404, body: "", flags: Flags::NO_ROUTE, details: "route_not_found", grpc_status: None };
 
     /// The cluster is unknown, or none is named.
     pub(crate) const CLUSTER_NOT_FOUND: Self =
-        Self { status: 503, body: "", flags: Flags::NO_CLUSTER, details: "cluster_not_found" };
+        Self { status: 503, body: "", flags: Flags::NO_CLUSTER, details: "cluster_not_found", grpc_status: None };
 
     /// The cluster has no endpoints.
     pub(crate) const NO_HEALTHY_UPSTREAM: Self = Self {
@@ -103,6 +108,7 @@ impl LocalReply {
         body: "no healthy upstream",
         flags: Flags::NO_HEALTHY_UPSTREAM,
         details: "no_healthy_upstream",
+        grpc_status: None,
     };
 
     /// The time for the whole request is over.
@@ -117,10 +123,17 @@ impl LocalReply {
         body: "exceeded request buffer limit while retrying upstream",
         flags: Flags::NONE,
         details: "request_payload_exceeded_retry_buffer_limit",
+        grpc_status: None,
     };
 
     const fn timeout(details: &'static str) -> Self {
-        Self { status: 504, body: "upstream request timeout", flags: Flags::UPSTREAM_TIMEOUT, details }
+        Self {
+            status: 504,
+            body: "upstream request timeout",
+            flags: Flags::UPSTREAM_TIMEOUT,
+            details,
+            grpc_status: None,
+        }
     }
 
     #[must_use]

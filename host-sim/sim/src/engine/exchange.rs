@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use host_abi::{CalloutAnswer, HeaderMap};
 use upstream::request_head::{EXPECTED_TIMEOUT_HEADER, reaches_upstream};
-use upstream::{Ask, Attempt, Begun, Endpoint, Event, Exchange, Failure, Step, Timestamp};
+use upstream::{Ask, Attempt, Begun, Endpoint, Event, Exchange, Failure, Fault, Step, Timestamp};
 
 use crate::behaviour::{Answer, Behaviour, Outcome};
 use crate::engine::Engine;
@@ -75,12 +75,26 @@ impl Job {
 }
 
 impl Engine {
-    /// The filter has let a request go: its first attempt and its copies start.
+    /// The filter has let a request go. It sets out, now or after an injected delay, or is aborted.
     pub(super) fn forward(&mut self, flight: Key, observer: &mut impl Observer) {
+        let Some(released) = self.flights.get(flight).and_then(|request| self.vm.request(request.stream)) else {
+            return;
+        };
+        match Fault::read(released.iter()).delay {
+            Some(delay) => self.queue.push(self.now.after(delay), What::SetOut(flight)),
+            None => self.set_out(flight, observer),
+        }
+    }
+
+    /// A request's first attempt and its copies start.
+    pub(super) fn set_out(&mut self, flight: Key, observer: &mut impl Observer) {
         let mut head = self.spare_map();
         let Some(request) = self.flights.get_mut(flight) else { return };
         let Some(released) = self.vm.request(request.stream) else { return };
         self.check.forwarded(request.request, released, self.upstreams.plan());
+        if let Some(reply) = Fault::read(released.iter()).abort {
+            return self.reply(flight, &reply, observer);
+        }
         let ask = Ask::read(released.iter(), request.whole);
         let begun = match self.upstreams.begin(&ask, self.now, &mut self.balancing) {
             Ok(begun) => begun,
@@ -292,8 +306,9 @@ impl Engine {
     fn reply(&mut self, key: Key, reply: &upstream::LocalReply, observer: &mut impl Observer) {
         let Some(flight) = self.flights.get_mut(key) else { return };
         flight.flags = reply.flags;
-        let reply = host_abi::LocalReply::new(reply.status.into(), reply.body, reply.details);
-        self.answer(key, reply, observer);
+        let mut answer = host_abi::LocalReply::new(reply.status.into(), reply.body, reply.details);
+        answer.grpc_status = reply.grpc_status.map(u32::from);
+        self.answer(key, answer, observer);
     }
 
     /// Drops an exchange; `end` is what becomes of an attempt under way.

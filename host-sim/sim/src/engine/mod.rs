@@ -144,6 +144,7 @@ impl Engine {
                 What::Outside(name) => return Some(Happened::Outside(name)),
                 What::Finished { job, .. } => self.finished(job, observer),
                 What::Wake(job) => self.wake(job, observer),
+                What::SetOut(flight) => self.set_out(flight, observer),
                 What::GiveUp(flight) => self.end(flight, Ended::GaveUp, observer),
                 What::Idle { flight, .. } => self.idle(flight, observer),
             }
@@ -158,7 +159,7 @@ impl Engine {
             What::Outside(_) => true,
             What::Finished { job, serial } => self.jobs.get(job).is_some_and(|job| job.waits_for(serial)),
             What::Wake(job) => self.jobs.get(job).is_some_and(|job| job.is_armed(at)),
-            What::GiveUp(flight) => self.flights.get(flight).is_some(),
+            What::SetOut(flight) | What::GiveUp(flight) => self.flights.get(flight).is_some(),
             What::Idle { flight, hold } => self.flights.get(flight).is_some_and(|flight| flight.is_held(hold)),
         }
     }

@@ -22,6 +22,8 @@ pub(crate) enum What {
     },
     /// The exchange of this job wants to be woken.
     Wake(Key),
+    /// The injected delay of this flight is over.
+    SetOut(Key),
     /// The client of this flight loses patience.
     GiveUp(Key),
     /// The guest has held this flight for very long.
