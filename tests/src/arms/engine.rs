@@ -11,9 +11,9 @@ use envoy_plan::{CLUSTER_HEADER, PROFILE_HEADER, Plan};
 use istio_config::{Config, Diagnostics, FilterConfig, yaml};
 use std::sync::Arc;
 use std::time::Duration;
-use traffic_policy::{Decision, Edit, Forward, HeaderPair, Policy, RequestHead};
+use traffic_policy::{Abort, Decision, Edit, Forward, HeaderPair, Policy, RequestHead};
 use upstream::request_head::{EXPECTED_TIMEOUT_HEADER, reaches_upstream};
-use upstream::{Answer, Ask, Attempt, Begun, Event, Exchange, Failure, Step, Timestamp, Upstreams};
+use upstream::{Answer, Ask, Attempt, Begun, Event, Exchange, Failure, Fault, Step, Timestamp, Upstreams};
 
 /// The arm.
 pub struct Engine;
@@ -97,6 +97,7 @@ impl Running for World {
             (":path", &request.send.target),
             (":method", &request.send.method),
             (":scheme", "http"),
+            ("x-forwarded-proto", "http"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec();
@@ -105,11 +106,13 @@ impl Running for World {
         let decision = self.policy.decide(&RequestHead::new(&pairs), &mut || self.chance.draw());
         let (mut reply, rule) = match decision {
             Decision::Reply(reply) => {
-                (Reply { status: reply.status, body: reply.body.into(), ..Reply::default() }, None)
+                let headers = reply.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+                let body = reply.body.into_owned();
+                (Reply { status: reply.status, headers, body, ..Reply::default() }, reply.response)
             }
             Decision::Forward(forward) => {
-                let rule = forward.response;
                 let head = written(&head, &forward);
+                let rule = forward.response;
                 let body = request.body.clone().unwrap_or_default();
                 (
                     carry_out(
@@ -129,7 +132,11 @@ impl Running for World {
             }
         };
         if let Some(rule) = rule {
-            apply(&mut reply.headers, self.policy.response_edits(rule));
+            let mut head = reply.headers.clone();
+            head.push((":status".to_owned(), reply.status.to_string()));
+            let pairs: Vec<HeaderPair<'_>> =
+                head.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+            apply(&mut reply.headers, &self.policy.response_edits(&rule, &pairs));
         }
         reply.took = self.now.since(begun);
         Ok(reply)
@@ -145,13 +152,21 @@ fn written(head: &Head, forward: &Forward<'_>) -> Head {
     let mut head = head.clone();
     head.retain(|(name, _)| !name.starts_with("x-shunt-") && !name.starts_with("x-envoy-fault-"));
     let target = head.iter().find(|(name, _)| name == ":path").map(|(_, target)| target.clone()).unwrap_or_default();
-    apply(&mut head, forward.edits);
+    apply(&mut head, &forward.edits);
     if let Some(authority) = forward.authority {
         set(&mut head, ":authority", authority);
     }
     if let Some(path) = &forward.path {
         set(&mut head, "x-envoy-original-path", &target);
         set(&mut head, ":path", &String::from_utf8_lossy(path));
+    }
+    if let Some(delay_ms) = forward.fault.delay_ms {
+        set(&mut head, "x-envoy-fault-delay-request", &delay_ms.to_string());
+    }
+    match forward.fault.abort {
+        Some(Abort::Http(status)) => set(&mut head, "x-envoy-fault-abort-request", &status.to_string()),
+        Some(Abort::Grpc(status)) => set(&mut head, "x-envoy-fault-abort-grpc-request", &status.to_string()),
+        None => {}
     }
     if let Some(profile) = forward.profile {
         set(&mut head, PROFILE_HEADER, profile);
@@ -160,11 +175,15 @@ fn written(head: &Head, forward: &Forward<'_>) -> Head {
     head
 }
 
-fn apply(head: &mut Head, edits: &[Edit]) {
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
+}
+
+fn apply(head: &mut Head, edits: &[Edit<'_>]) {
     for edit in edits {
         match edit {
-            Edit::Set(name, value) => set(head, name, value),
-            Edit::Add(name, value) => head.push((name.to_string(), value.to_string())),
+            Edit::Set(name, value) => set(head, name, &text(value)),
+            Edit::Add(name, value) => head.push((name.to_string(), text(value))),
             Edit::Remove(name) => head.retain(|(own, _)| **own != **name),
         }
     }
@@ -192,7 +211,13 @@ enum UnderWay {
 }
 
 fn carry_out(upstreams: &mut Upstreams, outside: &mut Outside<'_>, head: &Head, body: &str) -> Result<Reply, String> {
-    let ask = Ask::read(head.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())), true);
+    let pairs = || head.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let fault = Fault::read(pairs());
+    *outside.now = outside.now.after(fault.delay.unwrap_or_default());
+    if let Some(reply) = fault.abort {
+        return Ok(local(&reply));
+    }
+    let ask = Ask::read(pairs(), true);
     let begun = upstreams.begin(&ask, *outside.now, &mut || outside.chance.draw());
     let (mut exchange, first) = match begun {
         Err(reply) => return Ok(local(&reply)),
