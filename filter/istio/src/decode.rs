@@ -35,7 +35,7 @@ pub(crate) fn without_status(mut value: Value) -> Value {
     value
 }
 
-/// One object. `None` when it is of a kind that is not served, or has faults; both are reported.
+/// One object. `None` when it is of a kind that is not served, or cannot be read; both are reported.
 pub(crate) fn object(value: &Value, ordinal: usize, diagnostics: &mut Diagnostics) -> Option<Object> {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
     let metadata = value.get("metadata");
@@ -116,25 +116,33 @@ fn annotations(metadata: Option<&Value>) -> BTreeMap<String, String> {
 }
 
 fn resource<T: DeserializeOwned>(meta: ObjectMeta, spec: &Value, diagnostics: &mut Diagnostics) -> Option<Resource<T>> {
-    match reader::read(spec) {
-        Ok(spec) => Some(Resource { meta, spec }),
-        Err(first) => {
-            report_all::<T>(&meta.reference, spec.clone(), first, diagnostics);
-            None
-        }
-    }
+    let read = reader::read(spec);
+    let spec = read.map_or_else(|first| report_all(&meta.reference, spec.clone(), first, diagnostics), Some)?;
+    Some(Resource { meta, spec })
 }
 
-fn report_all<T: DeserializeOwned>(object: &ObjectRef, mut spec: Value, first: Fault, diagnostics: &mut Diagnostics) {
-    let mut next = Some(first);
+/// Reports every fault. What is left is handed on for further checks when only unknown fields were in the way: without
+/// them nothing is missing that would make another fault appear.
+fn report_all<T: DeserializeOwned>(
+    object: &ObjectRef,
+    mut spec: Value,
+    first: Fault,
+    diagnostics: &mut Diagnostics,
+) -> Option<T> {
+    let mut fault = first;
+    let mut is_whole = true;
     for _ in 0..FAULTS_MAX {
-        let Some(fault) = next else { return };
         diagnostics.push(diagnostic(object, &fault));
+        is_whole &= matches!(fault.reason, Reason::UnknownField { .. });
         if !take_out(&mut spec, &fault.path) {
-            return;
+            return None;
         }
-        next = reader::read::<T>(&spec).err();
+        match reader::read(&spec) {
+            Ok(rest) => return is_whole.then_some(rest),
+            Err(next) => fault = next,
+        }
     }
+    None
 }
 
 fn diagnostic(object: &ObjectRef, fault: &Fault) -> Diagnostic {

@@ -60,18 +60,24 @@ struct Raw {
     namespace: Option<String>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
-    #[serde(default)]
-    objects: Vec<Value>,
+    /// Empty by now; here so that anything but a list is refused.
+    #[serde(default, rename = "objects")]
+    _objects: Vec<Value>,
     #[serde(default)]
     bindings: Vec<ProfileBinding>,
 }
 
 impl FilterConfig {
     /// Reads the configuration; every fault lands in `diagnostics`.
-    pub fn read(value: &Value, diagnostics: &mut Diagnostics) -> Self {
+    pub fn read(mut value: Value, diagnostics: &mut Diagnostics) -> Self {
         let own =
             ObjectRef { kind: KIND.into(), namespace: "".into(), name: "configuration".into(), ordinal: usize::MAX };
-        let raw: Raw = match reader::read(value) {
+        // Taken out rather than copied: there may be ten thousand rules in it.
+        let objects = match value.get_mut("objects") {
+            Some(Value::Array(objects)) => std::mem::take(objects),
+            _ => Vec::new(),
+        };
+        let raw: Raw = match reader::read(&value) {
             Ok(raw) => raw,
             Err(fault) => {
                 let path = fault.rendered_path();
@@ -94,7 +100,7 @@ impl FilterConfig {
             }
         }
         let mut config = Config::default();
-        for object in raw.objects {
+        for object in objects {
             config.add(object, diagnostics);
         }
         Self {

@@ -14,13 +14,16 @@ pub struct Outcome {
 }
 
 /// Reads and compiles a configuration: JSON text (`StringValue`, `BytesValue`) or an encoded protobuf Struct.
-pub fn compile(bytes: &[u8]) -> Outcome {
-    let value = match parse(bytes) {
+pub fn compile(bytes: Vec<u8>) -> Outcome {
+    let parsed = parse(&bytes);
+    // Linear memory never shrinks, so what is read is let go before the next form of it is made.
+    drop(bytes);
+    let value = match parsed {
         Ok(value) => value,
         Err(reason) => return Outcome { policy: None, messages: vec![(Severity::Error, reason)] },
     };
     let mut diagnostics = Diagnostics::default();
-    let config = FilterConfig::read(&value, &mut diagnostics);
+    let config = FilterConfig::read(value, &mut diagnostics);
     let policy = Policy::compile(&config, &mut diagnostics).filter(|_| !diagnostics.has_errors());
     let mut messages: Vec<_> = diagnostics.iter().map(|found| (found.severity, found.to_string())).collect();
     messages.sort_by_key(|(severity, _)| std::cmp::Reverse(*severity));
@@ -58,7 +61,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &[&str]) {
-        let outcome = compile(text.as_bytes());
+        let outcome = compile(text.as_bytes().to_vec());
         assert_eq!(outcome.policy.is_none(), outcome.messages.iter().any(|(severity, _)| *severity == Severity::Error));
         let messages: Vec<_> = outcome.messages.iter().map(|(_, message)| message.as_str()).collect();
         assert_eq!(messages.len(), expected.len(), "{messages:#?}");

@@ -25,7 +25,7 @@ impl Context for Root {}
 impl RootContext for Root {
     /// A refused configuration changes nothing: Envoy keeps the context that runs, and so does this one.
     fn on_configure(&mut self, size: usize) -> bool {
-        let outcome = configuration::compile(&hostcalls::plugin_configuration(size));
+        let outcome = configuration::compile(hostcalls::plugin_configuration(size));
         for (severity, message) in &outcome.messages {
             let level = match severity {
                 Severity::Error => LogLevel::Error,
