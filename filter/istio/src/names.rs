@@ -15,9 +15,11 @@ pub fn full_host(host: &str, namespace: &str) -> String {
     }
 }
 
-/// Whether `host` is a literal IP address, which no rule may match by name.
-pub fn is_ip_address(host: &str) -> bool {
-    host.parse::<std::net::IpAddr>().is_ok()
+/// Whether a rule may name this host: letters, digits, `-`, `_` and dots, with a `*` at the beginning at most; no port.
+pub fn is_host(host: &str) -> bool {
+    let name = host.strip_prefix('*').unwrap_or(host);
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !host.is_empty() && host.len() <= 255 && name.bytes().all(is_part) && !name.contains("..")
 }
 
 /// Istio's name of a cluster: `outbound|PORT|SUBSET|HOST`, the subset empty for the whole service.

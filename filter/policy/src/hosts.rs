@@ -12,8 +12,10 @@ const HOST_MAX: usize = 255;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HostTable {
     exact: Table<u32>,
-    /// By `.suffix`, for `*.suffix`.
+    /// By what follows the `*`.
     wildcard: Table<u32>,
+    /// Whether some wildcard does not begin at a dot (`*-canary.foo.com`).
+    inside_labels: bool,
     any: Option<u32>,
 }
 
@@ -22,7 +24,10 @@ impl HostTable {
     pub(crate) fn insert(&mut self, domain: &str, virtual_host: u32) {
         match domain.strip_prefix('*') {
             Some("") => self.any = Some(virtual_host),
-            Some(suffix) => self.wildcard.insert(suffix.as_bytes(), virtual_host),
+            Some(suffix) => {
+                self.inside_labels |= !suffix.starts_with('.');
+                self.wildcard.insert(suffix.as_bytes(), virtual_host);
+            }
             None => self.exact.insert(domain.as_bytes(), virtual_host),
         }
     }
@@ -40,9 +45,9 @@ impl HostTable {
         if self.wildcard.is_empty() {
             return None;
         }
-        // Suffixes from the longest; the name in front of the first dot must not be empty.
-        let dots = host.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'.').map(|(at, _)| at);
-        dots.filter_map(|at| self.wildcard.get(host.get(at..)?)).next().copied()
+        // Suffixes from the longest; what the `*` stands for must not be empty.
+        let starts = host.iter().enumerate().skip(1).filter(|(_, byte)| self.inside_labels || **byte == b'.');
+        starts.map(|(at, _)| at).filter_map(|at| self.wildcard.get(host.get(at..)?)).next().copied()
     }
 }
 
@@ -70,6 +75,18 @@ mod tests {
     use super::*;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn a_wildcard_may_begin_inside_a_label() {
+        let mut table = HostTable::default();
+        table.insert("*-canary.foo.com", 1);
+        table.insert("*.foo.com", 2);
+        let found = |host: &str| table.find(host.as_bytes());
+        assert_eq!(
+            (found("a-canary.foo.com"), found("-canary.foo.com"), found("a.foo.com")),
+            (Some(1), Some(2), Some(2))
+        );
+    }
 
     fn check(authority: &str, expected: Option<u32>) {
         let mut table = HostTable::default();

@@ -92,10 +92,10 @@ impl RuleIndex {
             try_list(rules);
         }
         if !self.headers.is_empty() {
-            look_up(&self.headers, request.pairs().iter().copied(), &mut try_list);
+            look_up(&self.headers, request.pairs().iter().copied(), false, &mut try_list);
         }
         if !self.queries.is_empty() {
-            look_up(&self.queries, request.query_parameters(), &mut try_list);
+            look_up(&self.queries, request.query_parameters(), true, &mut try_list);
         }
         self.prefix.visit(request.path(), &mut try_list);
         if self.any_case {
@@ -111,17 +111,25 @@ impl RuleIndex {
     }
 }
 
+/// A client may repeat a name as often as it likes: rules that need only the name are tried once.
 fn look_up<'r>(
     table: &Table<Values>,
     pairs: impl Iterator<Item = (&'r [u8], &'r [u8])>,
+    first_value_only: bool,
     try_list: &mut impl FnMut(&RuleList),
 ) {
+    let mut seen: Vec<&[u8]> = Vec::new();
     for (name, value) in pairs {
-        if let Some(values) = table.get(name) {
+        let Some(values) = table.get(name) else { continue };
+        let is_first = !seen.contains(&name);
+        if is_first {
+            seen.push(name);
             try_list(&values.any);
-            if let Some(rules) = values.exact.get(value) {
-                try_list(rules);
-            }
+        }
+        if (is_first || !first_value_only)
+            && let Some(rules) = values.exact.get(value)
+        {
+            try_list(rules);
         }
     }
 }

@@ -146,12 +146,14 @@ impl Policy {
         let fault = action.fault.as_ref().map(|fault| fault.draw(draws)).unwrap_or_default();
         let mut cors = None;
         match action.cors.as_ref().map_or(CorsOutcome::None, |policy| policy.check(request)) {
-            CorsOutcome::Preflight(reply) if fault.abort.is_none() => return Some(Decision::Reply(reply)),
+            // An aborted request never gets as far as CORS.
+            _ if fault.abort.is_some() => {}
+            CorsOutcome::Preflight(reply) => return Some(Decision::Reply(reply)),
             CorsOutcome::Allowed => {
                 let origin = request.values(b"origin").next().unwrap_or_default();
                 cors = Some((rule.action, origin.to_vec()));
             }
-            CorsOutcome::Preflight(_) | CorsOutcome::None => {}
+            CorsOutcome::None => {}
         }
         let mut reply = match &action.kind {
             ActionKind::Forward(forward) => return self.forward(rule, forward, fault, cors, request, draws),

@@ -673,6 +673,47 @@ fn a_delegate_needs_a_root_and_a_root_its_delegate() {
 }
 
 #[test]
+fn a_repeated_name_costs_one_try() {
+    let rules: Vec<_> = (0..2000)
+        .map(|i| {
+            format!("- match: [{{queryParams: {{u: {{regex: 'x{i}'}}}}}}]\n  route: [{{destination: {{host: a}}}}]\n")
+        })
+        .collect();
+    let objects =
+        service("a", &[80]) + &object("VirtualService", "a", &format!("hosts: [a]\nhttp:\n{}", rules.concat()));
+    // Two thousand rules times twenty thousand repetitions would take minutes.
+    check_decision(&objects, &format!("GET a /?{}", "u=a&".repeat(20_000)), 0, "404 shunt_no_rule");
+}
+
+#[test]
+fn what_would_break_the_wire_is_refused() {
+    let rule =
+        |edit: &str| one_rule(&format!("headers: {{request: {{{edit}}}}}\nroute: [{{destination: {{host: a}}}}]\n"));
+    check_findings(
+        &rule("remove: [X-Forwarded-Proto]"),
+        &["spec.http[0].headers.request.remove[0]: error[not-served]"],
+    );
+    check_findings(
+        &rule("set: {content-length: '5'}"),
+        &["spec.http[0].headers.request.set[content-length]: error[reserved-header]"],
+    );
+    check_findings(
+        &one_rule("redirect: {uri: \"/a\\r\\nx: y\"}\n"),
+        &["spec.http[0].redirect.uri: error[bad-header-value]"],
+    );
+    check_findings(
+        &one_rule("rewrite: {uri: \"/a\\n\"}\nroute: [{destination: {host: a}}]\n"),
+        &["spec.http[0].rewrite.uri: error[bad-header-value]"],
+    );
+}
+
+#[test]
+fn an_empty_prefix_replaces_nothing() {
+    let rule = "match: [{uri: {prefix: ''}}]\nrewrite: {uri: /pre}\nroute: [{destination: {host: a}}]\n";
+    check_decision(&one_rule(rule), "GET a /foo", 0, &format!("{A}.match[0] path=/pre/foo"));
+}
+
+#[test]
 fn non_utf8_bytes_match_nothing_by_accident_and_harm_nothing() {
     let (policy, _) = compile(&short_rules("header x=a -> v1; regex /.* -> v2"));
     let policy = policy.expect("sound rules");

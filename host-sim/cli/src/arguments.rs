@@ -50,8 +50,8 @@ pub(crate) struct Manifests {
 
 #[derive(Debug, Args)]
 pub(crate) struct SimOptions {
-    /// File with a `kind: Scenario`; may be repeated, the reports are then compared. Without it: a demonstration
-    #[arg(short = 'f', long = "filename", value_name = "SCENARIO")]
+    /// File or directory with a `kind: Scenario`, or `-`; may be repeated, the reports are then compared. Without it: a demonstration
+    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR|-")]
     pub(crate) files: Vec<PathBuf>,
     /// Use this seed instead of the scenario's
     #[arg(long)]

@@ -27,9 +27,12 @@ impl Input {
                 let mut text = Vec::new();
                 std::io::stdin()
                     .lock()
-                    .take(FILE_SIZE_MAX)
+                    .take(FILE_SIZE_MAX + 1)
                     .read_to_end(&mut text)
                     .map_err(|error| Failure::file(path, error))?;
+                if u64::try_from(text.len()).is_ok_and(|size| size > FILE_SIZE_MAX) {
+                    return Err(Failure::file(path, format!("a manifest has at most {FILE_SIZE_MAX} bytes")));
+                }
                 input.add("<stdin>", &text);
             } else {
                 input.add_files(path, recursive)?;

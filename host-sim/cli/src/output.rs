@@ -48,7 +48,13 @@ impl Output {
                 _ => Ok(()),
             };
         };
-        let part = path.with_added_extension("part");
+        // A pipe or a device is written to, never replaced.
+        if std::fs::metadata(path).is_ok_and(|known| !known.is_file()) {
+            return std::fs::write(path, text).map_err(|error| Failure::file(path, error));
+        }
+        // Behind a link stands the file that is meant.
+        let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+        let part = path.with_added_extension(format!("{}.part", std::process::id()));
         std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path)).map_err(|error| {
             // What was begun is of no use to anybody.
             let _ = std::fs::remove_file(&part);

@@ -44,9 +44,14 @@ pub(crate) fn run(options: &ProxyOptions, module: &Option<PathBuf>) -> Result<()
     if let Some(admin) = handle.admin_addr() {
         say::note(&format!("statistics on http://{admin}/stats/prometheus"));
     }
+    // Standard input can be read once only, so what came from there could not be served again beside changed files.
+    let may_reload = !manifests.files.iter().any(|path| path.as_os_str() == "-");
+    if !may_reload {
+        say::note("rules from standard input are not reloaded");
+    }
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK_EVERY);
-        if watch.has_changed() {
+        if may_reload && watch.has_changed() {
             reload(manifests, &handle);
         }
     }

@@ -3,7 +3,7 @@
 use crate::arguments::SimOptions;
 use crate::deployment::Deployment;
 use crate::failure::Failure;
-use crate::input::Input;
+use crate::input::{Input, manifests};
 use crate::output::Output;
 use crate::{module, say};
 use host_abi::Module;
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+use traffic_policy::RuleId;
 use traffic_sim::{Comparison, ConfiguredShare, Control, Report, Scenario, ScenarioError, Setup};
 
 /// The files of the demonstration, which is the sentiment story of `examples/`: name and text.
@@ -65,8 +66,23 @@ struct Rehearsal {
 
 fn from_files(files: &[PathBuf]) -> Result<Vec<Rehearsal>, Failure> {
     let mut rehearsals = Vec::new();
-    for file in files {
-        let text = std::fs::read_to_string(file).map_err(|error| Failure::file(file, error))?;
+    let mut named = Vec::new();
+    for path in files {
+        // In a directory of manifests the scenarios are those that say so.
+        let is_scenario = |file: &PathBuf| {
+            !path.is_dir() || std::fs::read_to_string(file).is_ok_and(|text| text.contains("kind: Scenario"))
+        };
+        named.extend(manifests(path, false)?.into_iter().filter(is_scenario));
+    }
+    if named.is_empty() {
+        return Err(Failure::Failed("no `kind: Scenario` in these directories".to_owned()));
+    }
+    for file in &named {
+        let text = if file.as_os_str() == "-" {
+            std::io::read_to_string(std::io::stdin()).map_err(|error| Failure::file(file, error))?
+        } else {
+            std::fs::read_to_string(file).map_err(|error| Failure::file(file, error))?
+        };
         let folder = file.parent().unwrap_or(Path::new(""));
         let read = |name: &str, input: &mut Input| input.add_path(&folder.join(name));
         rehearsals.extend(scenarios(&file.display().to_string(), &text, read)?);

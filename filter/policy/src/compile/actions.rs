@@ -1,5 +1,6 @@
 //! What a rule does beside forwarding: redirect, direct response, fault, CORS.
 
+use super::headers::is_one_line;
 use super::matches::string_matcher;
 use crate::decision::Abort;
 use crate::matcher::{PathMatcher, StringMatcher};
@@ -67,6 +68,11 @@ pub(super) fn redirect(
             "give it uri, authority, port, scheme or redirectCode",
         );
     }
+    for (field, text) in [("uri", uri), ("authority", authority), ("prefixRewrite", prefix_rewrite)] {
+        if text.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+            fault(&at.field(field), "bad-header-value", "this has to be one line", "remove line ends and zero bytes");
+        }
+    }
     if !scheme.is_empty() && scheme != "http" && scheme != "https" {
         fault(&at.field("scheme"), "bad-value", "the scheme of a redirect is http or https", "write one of them");
     }
@@ -78,7 +84,7 @@ pub(super) fn redirect(
     }
     let is_prefix =
         |path: &Option<&PathMatcher>| matches!(path, Some(PathMatcher::Prefix(_) | PathMatcher::PrefixAnyCase(_)));
-    if !prefix_rewrite.is_empty() && !(paths.iter().all(is_prefix) && !paths.is_empty()) {
+    if !prefix_rewrite.is_empty() && (paths.is_empty() || !paths.iter().all(is_prefix)) {
         let help = "match uri by prefix in every block, or use uri";
         fault(&at.field("prefixRewrite"), "prefix-rewrite", "prefixRewrite needs a prefix to rewrite", help);
     }
@@ -351,6 +357,14 @@ pub(super) fn cors(at: &At<'_>, raw: &CorsPolicy, diagnostics: &mut Diagnostics)
         diagnostics.error(&at.field("maxAge"), "bad-duration", message, "Istio takes whole seconds here");
     }
     let seconds = max_age.map(|max_age| max_age.0.as_secs().to_string()).unwrap_or_default();
+    for (field, names) in
+        [("allowMethods", allow_methods), ("allowHeaders", allow_headers), ("exposeHeaders", expose_headers)]
+    {
+        let field = at.field(field);
+        for (index, name) in names.iter().enumerate() {
+            is_one_line(&field.index(index), name, diagnostics);
+        }
+    }
     Some(Cors {
         origins: origins.into_iter().map(|origin| origin.map(any)).collect::<Option<_>>()?,
         methods: allow_methods.join(",").into(),

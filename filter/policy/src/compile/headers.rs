@@ -66,7 +66,11 @@ fn level(
     let field = at.field("remove");
     for (index, name) in remove.iter().enumerate() {
         let name = name.to_ascii_lowercase();
-        if may_be_edited(&field.index(index), &name, diagnostics) {
+        let at = field.index(index);
+        if !in_response && name == "x-forwarded-proto" {
+            let help = "keep it, or let Istio serve this VirtualService";
+            diagnostics.error(&at, "not-served", "Envoy finds no route for a request without x-forwarded-proto", help);
+        } else if may_be_edited(&at, &name, diagnostics) {
             level.removes.push(name.into());
         }
     }
@@ -78,7 +82,9 @@ fn level(
             let is_host = name == "host" || name == ":authority";
             if let Some(authority) = authority.as_deref_mut().filter(|_| is_host) {
                 // `set` is read first and beats `add`.
-                authority.get_or_insert_with(|| value.clone());
+                if is_one_line(&at, value, diagnostics) {
+                    authority.get_or_insert_with(|| value.clone());
+                }
             } else if may_be_edited(&at, &name, diagnostics)
                 && let Some(value) = header_value(&at, value, in_response, diagnostics)
             {
@@ -103,6 +109,10 @@ fn may_be_edited(at: &At<'_>, name: &str, diagnostics: &mut Diagnostics) -> bool
     } else if name.is_empty() || !name.bytes().all(is_token) {
         diagnostics.error(at, "bad-header-name", format!("`{name}` is not a header name"), "use letters, digits and -");
         false
+    } else if ["content-length", "transfer-encoding"].contains(&name) {
+        let help = "remove this edit: who sends the body writes the header";
+        diagnostics.error(at, "reserved-header", format!("`{name}` frames the body, which stays as it is"), help);
+        false
     } else if crate::headers::is_internal(name.as_bytes()) {
         let help = "choose another name";
         diagnostics.error(at, "reserved-header", format!("`{name}` is a word between filter and Envoy"), help);
@@ -112,10 +122,18 @@ fn may_be_edited(at: &At<'_>, name: &str, diagnostics: &mut Diagnostics) -> bool
     }
 }
 
+/// Whether a text can stand in a head without making two lines of one; says so if not.
+pub(super) fn is_one_line(at: &At<'_>, text: &str, diagnostics: &mut Diagnostics) -> bool {
+    let sound = !text.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
+    if !sound {
+        diagnostics.error(at, "bad-header-value", "this has to be one line", "remove line ends and zero bytes");
+    }
+    sound
+}
+
 /// The value with its commands. `None` when it is empty, which Envoy skips, or wrong.
 fn header_value(at: &At<'_>, value: &str, in_response: bool, diagnostics: &mut Diagnostics) -> Option<format::Value> {
-    if value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-        diagnostics.error(at, "bad-header-value", "a header value is one line", "remove line ends and zero bytes");
+    if !is_one_line(at, value, diagnostics) {
         return None;
     }
     format::parse(value, in_response).unwrap_or_else(|fault| {

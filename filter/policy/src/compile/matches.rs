@@ -119,7 +119,6 @@ fn uri_matcher(
             );
             None
         }
-        Form::Prefix("") => None,
         Form::Exact(text) => {
             Some(if any_case { PathMatcher::ExactAnyCase(folded(text)) } else { PathMatcher::Exact(bytes(text)) })
         }

@@ -83,6 +83,19 @@ pub(super) fn compile<'c>(
             diagnostics.warning(&at.field(field), "not-served", format!("{field} routes are not served"), help);
         }
     }
+    let field = at.field("hosts");
+    for (index, host) in hosts.iter().enumerate() {
+        let at = field.index(index);
+        if !names::is_host(host) {
+            let help = "write a name without port, or a wildcard such as *.example.com";
+            diagnostics.error(&at, "bad-host", format!("`{host}` is not a host"), help);
+        } else if hosts.iter().take(index).any(|other| other == host) {
+            diagnostics.error(&at, "duplicate-host", format!("`{host}` stands here twice"), "keep one of them");
+        } else if host == "*" && (gateways.is_empty() || gateways.iter().any(|gateway| gateway == "mesh")) {
+            let help = "name the hosts, or bind the VirtualService to a Gateway";
+            diagnostics.warning(&at, "wildcard-in-mesh", "istioctl refuses `*` for the mesh", help);
+        }
+    }
     let as_written = matches!(expanded.service, Cow::Borrowed(_));
     if as_written && http.is_empty() && tls.is_empty() && tcp.is_empty() {
         diagnostics.error(&at, "no-rules", "the VirtualService has no http rules", "add spec.http");
@@ -303,6 +316,11 @@ impl RewriteTemplate {
 fn rewrite_template(at: &At<'_>, raw: Option<&HttpRewrite>, diagnostics: &mut Diagnostics) -> Option<RewriteTemplate> {
     let HttpRewrite { uri, authority, uri_regex_rewrite } = raw?;
     let at = at.field("rewrite");
+    if !headers::is_one_line(&at.field("uri"), uri, diagnostics)
+        | !headers::is_one_line(&at.field("authority"), authority, diagnostics)
+    {
+        return None;
+    }
     let Some(RegexRewrite { r#match, rewrite }) = uri_regex_rewrite else {
         if uri.is_empty() && authority.is_empty() {
             diagnostics.error(
