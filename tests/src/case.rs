@@ -27,8 +27,9 @@
 //!     response: {x-r: 1, x-none: null}             # response headers; null: absent
 //!     body: text                                   # contained in the response body
 //!     takes: 200ms                                 # until the response: not less, and little more
-//!     shares: {reviews-v1: 80, reviews-v2: 20}     # of who answered, with `times`: a chi-square test
+//!     shares: {reviews-v1: 80, reviews-v2: 20}     # of who answered (also `host`), with `times`: a chi-square test
 //!     mirrored: {ratings-v1: 25}                   # percentage of requests an endpoint got a copy of: the same test
+//! refused: [no-weight]                               # in place of requests: errors for which no arm takes the rules
 //! skip: {proxy: reason}                            # an arm that cannot run it; counted and limited
 //! ```
 //!
@@ -61,7 +62,11 @@ pub struct Case {
     #[serde(default)]
     pub behaviour: BTreeMap<String, Script>,
     /// What the client sends, one after the other.
+    #[serde(default)]
     pub requests: Vec<Request>,
+    /// Codes of errors for which the configuration is refused.
+    #[serde(default)]
+    pub refused: Vec<String>,
     /// Reasons, by arm.
     #[serde(default)]
     pub skip: BTreeMap<String, String>,

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// Headers between filter and Envoy; no upstream may see them.
 const INTERNAL: [&str; 2] = ["x-shunt-", "x-envoy-fault-"];
 
+/// In `shares`: the host answered by itself.
+const HOST: &str = "host";
+
 /// Every difference for one request, sent as often as it says. `slack` is how much later than expected a response may
 /// come.
 pub fn differences(request: &Request, replies: &[Reply], arrivals: &[Arrival], slack: Duration) -> Vec<String> {
@@ -76,7 +79,8 @@ pub fn differences(request: &Request, replies: &[Reply], arrivals: &[Arrival], s
 
 fn check_shares(found: &mut Vec<String>, shares: &BTreeMap<String, u32>, replies: &[Reply]) {
     let answers = |name: &String| -> u64 {
-        replies.iter().map(|reply| u64::from(reply.from().is_some_and(|from| means(name, from)))).sum()
+        let by = |reply: &Reply| reply.from().map_or(name == HOST, |from| means(name, from));
+        replies.iter().map(|reply| u64::from(by(reply))).sum()
     };
     let counts: Vec<u64> = shares.keys().map(answers).collect();
     let expected: Vec<f64> = shares.values().map(|share| f64::from(*share)).collect();
@@ -187,7 +191,7 @@ pub fn unknown_names<'a>(expect: &'a Expect, behaviour: impl Iterator<Item = &'a
         .iter()
         .chain(hits.iter().flat_map(|hits| hits.keys()))
         .chain(seen_by.keys())
-        .chain(shares.iter().flat_map(|shares| shares.keys()))
+        .chain(shares.iter().flat_map(|shares| shares.keys()).filter(|name| *name != HOST))
         .chain(mirrored.keys());
     let nobody = |name: &&str| !fleet::endpoints().any(|endpoint| means(name, endpoint));
     let named = names.map(String::as_str).filter(nobody);
@@ -229,7 +233,7 @@ mod tests {
             "hits: {reviews: 1, ratings: 0}",
             "from: reviews-v1, response: {x: 1, y: null}, body: ell, takes: 5ms",
             "from: reviews-v1, seen: {method: GET, path: /a, authority: reviews, body: '', headers: {x: 1, y: null}}",
-            "shares: {reviews-v1: 1, reviews-v2: 0}",
+            "shares: {reviews-v1: 1, reviews-v2: 0, host: 0}",
             "from: reviews-v1, mirrored: {ratings-v1: 0}",
         ] {
             check(expect, &[]);

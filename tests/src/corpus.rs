@@ -47,6 +47,11 @@ fn is_wanted(case: &Case) -> bool {
 
 fn run_case(arm: &dyn Arm, case: &Case) -> Result<(), String> {
     let title = || format!("{} ({}) in {}", case.name, case.file, arm.name());
+    if !case.refused.is_empty() {
+        let Err(said) = arm.start(case) else { return Err(format!("{}\n  is taken\n", title())) };
+        let unsaid: Vec<_> = case.refused.iter().filter(|code| !said.contains(&format!("[{code}]"))).collect();
+        return if unsaid.is_empty() { Ok(()) } else { Err(format!("{}\n  {unsaid:?} not in: {said}\n", title())) };
+    }
     let mut running = arm.start(case).map_err(|error| format!("{}\n  does not start: {error}", title()))?;
     let mut lines = Vec::new();
     for (number, request) in (1..).zip(&case.requests) {

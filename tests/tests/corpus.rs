@@ -72,7 +72,7 @@ fn the_corpus_is_there_and_every_case_has_a_name_of_its_own() {
     for case in &cases {
         let before = names.insert(&case.name, &case.file);
         assert!(before.is_none(), "`{}` is in {} and in {before:?}", case.name, case.file);
-        assert!(!case.requests.is_empty(), "`{}` sends nothing", case.name);
+        assert_ne!(case.requests.is_empty(), case.refused.is_empty(), "`{}`: requests, or refused", case.name);
         for request in &case.requests {
             let unknown = check::unknown_names(&request.expect, case.behaviour.keys());
             assert!(unknown.is_empty(), "`{}` names {unknown:?}, which are no endpoints", case.name);
