@@ -41,6 +41,8 @@ pub(crate) struct Redirect {
     /// `None` where it goes without saying: 80 with http, 443 with https.
     pub(crate) port: Option<u16>,
     pub(crate) path: RedirectPath,
+    /// Whether a port that would be wrong now goes; Envoy's `require_tls` leaves it.
+    pub(crate) strips_port: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +93,7 @@ impl Redirect {
             return authority;
         };
         let was_default = came_by == b"http" && port == b":80" || came_by == b"https" && port == b":443";
-        if self.port.is_some() || scheme != came_by && was_default { host } else { authority }
+        if self.strips_port && (self.port.is_some() || scheme != came_by && was_default) { host } else { authority }
     }
 }
 

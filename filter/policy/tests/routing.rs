@@ -613,7 +613,7 @@ fn a_gateway_server_may_send_everything_to_https() {
         &(object("Gateway", "g", server) + &rules),
         "GET h.com:80 /p?q\nx-forwarded-proto: http",
         0,
-        "301 location: https://h.com/p?q",
+        "301 location: https://h.com:80/p?q",
     );
 }
 

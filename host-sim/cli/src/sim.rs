@@ -184,9 +184,17 @@ fn per_second(requests: u64, since: Instant) -> u64 {
 }
 
 fn configured(deployment: &Deployment) -> Vec<ConfiguredShare> {
-    let shares = deployment.policy.shares();
+    let shares: Vec<_> = deployment.policy.shares().collect();
+    // Without a choice there is nothing to compare.
+    let is_choice = |rule: &RuleId| shares.iter().filter(|(other, ..)| *other == rule).count() > 1;
     shares
-        .map(|(rule, cluster, weight)| ConfiguredShare { rule: rule.to_string(), cluster: cluster.to_owned(), weight })
+        .iter()
+        .filter(|(rule, ..)| is_choice(rule))
+        .map(|(rule, cluster, weight)| ConfiguredShare {
+            rule: rule.to_string(),
+            cluster: (*cluster).to_owned(),
+            weight: *weight,
+        })
         .collect()
 }
 

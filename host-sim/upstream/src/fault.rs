@@ -48,28 +48,11 @@ impl Fault {
             } else if name == ABORT_GRPC_HEADER.as_bytes()
                 && let Some(status) = u16::try_from(number).ok().filter(|status| *status <= 16)
             {
-                fault.abort = Some(aborted(http_status(status), Some(status)));
+                // To a client that does not speak gRPC Envoy says 200 (seen on 1.40).
+                fault.abort = Some(aborted(200, Some(status)));
             }
         }
         fault
-    }
-}
-
-/// The HTTP status that Envoy takes for a gRPC status (`Grpc::Utility::grpcToHttpStatus`).
-fn http_status(grpc_status: u16) -> u16 {
-    match grpc_status {
-        0 => 200,
-        1 => 499,
-        3 | 9 | 11 => 400,
-        4 => 504,
-        5 => 404,
-        6 | 10 => 409,
-        7 => 403,
-        8 => 429,
-        12 => 501,
-        14 => 503,
-        16 => 401,
-        _ => 500,
     }
 }
 
@@ -87,7 +70,7 @@ mod tests {
         let abort = Some(aborted(418, None));
         assert_eq!(both, Fault { delay: Some(Duration::from_millis(250)), abort });
         let grpc = read(&[(ABORT_GRPC_HEADER, "14")]);
-        assert_eq!(grpc.abort, Some(aborted(503, Some(14))));
+        assert_eq!(grpc.abort, Some(aborted(200, Some(14))));
     }
 
     #[test]

@@ -108,6 +108,7 @@ pub(super) fn redirect(
         authority: text(authority),
         port: port_number.flatten(),
         path,
+        strips_port: true,
     };
     let from_request_port = *derive_port == Some(RedirectPortSelection::FromRequestPort);
     sound.then_some(RedirectTemplate { redirect, from_request_port })
@@ -115,7 +116,14 @@ pub(super) fn redirect(
 
 /// A redirect of everything to https with 301 (`tls.httpsRedirect`; Envoy's `require_tls: ALL`).
 pub(super) fn https_redirect() -> Redirect {
-    Redirect { status: 301, scheme: Some("https".into()), authority: None, port: None, path: RedirectPath::Same }
+    Redirect {
+        status: 301,
+        scheme: Some("https".into()),
+        authority: None,
+        port: None,
+        path: RedirectPath::Same,
+        strips_port: false,
+    }
 }
 
 pub(super) fn direct_response(
