@@ -259,11 +259,6 @@ impl Policy {
             targets.filter_map(|(target, weight)| Some((&rule.id, &*at(&self.targets, target)?.cluster, weight)))
         })
     }
-
-    /// How many rules there are over all virtual hosts.
-    pub fn rule_count(&self) -> usize {
-        self.virtual_hosts.iter().map(|host| host.rules.len()).sum()
-    }
 }
 
 fn at<T>(items: &[T], index: u32) -> Option<&T> {
