@@ -54,7 +54,7 @@ unsafe extern "C" {
 ///
 /// # Safety
 /// `data` is null or came from the host's last call back into `malloc` with `size`, and nobody else owns it.
-unsafe fn take_over(data: *mut u8, size: usize) -> Vec<u8> {
+pub(crate) unsafe fn take_over(data: *mut u8, size: usize) -> Vec<u8> {
     if data.is_null() {
         return Vec::new();
     }

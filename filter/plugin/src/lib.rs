@@ -5,6 +5,7 @@
 //! a bad configuration is refused with its reasons while the running one stays.
 //!
 //! - [`configuration`](mod@configuration): text or protobuf Struct to a compiled policy
+//! - [`explain`](mod@explain): the same policy asked why, by tools
 //! - [`pairs`](mod@pairs): the host's encoding of a header map, read in place
 //! - [`protobuf`](mod@protobuf): Envoy hands a Struct over undecoded
 //! - `hostcalls`: the calls the SDK would panic in
@@ -12,6 +13,7 @@
 //! - `root`, `stream`: the two contexts
 
 pub mod configuration;
+pub mod explain;
 pub mod pairs;
 pub mod protobuf;
 

@@ -39,6 +39,7 @@ impl RootContext for Root {
             return false;
         };
         self.policy = Rc::new(policy);
+        crate::explain::about(&self.policy);
         true
     }
 

@@ -5,6 +5,7 @@
 
 use crate::request::HeaderPair;
 use std::borrow::Cow;
+use std::fmt;
 
 /// Something about the request that stands in no header; whoever asks the engine knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,17 @@ pub enum Fact {
     RemoteAddress,
     /// `%DOWNSTREAM_LOCAL_ADDRESS%`, `ip:port`.
     LocalAddress,
+}
+
+impl Fact {
+    /// The command that stands for it.
+    pub(crate) fn command(self) -> &'static str {
+        match self {
+            Self::Protocol => "%PROTOCOL%",
+            Self::RemoteAddress => "%DOWNSTREAM_REMOTE_ADDRESS%",
+            Self::LocalAddress => "%DOWNSTREAM_LOCAL_ADDRESS%",
+        }
+    }
 }
 
 /// A header value.
@@ -63,6 +75,16 @@ pub(crate) struct HeaderRef {
     name: Box<str>,
     other: Option<Box<str>>,
     length: Option<usize>,
+}
+
+/// From behind the opening bracket: `name?other):length`.
+impl fmt::Display for HeaderRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        self.other.iter().try_for_each(|other| write!(f, "?{other}"))?;
+        f.write_str(")")?;
+        self.length.iter().try_for_each(|length| write!(f, ":{length}"))
+    }
 }
 
 impl HeaderRef {
@@ -130,6 +152,14 @@ impl Early {
 }
 
 impl Late {
+    /// The command as it can be written, for people.
+    pub(crate) fn command(&self) -> String {
+        match self {
+            Self::Header(header) => format!("%RESP({header}%"),
+            Self::Status => "%RESPONSE_CODE%".to_owned(),
+        }
+    }
+
     pub(crate) fn evaluate(&self, response: &[HeaderPair<'_>]) -> Vec<u8> {
         match self {
             Self::Header(header) => header.value(response),

@@ -35,20 +35,46 @@ impl HostTable {
     /// The virtual host for an authority as the client sent it.
     pub(crate) fn find(&self, authority: &[u8]) -> Option<u32> {
         let mut buffer = [0; HOST_MAX];
-        self.find_named(normalised(authority, &mut buffer)?).or(self.any)
+        self.find_normalised(normalised(authority, &mut buffer)?).map(|(virtual_host, _)| virtual_host)
     }
 
-    fn find_named(&self, host: &[u8]) -> Option<u32> {
+    /// The same, with the domain that was found, for people.
+    pub(crate) fn find_with_domain(&self, authority: &[u8]) -> Option<(u32, String)> {
+        let mut buffer = [0; HOST_MAX];
+        let (virtual_host, domain) = self.find_normalised(normalised(authority, &mut buffer)?)?;
+        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+        Some((
+            virtual_host,
+            match domain {
+                Domain::Exact(host) => text(host),
+                Domain::Wildcard(suffix) => format!("*{}", text(suffix)),
+            },
+        ))
+    }
+
+    fn find_normalised<'h>(&self, host: &'h [u8]) -> Option<(u32, Domain<'h>)> {
         if let Some(found) = self.exact.get(host) {
-            return Some(*found);
+            return Some((*found, Domain::Exact(host)));
         }
+        self.find_wildcard(host).or_else(|| Some((self.any?, Domain::Wildcard(b""))))
+    }
+
+    fn find_wildcard<'h>(&self, host: &'h [u8]) -> Option<(u32, Domain<'h>)> {
         if self.wildcard.is_empty() {
             return None;
         }
         // Suffixes from the longest; what the `*` stands for must not be empty.
         let starts = host.iter().enumerate().skip(1).filter(|(_, byte)| self.inside_labels || **byte == b'.');
-        starts.map(|(at, _)| at).filter_map(|at| self.wildcard.get(host.get(at..)?)).next().copied()
+        let mut suffixes = starts.filter_map(|(at, _)| host.get(at..));
+        suffixes.find_map(|suffix| Some((*self.wildcard.get(suffix)?, Domain::Wildcard(suffix))))
     }
+}
+
+/// A domain, as the host that was looked up spells it.
+enum Domain<'h> {
+    Exact(&'h [u8]),
+    /// What follows the `*`.
+    Wildcard(&'h [u8]),
 }
 
 /// In lower case, without port and trailing dot. `None` when too long to be a host.

@@ -15,9 +15,11 @@
 //! - [`select`](mod@select): weights and the draw
 //! - [`headers`](mod@headers), [`format`](mod@format), [`rewrite`](mod@rewrite): what changes on the way
 //! - [`reply`](mod@reply): what is answered here
+//! - [`explain`](mod@explain): the same look-up with everything said and nothing drawn
 
 mod compile;
 mod decision;
+pub mod explain;
 mod format;
 mod headers;
 mod hosts;

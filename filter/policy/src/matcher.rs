@@ -86,7 +86,39 @@ pub(crate) struct RequestMatcher {
     pub(crate) conditions: Box<[Condition]>,
 }
 
+/// The first condition of a block that a request does not meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mismatch<'r> {
+    /// As a field of the match block: `uri`, `method`, `headers[end-user]`.
+    pub(crate) condition: String,
+    /// What the request has there.
+    pub(crate) found: Vec<&'r [u8]>,
+}
+
+impl Condition {
+    fn mismatch<'r>(&self, request: &RequestHead<'r>) -> Mismatch<'r> {
+        let field = |field: &str, name: &[u8]| format!("{field}[{}]", String::from_utf8_lossy(name));
+        let (condition, found) = match self {
+            Self::Header(name, _) => match name.strip_prefix(b":") {
+                Some(pseudo) => (String::from_utf8_lossy(pseudo).into_owned(), request.values(name).collect()),
+                None => (field("headers", name), request.values(name).collect()),
+            },
+            Self::WithoutHeader(name, _) => (field("withoutHeaders", name), request.values(name).collect()),
+            Self::Query(name, _) => (field("queryParams", name), request.query_parameter(name).into_iter().collect()),
+        };
+        Mismatch { condition, found }
+    }
+}
+
 impl RequestMatcher {
+    /// Why the block does not take the request; `None` when it does.
+    pub(crate) fn mismatch<'r>(&self, request: &RequestHead<'r>) -> Option<Mismatch<'r>> {
+        if self.path.as_ref().is_some_and(|path| !path.matches(request.path())) {
+            return Some(Mismatch { condition: "uri".to_owned(), found: vec![request.path()] });
+        }
+        self.conditions.iter().find(|condition| !condition.holds(request)).map(|failed| failed.mismatch(request))
+    }
+
     pub(crate) fn matches(&self, request: &RequestHead<'_>) -> bool {
         self.path.as_ref().is_none_or(|path| path.matches(request.path()))
             && self.conditions.iter().all(|condition| condition.holds(request))

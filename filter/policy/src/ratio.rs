@@ -28,6 +28,11 @@ impl Ratio {
         inside.then_some(Self { per_million: (percent * 10_000.0) as u32 })
     }
 
+    /// Parts of a million.
+    pub(crate) fn per_million(self) -> u32 {
+        self.per_million
+    }
+
     /// Whether this request is one of them. Draws only where there is a choice.
     pub(crate) fn hits(self, draws: &mut impl Draw) -> bool {
         match u64::from(self.per_million) {
@@ -43,7 +48,7 @@ mod tests {
     use super::*;
 
     fn per_million(percent: f64) -> Option<u32> {
-        Ratio::from_percent(percent).map(|ratio| ratio.per_million)
+        Ratio::from_percent(percent).map(Ratio::per_million)
     }
 
     #[test]

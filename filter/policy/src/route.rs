@@ -1,7 +1,7 @@
 //! The whole of routing: Host picks a virtual host, its rules are tried in file order, the first that matches decides.
 
 use crate::decision::{Abort, Decision, Fault, Forward, ResponseRule};
-use crate::format::{Early, Value};
+use crate::format::{Early, Late, Value};
 use crate::headers::{self, Edit, HeaderEdits};
 use crate::hosts::HostTable;
 use crate::index::RuleIndex;
@@ -11,7 +11,6 @@ use crate::reply::{Cors, CorsOutcome, LocalReply, Redirect};
 use crate::request::{HeaderPair, RequestHead};
 use crate::rewrite::PathRewrite;
 use crate::select::{Draw, WeightedTargets};
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -106,11 +105,18 @@ impl fmt::Display for RuleId {
 
 impl RouteRule {
     /// Length of the prefix that the path begins with; 0 for other kinds of match.
-    fn matched_prefix(&self) -> usize {
+    pub(crate) fn matched_prefix(&self) -> usize {
         match &self.matcher.path {
             Some(PathMatcher::Prefix(prefix) | PathMatcher::PrefixAnyCase(prefix)) => prefix.len(),
             _ => 0,
         }
+    }
+}
+
+impl VirtualHost {
+    /// The first rule, in file order, that takes the request.
+    pub(crate) fn first(&self, request: &RequestHead<'_>) -> Option<u32> {
+        self.index.first(request, |rule| at(&self.rules, rule).is_some_and(|rule| rule.matcher.matches(request)))
     }
 }
 
@@ -128,8 +134,7 @@ impl Policy {
     pub fn decide(&self, request: &RequestHead<'_>, draws: &mut impl Draw) -> Decision<'_> {
         let found = self.hosts.find(request.authority()).and_then(|host| at(&self.virtual_hosts, host));
         let Some(host) = found else { return Decision::Reply(LocalReply::UNKNOWN_HOST) };
-        let matches = |rule| at(&host.rules, rule).is_some_and(|rule| rule.matcher.matches(request));
-        let rule = host.index.first(request, matches).and_then(|rule| at(&host.rules, rule));
+        let rule = host.first(request).and_then(|rule| at(&host.rules, rule));
         let decision = rule.and_then(|rule| self.answer(rule, request, draws));
         decision.unwrap_or(Decision::Reply(LocalReply::NO_RULE))
     }
@@ -157,12 +162,7 @@ impl Policy {
         }
         let mut reply = match &action.kind {
             ActionKind::Forward(forward) => return self.forward(rule, forward, fault, cors, request, draws),
-            ActionKind::Redirect(redirect, _) => {
-                let location = redirect.location(request, rule.matched_prefix());
-                let mut reply = LocalReply::plain(redirect.status, b"", "direct_response");
-                reply.headers.push(("location", Cow::Owned(location)));
-                reply
-            }
+            ActionKind::Redirect(redirect, _) => redirect.reply(request, rule.matched_prefix()),
             ActionKind::Direct(status, body, _) => LocalReply::plain(*status, body, "direct_response"),
         };
         if let ActionKind::Redirect(_, target) | ActionKind::Direct(_, _, target) = action.kind {
@@ -211,7 +211,7 @@ impl Policy {
     }
 
     /// What of the request the response needs; `None` when nothing happens to the response.
-    fn response_rule(
+    pub(crate) fn response_rule(
         &self,
         target: u32,
         cors: Option<(u32, Vec<u8>)>,
@@ -231,10 +231,20 @@ impl Policy {
     /// Edits of the response headers, in order. They act on every answer to the request, also one that Envoy itself
     /// makes (503 without an endpoint, say). `response` may be empty unless the rule needs it.
     pub fn response_edits<'p>(&'p self, rule: &ResponseRule, response: &[HeaderPair<'_>]) -> Vec<Edit<'p>> {
+        self.response_edits_with(rule, response, Late::evaluate)
+    }
+
+    /// The same, with what a response's command stands for handed in.
+    pub(crate) fn response_edits_with<'p>(
+        &'p self,
+        rule: &ResponseRule,
+        response: &[HeaderPair<'_>],
+        evaluate: impl Fn(&Late, &[HeaderPair<'_>]) -> Vec<u8>,
+    ) -> Vec<Edit<'p>> {
         let levels = at(&self.targets, rule.target).map_or(&[][..], |target| &target.edits.response);
         let mut edits = headers::literal(levels).unwrap_or_else(|| {
             let mut early = rule.early.iter().cloned();
-            headers::resolve(levels, response, |value, seen| value.render(&mut early, |late| late.evaluate(seen))).0
+            headers::resolve(levels, response, |value, seen| value.render(&mut early, |late| evaluate(late, seen))).0
         });
         // Envoy's CORS filter sees the response after the route has edited it.
         if let Some((action, origin)) = &rule.cors
@@ -261,6 +271,6 @@ impl Policy {
     }
 }
 
-fn at<T>(items: &[T], index: u32) -> Option<&T> {
+pub(crate) fn at<T>(items: &[T], index: u32) -> Option<&T> {
     items.get(usize::try_from(index).ok()?)
 }

@@ -9,6 +9,8 @@ pub(crate) type Callback<P, R> = Option<TypedFunc<P, R>>;
 
 /// All callbacks of one instance. Context ids, counts, sizes and flags are i32 on the wire.
 pub(crate) struct Exports {
+    /// For what is exported beside the callbacks.
+    pub(crate) instance: Instance,
     pub(crate) context_create: Callback<(u32, u32), ()>,
     pub(crate) vm_start: Callback<(u32, u32), u32>,
     pub(crate) configure: Callback<(u32, u32), u32>,
@@ -36,6 +38,7 @@ pub(crate) struct GuestMemory {
 impl Exports {
     pub(crate) fn of<H: 'static>(store: &mut Store<State<H>>, instance: &Instance) -> wasmtime::Result<Self> {
         Ok(Exports {
+            instance: *instance,
             context_create: find(store, instance, "proxy_on_context_create")?,
             vm_start: find(store, instance, "proxy_on_vm_start")?,
             configure: find(store, instance, "proxy_on_configure")?,

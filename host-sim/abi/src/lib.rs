@@ -98,6 +98,7 @@ mod memory;
 mod metrics;
 mod module;
 mod pairs;
+mod question;
 mod root;
 mod roots;
 mod shared;
@@ -118,6 +119,7 @@ pub use host::{Callout, CalloutError, Callouts, Clock, Danger, Entropy, Host, Lo
 pub use local_reply::{CLOSE_STREAM, FAIL_STREAM, LocalReply, is_grpc};
 pub use metrics::{BUCKETS, Histogram, Metric, MetricError, MetricStore};
 pub use module::{CompileError, Module};
+pub use question::AskError;
 pub use shared::SharedStore;
 pub use status::Status;
 pub use stream::StreamId;

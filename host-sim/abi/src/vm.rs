@@ -192,6 +192,11 @@ impl<H: Host> Vm<H> {
         self.state_mut().log(LogLevel::Critical, &format!("the filter crashed: {reason}"));
     }
 
+    /// What a call beside the callbacks needs: the module, the store, the guest's exports and its plugin context.
+    pub(crate) fn parts(&mut self) -> (&Module, &mut Store<State<H>>, &Exports, u32) {
+        (&self.module, Self::present(&mut self.store), &self.exports, self.root)
+    }
+
     /// Runs one callback; a trap kills the guest.
     #[inline]
     pub(crate) fn call<P: WasmParams, R: WasmResults>(

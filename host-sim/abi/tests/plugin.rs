@@ -3,7 +3,7 @@
 
 mod support;
 
-use host_abi::{CompileError, Module, PluginConfig, SharedStore, StartError, Vm};
+use host_abi::{AskError, CompileError, Module, PluginConfig, SharedStore, StartError, Vm};
 use support::*;
 
 fn compile_wat(text: &str) -> Result<Module, CompileError> {
@@ -326,4 +326,24 @@ fn a_guest_may_allocate_badly_and_only_hurt_itself() {
     let stream = vm.open_stream();
     vm.request_headers(stream, get("/"), true);
     assert_eq!(said(&mut vm), "66", "null, then an address outside the memory");
+}
+
+/// Answers a question with the question itself, one byte less; dies over an empty one, points outside at `!`.
+const ASKED: &str = r#"
+    (func (export "echo") (param i32 i32) (result i64)
+        (if (i32.eqz (local.get 1)) (then unreachable))
+        (if (i32.eq (i32.load8_u (local.get 0)) (i32.const 33)) (then (return (i64.const -1))))
+        (i64.or (i64.shl (i64.extend_i32_u (local.get 0)) (i64.const 32))
+                (i64.sub (i64.extend_i32_u (local.get 1)) (i64.const 1))))"#;
+
+#[test]
+fn a_question_beside_the_callbacks_is_answered() {
+    let mut vm = start_with(ASKED, PluginConfig::default()).unwrap();
+    assert_eq!(vm.ask_guest("echo", b"hello").unwrap(), b"hell");
+    assert!(matches!(vm.ask_guest("fly", b"hello"), Err(AskError::NoSuchFunction(_))));
+    assert!(matches!(vm.ask_guest("proxy_on_memory_allocate", b""), Err(AskError::NoSuchFunction(_))));
+    assert!(matches!(vm.ask_guest("echo", b"!"), Err(AskError::Trapped(_))));
+    assert!(matches!(vm.ask_guest("echo", b"hello"), Err(AskError::Dead)));
+    let mut vm = start_with(ASKED, PluginConfig::default()).unwrap();
+    assert!(matches!(vm.ask_guest("echo", b""), Err(AskError::Trapped(_))));
 }

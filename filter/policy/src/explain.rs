@@ -1,0 +1,387 @@
+//! Why a request meets what it meets: the same look-up as [`Policy::decide`], with everything said and nothing drawn.
+//!
+//! Where `decide` draws, an explanation gives every outcome with its probability, so one answer holds for all requests
+//! of that form. What a rule means is never worked out a second time here: matchers, edits, rewrites and replies are
+//! asked, as `decide` asks them.
+
+use crate::decision::Abort;
+use crate::format::{Early, Fact, Value};
+use crate::headers::{self, Edit};
+use crate::matcher::Mismatch;
+use crate::ratio::Ratio;
+use crate::reply::{CorsOutcome, LocalReply};
+use crate::request::{HeaderPair, RequestHead};
+use crate::route::{Action, ActionKind, ForwardRule, Policy, RouteRule, RuleId, Target, at};
+use crate::select::Draw;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// What the rules say about one request. Serialized in camel case; what is absent or empty is left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation<'p> {
+    /// The domain by which the Host header found its rules, as in `*.example.com`; absent for an unknown host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// The rule that decides; absent when none matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleName<'p>>,
+    /// Match blocks before it in file order, each with the first condition that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Tried<'p>>,
+    /// How many more were tried beyond the number that was asked for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub untold: usize,
+    /// What is done with the request.
+    pub action: ActionName,
+    /// Probability of a delay, and how long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<DelayShare>,
+    /// Probability of an abort, and with what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abort: Option<AbortShare>,
+    /// The answer, where the filter itself answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Reply<'p>>,
+    /// Where it may go; probabilities sum to 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<DestinationShare<'p>>,
+    /// The new request target, path and query, if a rewrite changes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewritten: Option<Cow<'p, str>>,
+    /// Probability of each mirror of the rule, in file order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<f64>,
+    /// Name of the profile for each combination of drawn mirrors (entry `n` has mirror `i` where bit `i` of `n` is set);
+    /// an empty name is the default profile, and so is an empty list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<Cow<'p, str>>,
+}
+
+/// What is done with a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ActionName {
+    /// It goes to one of the destinations.
+    Forward,
+    /// It is answered with another place to look.
+    Redirect,
+    /// It is answered with a fixed body.
+    DirectResponse,
+    /// It is a CORS preflight that is answered here.
+    Preflight,
+    /// The host is known, and none of its rules matches: 404.
+    NoRule,
+    /// No rule and no service has this host: 404.
+    #[default]
+    UnknownHost,
+}
+
+/// A rule by the places that the user wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleName<'p> {
+    /// `namespace/name` of the VirtualService, or the host of a service without one.
+    pub owner: Cow<'p, str>,
+    /// Index in `spec.http`; absent for the default route of a service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<u32>,
+    /// Index in `match`; absent when the rule has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#match: Option<u32>,
+}
+
+/// A match block that did not take the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tried<'p> {
+    /// Which one.
+    pub rule: RuleName<'p>,
+    /// The first condition that failed, as a field of the match block: `uri`, `headers[end-user]`.
+    pub condition: String,
+    /// What the request has there: every value of a header, nothing when it has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<String>,
+}
+
+/// `fault.delay`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DelayShare {
+    /// From 0 to 1.
+    pub probability: f64,
+    /// Milliseconds.
+    pub delay_ms: u64,
+}
+
+/// `fault.abort`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AbortShare {
+    /// From 0 to 1.
+    pub probability: f64,
+    /// HTTP status, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// gRPC status, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc_status: Option<u16>,
+}
+
+/// An answer of the filter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reply<'p> {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers beside those that the host makes, after the rule's edits of the response.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(Cow<'p, str>, String)>,
+    /// Bytes of the body.
+    pub body_bytes: usize,
+}
+
+/// One destination of the rule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DestinationShare<'p> {
+    /// Cluster, by Istio's name.
+    pub cluster: Cow<'p, str>,
+    /// Weight as it counts; 1 for a single destination.
+    pub weight: u64,
+    /// From 0 to 1.
+    pub probability: f64,
+    /// The new authority, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<Cow<'p, str>>,
+    /// Edits of the request headers, in the order of effect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub request_edits: Vec<ToldEdit<'p>>,
+    /// Edits of the response headers, in the order of effect. What only the response knows stands as its command.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub response_edits: Vec<ToldEdit<'p>>,
+}
+
+/// An edit of a header map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ToldEdit<'p> {
+    /// Name and value.
+    Set(Cow<'p, str>, Cow<'p, str>),
+    /// Name and value.
+    Add(Cow<'p, str>, Cow<'p, str>),
+    /// Name.
+    Remove(Cow<'p, str>),
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+/// What stands in no header is told by its command; nothing is drawn.
+struct Told;
+
+impl Draw for Told {
+    fn draw(&mut self) -> u64 {
+        0
+    }
+
+    fn fact(&mut self, fact: Fact) -> Option<Vec<u8>> {
+        Some(fact.command().as_bytes().to_vec())
+    }
+}
+
+impl Policy {
+    /// Explains what becomes of a request. At most `limit` of the blocks that were tried in vain are told one by one.
+    pub fn explain(&self, request: &RequestHead<'_>, limit: usize) -> Explanation<'_> {
+        let found = self.hosts.find_with_domain(request.authority());
+        let found = found.and_then(|(host, domain)| Some((at(&self.virtual_hosts, host)?, domain)));
+        let Some((host, domain)) = found else {
+            return Explanation { reply: Some(told_reply(&LocalReply::UNKNOWN_HOST, &[])), ..Explanation::default() };
+        };
+        let decides = host.first(request);
+        let before = decides.and_then(|decides| usize::try_from(decides).ok()).unwrap_or(host.rules.len());
+        let tried: Vec<_> = host.rules.iter().take(before.min(limit)).filter_map(|rule| tried(rule, request)).collect();
+        let mut explanation = Explanation {
+            domain: Some(domain),
+            untold: before.saturating_sub(tried.len()),
+            tried,
+            action: ActionName::NoRule,
+            ..Explanation::default()
+        };
+        let rule = decides.and_then(|rule| at(&host.rules, rule));
+        match rule.and_then(|rule| Some((rule, at(&self.actions, rule.action)?))) {
+            Some((rule, action)) => self.explain_action(rule, action, request, &mut explanation),
+            None => explanation.reply = Some(told_reply(&LocalReply::NO_RULE, &[])),
+        }
+        explanation
+    }
+
+    fn explain_action<'p>(
+        &'p self,
+        rule: &'p RouteRule,
+        action: &'p Action,
+        request: &RequestHead<'_>,
+        explanation: &mut Explanation<'p>,
+    ) {
+        explanation.rule = Some(RuleName::from(&rule.id));
+        if let Some(fault) = &action.fault {
+            explanation.delay =
+                fault.delay.map(|(share, delay_ms)| DelayShare { probability: share.value(), delay_ms });
+            explanation.abort = fault.abort.map(|(share, abort)| {
+                let probability = share.value();
+                match abort {
+                    Abort::Http(status) => AbortShare { probability, http_status: Some(status), grpc_status: None },
+                    Abort::Grpc(status) => AbortShare { probability, http_status: None, grpc_status: Some(status) },
+                }
+            });
+        }
+        let origin = match action.cors.as_ref().map_or(CorsOutcome::None, |policy| policy.check(request)) {
+            CorsOutcome::Preflight(reply) => {
+                explanation.action = ActionName::Preflight;
+                explanation.reply = Some(told_reply(&reply, &[]));
+                return;
+            }
+            CorsOutcome::Allowed => Some((rule.action, request.values(b"origin").next().unwrap_or_default().to_vec())),
+            CorsOutcome::None => None,
+        };
+        match &action.kind {
+            ActionKind::Forward(forward) => {
+                explanation.action = ActionName::Forward;
+                self.explain_forward(rule, forward, origin, request, explanation);
+            }
+            ActionKind::Redirect(redirect, target) => {
+                explanation.action = ActionName::Redirect;
+                let reply = redirect.reply(request, rule.matched_prefix());
+                explanation.reply = Some(self.edited_reply(&reply, *target, origin, request));
+            }
+            ActionKind::Direct(status, body, target) => {
+                explanation.action = ActionName::DirectResponse;
+                let reply = LocalReply::plain(*status, body, "direct_response");
+                explanation.reply = Some(self.edited_reply(&reply, *target, origin, request));
+            }
+        }
+    }
+
+    fn explain_forward<'p>(
+        &'p self,
+        rule: &'p RouteRule,
+        forward: &'p ForwardRule,
+        origin: Option<(u32, Vec<u8>)>,
+        request: &RequestHead<'_>,
+        explanation: &mut Explanation<'p>,
+    ) {
+        let ForwardRule { targets, mirrors, profiles } = forward;
+        let total: u64 = targets.weights().map(|(_, weight)| weight).sum();
+        let destinations = targets.weights().filter_map(|(index, weight)| {
+            let target = at(&self.targets, index)?;
+            let (request_edits, tried) = request_edits(target, request.pairs());
+            Some(DestinationShare {
+                cluster: Cow::Borrowed(&target.cluster),
+                weight,
+                probability: share_of(weight, total),
+                authority: target.authority.as_deref().map(Cow::Borrowed),
+                request_edits: request_edits.into_iter().map(ToldEdit::from).collect(),
+                response_edits: self.told_response_edits(index, origin.clone(), &headers::borrowed(&tried)),
+            })
+        });
+        explanation.destinations = destinations.collect();
+        let rewritten = rule.rewrite.as_ref().map(|rewrite| rewrite.apply(request.path(), request.query()));
+        explanation.rewritten = rewritten.map(|target| owned(&target));
+        explanation.mirrors = mirrors.iter().map(|share| share.value()).collect();
+        explanation.profiles = profiles.iter().map(|name| Cow::Borrowed(&**name)).collect();
+    }
+
+    fn told_response_edits(
+        &self,
+        target: u32,
+        origin: Option<(u32, Vec<u8>)>,
+        request: &[HeaderPair<'_>],
+    ) -> Vec<ToldEdit<'_>> {
+        let Some(rule) = self.response_rule(target, origin, request, &mut Told) else { return Vec::new() };
+        self.response_edits_with(&rule, &[], |late, _| late.command().into_bytes())
+            .into_iter()
+            .map(ToldEdit::from)
+            .collect()
+    }
+
+    fn edited_reply<'p>(
+        &'p self,
+        reply: &LocalReply<'p>,
+        target: u32,
+        origin: Option<(u32, Vec<u8>)>,
+        request: &RequestHead<'_>,
+    ) -> Reply<'p> {
+        told_reply(reply, &self.told_response_edits(target, origin, request.pairs()))
+    }
+}
+
+fn request_edits<'p>(target: &'p Target, pairs: &[HeaderPair<'_>]) -> (Vec<Edit<'p>>, headers::Tried) {
+    headers::resolve(&target.edits.request, pairs, |value: &'p Value, seen| {
+        let early = value.early(|early: &Early| early.evaluate(seen, &target.cluster, |fact| Told.fact(fact)));
+        value.render(&mut early.into_iter(), |_| Vec::new())
+    })
+}
+
+fn tried<'p>(rule: &'p RouteRule, request: &RequestHead<'_>) -> Option<Tried<'p>> {
+    let Mismatch { condition, found } = rule.matcher.mismatch(request)?;
+    let found = found.into_iter().map(|value| String::from_utf8_lossy(value).into_owned()).collect();
+    Some(Tried { rule: RuleName::from(&rule.id), condition, found })
+}
+
+/// The answer as a client gets it; `edits` in the order of effect.
+fn told_reply<'p>(reply: &LocalReply<'p>, edits: &[ToldEdit<'p>]) -> Reply<'p> {
+    let LocalReply { status, headers, body, details: _, response: _ } = reply;
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    let mut headers: Vec<(Cow<'p, str>, String)> =
+        headers.iter().map(|(name, value)| (Cow::Borrowed(*name), text(value))).collect();
+    for edit in edits {
+        match edit {
+            ToldEdit::Set(name, value) => {
+                headers.retain(|(own, _)| own != name);
+                headers.push((name.clone(), value.to_string()));
+            }
+            ToldEdit::Add(name, value) => headers.push((name.clone(), value.to_string())),
+            ToldEdit::Remove(name) => headers.retain(|(own, _)| own != name),
+        }
+    }
+    Reply { status: *status, headers, body_bytes: body.len() }
+}
+
+fn share_of(weight: u64, total: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "for people; decisions are made in whole numbers")]
+    let share = weight as f64 / total.max(1) as f64;
+    share
+}
+
+fn owned(bytes: &[u8]) -> Cow<'static, str> {
+    Cow::Owned(String::from_utf8_lossy(bytes).into_owned())
+}
+
+impl<'p> From<&'p RuleId> for RuleName<'p> {
+    fn from(id: &'p RuleId) -> Self {
+        let RuleId { owner, http, match_block } = id;
+        Self { owner: Cow::Borrowed(owner), http: *http, r#match: *match_block }
+    }
+}
+
+impl<'p> From<Edit<'p>> for ToldEdit<'p> {
+    fn from(edit: Edit<'p>) -> Self {
+        let text = |value: Cow<'p, [u8]>| match value {
+            Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+            Cow::Owned(bytes) => owned(&bytes),
+        };
+        match edit {
+            Edit::Set(name, value) => Self::Set(Cow::Borrowed(name), text(value)),
+            Edit::Add(name, value) => Self::Add(Cow::Borrowed(name), text(value)),
+            Edit::Remove(name) => Self::Remove(Cow::Borrowed(name)),
+        }
+    }
+}
+
+impl Ratio {
+    /// From 0 to 1, for people.
+    fn value(self) -> f64 {
+        f64::from(self.per_million()) / 1e6
+    }
+}
