@@ -1,5 +1,6 @@
 //! What a rule can be filed under: conditions that can be looked up by what a request brings.
 
+use super::guards::{self, GuardRef};
 use super::literal;
 use crate::matcher::{Condition, PathMatcher, RequestMatcher, StringMatcher};
 use std::borrow::Cow;
@@ -8,10 +9,10 @@ use std::borrow::Cow;
 pub(super) const FOLDED_PATH_MAX: usize = 4096;
 
 /// A rule and what it can still be filed under.
-#[derive(Clone)]
 pub(super) struct Entry<'m> {
     pub(super) rule: u32,
     pub(super) keys: Vec<Key<'m>>,
+    pub(super) guards: Vec<GuardRef<'m>>,
 }
 
 /// One condition that a request must bring; the cheapest to look up first.
@@ -32,7 +33,13 @@ pub(super) enum Key<'m> {
 impl<'m> Entry<'m> {
     pub(super) fn new(rule: u32, matcher: &'m RequestMatcher) -> Self {
         let conditions = matcher.conditions.iter().filter_map(of_condition);
-        Self { rule, keys: matcher.path.iter().filter_map(of_path).chain(conditions).collect() }
+        let keys = matcher.path.iter().filter_map(of_path).chain(conditions).collect();
+        Self { rule, keys, guards: guards::of(matcher).collect() }
+    }
+
+    /// Whether there is nothing left to file it under.
+    pub(super) fn is_bare(&self) -> bool {
+        self.keys.is_empty() && self.guards.is_empty()
     }
 }
 

@@ -7,8 +7,10 @@
 //! rule.
 //!
 //! - [`keys`](mod@keys): what a rule can be filed under
+//! - [`guards`](mod@guards): what cannot be looked up and is looked at once for all rules that share it
 //! - [`literal`](mod@literal): how a pattern's matches begin
 
+mod guards;
 mod keys;
 mod literal;
 
@@ -16,6 +18,7 @@ use crate::matcher::RequestMatcher;
 use crate::prefixes::Prefixes;
 use crate::request::RequestHead;
 use crate::table::Table;
+use guards::{Guard, GuardRef};
 use keys::{Entry, FOLDED_PATH_MAX, Key};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +50,9 @@ struct Level {
     any_case: bool,
     headers: Table<Values>,
     queries: Table<Values>,
-    /// Rules without a condition to file them under, such as those with a pattern alone.
+    /// Rules that can only be filed under what they share with others; by the first of them.
+    guarded: Box<[(Guard, Candidates)]>,
+    /// Rules without a condition to file them under, such as those with a pattern of their own alone.
     rest: Candidates,
 }
 
@@ -83,10 +88,18 @@ impl RuleIndex {
 impl Candidates {
     /// `entries` in file order.
     fn new(entries: Vec<Entry<'_>>, level: usize) -> Self {
-        if entries.len() <= LIST_MAX || level >= LEVELS_MAX || entries.iter().all(|entry| entry.keys.is_empty()) {
+        if entries.len() <= LIST_MAX || level >= LEVELS_MAX || entries.iter().all(Entry::is_bare) {
             return Self::List(entries.into_iter().map(|entry| entry.rule).collect());
         }
         Self::Level(Box::new(Level::new(entries, level)))
+    }
+
+    /// The number of the first rule in here.
+    fn first(&self) -> u32 {
+        match self {
+            Self::List(rules) => rules.first().copied().unwrap_or(u32::MAX),
+            Self::Level(level) => level.first,
+        }
     }
 }
 
@@ -96,24 +109,21 @@ impl Level {
         let mut headers: BTreeMap<&[u8], ValuesBuilder> = BTreeMap::new();
         let mut queries = headers.clone();
         let (mut prefix, mut prefix_any_case) = (Vec::new(), Vec::new());
-        for (key, filed) in by_rarest_key(entries) {
+        let (keyed, unkeyed) = entries.into_iter().partition(|entry| !entry.keys.is_empty());
+        (index.guarded, index.rest) = by_shared_guard(unkeyed, level);
+        for (key, filed) in by_rarest_key(keyed) {
             let filed = Candidates::new(filed, level.saturating_add(1));
             match key {
-                Some(Key::Exact(path)) => index.exact.insert(path, filed),
-                Some(Key::ExactAnyCase(path)) => index.exact_any_case.insert(path, filed),
-                Some(Key::Prefix(path)) => prefix.push((path.into(), filed)),
-                Some(Key::PrefixAnyCase(path)) => prefix_any_case.push((path.into(), filed)),
-                Some(Key::Header(name, value)) => headers.entry(name).or_default().values.exact.insert(value, filed),
-                Some(Key::Query(name, value)) => queries.entry(name).or_default().values.exact.insert(value, filed),
-                Some(Key::HeaderPrefix(name, start)) => {
-                    headers.entry(name).or_default().prefix.push((start.into(), filed))
-                }
-                Some(Key::QueryPrefix(name, start)) => {
-                    queries.entry(name).or_default().prefix.push((start.into(), filed))
-                }
-                Some(Key::HeaderName(name)) => headers.entry(name).or_default().values.any = filed,
-                Some(Key::QueryName(name)) => queries.entry(name).or_default().values.any = filed,
-                None => index.rest = filed,
+                Key::Exact(path) => index.exact.insert(path, filed),
+                Key::ExactAnyCase(path) => index.exact_any_case.insert(path, filed),
+                Key::Prefix(path) => prefix.push((path.into(), filed)),
+                Key::PrefixAnyCase(path) => prefix_any_case.push((path.into(), filed)),
+                Key::Header(name, value) => headers.entry(name).or_default().values.exact.insert(value, filed),
+                Key::Query(name, value) => queries.entry(name).or_default().values.exact.insert(value, filed),
+                Key::HeaderPrefix(name, start) => headers.entry(name).or_default().prefix.push((start.into(), filed)),
+                Key::QueryPrefix(name, start) => queries.entry(name).or_default().prefix.push((start.into(), filed)),
+                Key::HeaderName(name) => headers.entry(name).or_default().values.any = filed,
+                Key::QueryName(name) => queries.entry(name).or_default().values.any = filed,
             }
         }
         index.any_case = !index.exact_any_case.is_empty() || !prefix_any_case.is_empty();
@@ -142,20 +152,47 @@ impl ValuesBuilder {
 }
 
 /// The rules by the rarest key of each, which is taken out of it.
-fn by_rarest_key(entries: Vec<Entry<'_>>) -> BTreeMap<Option<Key<'_>>, Vec<Entry<'_>>> {
+fn by_rarest_key(entries: Vec<Entry<'_>>) -> BTreeMap<Key<'_>, Vec<Entry<'_>>> {
     let mut uses: BTreeMap<Key<'_>, u32> = BTreeMap::new();
     for key in entries.iter().flat_map(|entry| &entry.keys) {
         let count = uses.entry(key.clone()).or_default();
         *count = count.saturating_add(1);
     }
-    let mut groups: BTreeMap<Option<Key<'_>>, Vec<Entry<'_>>> = BTreeMap::new();
+    let mut groups: BTreeMap<Key<'_>, Vec<Entry<'_>>> = BTreeMap::new();
     for mut entry in entries {
         // Among equally rare keys the order of `Key` prefers what is cheapest to look up.
         let rarest = entry.keys.iter().enumerate().min_by_key(|(_, key)| (uses.get(*key), *key)).map(|(at, _)| at);
-        let key = rarest.map(|at| entry.keys.swap_remove(at));
-        groups.entry(key).or_default().push(entry);
+        if let Some(at) = rarest {
+            groups.entry(entry.keys.swap_remove(at)).or_default().push(entry);
+        }
     }
     groups
+}
+
+/// Rules without a key, by the guard that most of them share, which is taken out of them; and those that share none.
+fn by_shared_guard(entries: Vec<Entry<'_>>, level: usize) -> (Box<[(Guard, Candidates)]>, Candidates) {
+    let uses = guards::uses(entries.iter().flat_map(|entry| entry.guards.iter().copied()));
+    let mut groups: Vec<(GuardRef<'_>, Vec<Entry<'_>>)> = Vec::new();
+    let mut places = BTreeMap::new();
+    let mut rest = Vec::new();
+    for mut entry in entries {
+        let shared_by = |guard: &GuardRef<'_>| uses.get(&guard.identity()).copied().unwrap_or_default();
+        let most_shared = entry.guards.iter().enumerate().max_by_key(|(_, guard)| shared_by(guard));
+        match most_shared.filter(|(_, guard)| shared_by(guard) > LIST_MAX).map(|(at, _)| at) {
+            Some(at) => {
+                let guard = entry.guards.swap_remove(at);
+                let place = *places.entry(guard.identity()).or_insert(groups.len());
+                match groups.get_mut(place) {
+                    Some((_, filed)) => filed.push(entry),
+                    None => groups.push((guard, vec![entry])),
+                }
+            }
+            None => rest.push(entry.rule),
+        }
+    }
+    let filed = |filed| Candidates::new(filed, level.saturating_add(1));
+    let guarded = groups.into_iter().map(|(guard, entries)| (guard.to_guard(), filed(entries))).collect();
+    (guarded, Candidates::List(rest.into()))
 }
 
 /// One search for one request.
@@ -175,7 +212,7 @@ impl<M: Fn(u32) -> bool> Search<'_, M> {
                 let before_best = rules.iter().take_while(|rule| self.best.is_none_or(|best| **rule < best));
                 self.best = before_best.copied().find(|rule| (self.matches)(*rule)).or(self.best);
             }
-            Candidates::Level(level) if self.best.is_none_or(|best| level.first < best) => self.level(level),
+            Candidates::Level(level) if self.may_lead(level.first) => self.level(level),
             Candidates::Level(_) => {}
         }
     }
@@ -202,7 +239,17 @@ impl<M: Fn(u32) -> bool> Search<'_, M> {
             level.prefix_any_case.visit(&folded, |filed| self.candidates(filed));
             self.folded = Some(folded);
         }
+        for (guard, filed) in &level.guarded {
+            if self.may_lead(filed.first()) && guard.holds(request) {
+                self.candidates(filed);
+            }
+        }
         self.candidates(&level.rest);
+    }
+
+    /// Whether a rule with this number would stand before the best one.
+    fn may_lead(&self, rule: u32) -> bool {
+        self.best.is_none_or(|best| rule < best)
     }
 
     /// A client may repeat names and values as often as it likes: what is filed under them is tried once. Places are told

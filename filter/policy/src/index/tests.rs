@@ -128,6 +128,18 @@ fn of_ten_thousand_rules_few_are_tried() {
     );
     let without = || Condition::WithoutHeader(b"x-debug"[..].into(), StringMatcher::Present);
     check_last_of_many(|i| matcher(prefix(i), vec![without()]), "/r-9999/x", "");
+    // All but the last want a header away that is there.
+    let without = |i| {
+        Condition::WithoutHeader(
+            if i < 9999 { b"x-user"[..].into() } else { b"x-debug"[..].into() },
+            StringMatcher::Present,
+        )
+    };
+    let other = |i| Condition::WithoutHeader(text(format!("x-flag-{i}")), StringMatcher::Present);
+    check_last_of_many(|i| matcher(None, vec![without(i), other(i)]), "/", "ann");
+    let pattern = regex("[a-c]+");
+    let shared = |i: usize| header(StringMatcher::Regex(if i < 9999 { pattern.clone() } else { regex("[x-z]") }));
+    check_last_of_many(|i| matcher(None, vec![shared(i), other(i)]), "/", "z");
     // A hundred rules share each path, and a hundred share each header.
     let shared = |i: usize| StringMatcher::Exact(text(format!("u-{}", i / 100)));
     check_last_of_many(|i| matcher(prefix(i % 100), vec![header(shared(i))]), "/r-99/x", "u-99");
