@@ -4,7 +4,7 @@ use crate::decode;
 use crate::diagnostic::{At, Diagnostics};
 use crate::{DestinationRule, Gateway, ServiceEntry, VirtualService};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -92,6 +92,8 @@ pub struct Config {
     /// does not keep them.
     pub written: Vec<Value>,
     read: usize,
+    /// Kind, namespace and name of every object.
+    known: BTreeSet<[Arc<str>; 3]>,
 }
 
 impl Config {
@@ -128,7 +130,8 @@ impl Config {
             Object::ServiceEntry(resource) => resource.meta.reference.clone(),
             Object::Gateway(resource) => resource.meta.reference.clone(),
         };
-        if self.has(&reference) {
+        let ObjectRef { kind, namespace, name, .. } = &reference;
+        if !self.known.insert([kind.clone(), namespace.clone(), name.clone()]) {
             diagnostics.error(
                 &At::object(&reference).field("metadata").field("name"),
                 "duplicate-object",
@@ -145,17 +148,6 @@ impl Config {
         }
         if cfg!(feature = "tools") {
             self.written.push(decode::without_status(value));
-        }
-    }
-
-    fn has(&self, wanted: &ObjectRef) -> bool {
-        let same =
-            |meta: &ObjectMeta| meta.reference.name == wanted.name && meta.reference.namespace == wanted.namespace;
-        match &*wanted.kind {
-            "VirtualService" => self.virtual_services.iter().any(|resource| same(&resource.meta)),
-            "DestinationRule" => self.destination_rules.iter().any(|resource| same(&resource.meta)),
-            "ServiceEntry" => self.service_entries.iter().any(|resource| same(&resource.meta)),
-            _ => self.gateways.iter().any(|resource| same(&resource.meta)),
         }
     }
 

@@ -163,7 +163,9 @@ fn diagnostic(object: &ObjectRef, fault: &Fault) -> Diagnostic {
 /// The known field nearest to the unknown one, or the list of all.
 fn suggestion(unknown: &str, known: &[&str]) -> String {
     let to_unknown = |name: &str| distance(&unknown.to_lowercase(), &name.to_lowercase());
-    match known.iter().min_by_key(|name| to_unknown(name)) {
+    // What is far longer is near to none.
+    let nearest = known.iter().filter(|name| unknown.len() <= name.len().saturating_add(8));
+    match nearest.min_by_key(|name| to_unknown(name)) {
         Some(name) if to_unknown(name) <= 2 => format!("did you mean `{name}`?"),
         _ => format!("fields here: {}", known.join(", ")),
     }

@@ -9,7 +9,7 @@ use crate::diagnostic::{At, Diagnostics};
 use crate::names;
 use crate::virtual_service::{Destination, HttpMatchRequest, HttpRoute, StringMatch, VirtualService};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A VirtualService whose rules hand over to nobody.
 #[derive(Clone, Debug)]
@@ -51,18 +51,12 @@ pub fn expand<'c>(config: &'c Config, diagnostics: &mut Diagnostics) -> Vec<Expa
 }
 
 fn report_unused(config: &Config, leaves: &BTreeMap<String, &Resource<VirtualService>>, diagnostics: &mut Diagnostics) {
-    let used = |name: &String| {
-        let rules = config
-            .virtual_services
-            .iter()
-            .flat_map(|service| service.spec.http.iter().map(move |rule| (service, rule)));
-        rules.into_iter().any(|(service, rule)| {
-            rule.delegate
-                .as_ref()
-                .is_some_and(|delegate| leaf_name(&delegate.name, &delegate.namespace, &service.meta) == *name)
-        })
-    };
-    for (_, leaf) in leaves.iter().filter(|(name, _)| !used(name)) {
+    let mut used = BTreeSet::new();
+    for service in &config.virtual_services {
+        let delegates = service.spec.http.iter().filter_map(|rule| rule.delegate.as_deref());
+        used.extend(delegates.map(|delegate| leaf_name(&delegate.name, &delegate.namespace, &service.meta)));
+    }
+    for (_, leaf) in leaves.iter().filter(|(name, _)| !used.contains(*name)) {
         let object = At::object(&leaf.meta.reference);
         let help = "name the hosts whose requests it rules, or delegate to it";
         diagnostics.error(

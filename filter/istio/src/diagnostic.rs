@@ -4,6 +4,7 @@
 //! run shows every fault of a file.
 
 use crate::config::ObjectRef;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// How bad it is.
@@ -62,12 +63,16 @@ impl fmt::Display for Diagnostic {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Diagnostics {
     found: Vec<Diagnostic>,
+    /// Which findings there are about a field, by object and path.
+    places: BTreeMap<(usize, String), Vec<usize>>,
 }
 
 impl Diagnostics {
     /// Adds a finding, once: a rule that serves several hosts may be looked at several times.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        if !self.found.contains(&diagnostic) {
+        let here = self.places.entry((diagnostic.object.ordinal, diagnostic.path.clone())).or_default();
+        if !here.iter().any(|at| self.found.get(*at) == Some(&diagnostic)) {
+            here.push(self.found.len());
             self.found.push(diagnostic);
         }
     }

@@ -215,10 +215,10 @@ pub(crate) fn parse(text: &str, in_response: bool) -> Result<Option<Value>, Stri
 
 /// The command up to its closing `%`; one inside brackets belongs to the command.
 fn split_command(text: &str) -> Option<(&str, &str)> {
-    let bracket = text.find(')').filter(|end| {
-        text.find('(').is_some_and(|start| start < *end && !text.get(..start).unwrap_or("").contains('%'))
-    });
-    let end = text.get(bracket.unwrap_or(0)..)?.find('%')?.checked_add(bracket.unwrap_or(0))?;
+    let first = text.find(['%', '('])?;
+    let opens = text.get(first..)?.starts_with('(');
+    let bracket = if opens { text.find(')').unwrap_or(first) } else { first };
+    let end = text.get(bracket..)?.find('%')?.checked_add(bracket)?;
     Some((text.get(..end)?, text.get(end..)?.strip_prefix('%')?))
 }
 

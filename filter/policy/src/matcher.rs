@@ -40,7 +40,7 @@ pub(crate) enum PathMatcher {
 }
 
 impl PathMatcher {
-    fn matches(&self, path: &[u8]) -> bool {
+    pub(crate) fn matches(&self, path: &[u8]) -> bool {
         match self {
             Self::Exact(wanted) => **wanted == *path,
             Self::Prefix(wanted) => path.starts_with(wanted),
@@ -65,7 +65,7 @@ pub(crate) enum Condition {
 }
 
 impl Condition {
-    fn holds(&self, request: &RequestHead<'_>) -> bool {
+    pub(crate) fn holds(&self, request: &RequestHead<'_>) -> bool {
         match self {
             Self::Header(name, matcher) => request.values(name).any(|value| matcher.matches(value)),
             Self::WithoutHeader(name, StringMatcher::Present) => request.values(name).next().is_none(),

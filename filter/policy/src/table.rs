@@ -27,13 +27,6 @@ impl<V> Table<V> {
         self.0.insert(key.into(), value);
     }
 
-    pub(crate) fn entry(&mut self, key: &[u8]) -> &mut V
-    where
-        V: Default,
-    {
-        self.0.entry(key.into()).or_default()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -17,8 +17,13 @@ pub(crate) use pattern::anchored;
 use crate::route::Policy;
 use istio_config::delegates::Expanded;
 use istio_config::diagnostic::{At, Diagnostics};
+use istio_config::filter_config::ProfileBinding;
 use istio_config::services::Services;
 use istio_config::{FilterConfig, ObjectRef, delegates};
+use std::collections::BTreeMap;
+
+/// Bindings by VirtualService and rule.
+type Bindings<'c> = BTreeMap<(&'c str, usize), &'c ProfileBinding>;
 
 impl Policy {
     /// Compiles a configuration. `None` when anything in it is an error; `diagnostics` then says what.
@@ -26,13 +31,17 @@ impl Policy {
         let services = Services::new(&config.config);
         let expanded = delegates::expand(&config.config, diagnostics);
         report_unknown_bindings(config, &expanded, diagnostics);
+        let mut bindings = Bindings::new();
+        for binding in &config.bindings {
+            bindings.entry((&binding.virtual_service, binding.http)).or_insert(binding);
+        }
         let rules: Vec<_> = expanded
             .iter()
             .filter(|rules| {
                 let service = &rules.service;
                 is_exported(&service.spec.export_to, service.meta.namespace(), &config.namespace)
             })
-            .filter_map(|rules| rules::compile(rules, config, diagnostics))
+            .filter_map(|rules| rules::compile(rules, &bindings, diagnostics))
             .collect();
         let policy = virtual_hosts::compile(&rules, &services, config, diagnostics);
         (!diagnostics.has_errors()).then_some(policy)
@@ -57,9 +66,10 @@ fn report_unknown_bindings(config: &FilterConfig, expanded: &[Expanded<'_>], dia
         name: "configuration".into(),
         ordinal: usize::MAX,
     };
+    let rules: BTreeMap<String, usize> =
+        expanded.iter().map(|rules| (rules.service.meta.full_name(), rules.service.spec.http.len())).collect();
     for (index, binding) in config.bindings.iter().enumerate() {
-        let owner = expanded.iter().find(|rules| rules.service.meta.full_name() == binding.virtual_service);
-        if owner.is_none_or(|rules| rules.service.spec.http.len() <= binding.http) {
+        if rules.get(&binding.virtual_service).is_none_or(|rules| *rules <= binding.http) {
             let object = At::object(&own);
             diagnostics.error(
                 &object.field("bindings").index(index),

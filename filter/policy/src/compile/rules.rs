@@ -3,7 +3,7 @@
 use super::actions::{self, RedirectTemplate};
 use super::headers::{self, Edits};
 use super::matches::{self, Scope};
-use super::pattern;
+use super::{Bindings, pattern};
 use crate::headers::HeaderEdits;
 use crate::matcher::{PathMatcher, RequestMatcher};
 use crate::ratio::Ratio;
@@ -15,9 +15,10 @@ use istio_config::diagnostic::{At, Diagnostics};
 use istio_config::virtual_service::{
     Destination, HttpMirrorPolicy, HttpRewrite, HttpRoute, HttpRouteDestination, Percent, RegexRewrite, VirtualService,
 };
-use istio_config::{FilterConfig, ObjectMeta, Resource, names};
+use istio_config::{ObjectMeta, Resource, names};
 use regex::bytes::Regex;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A VirtualService, ready to be laid under its domains.
@@ -70,7 +71,7 @@ pub(super) struct DestinationTemplate<'c> {
 /// Reads one VirtualService. `None` when there is nothing to lay under a domain; faults are reported.
 pub(super) fn compile<'c>(
     expanded: &'c Expanded<'_>,
-    config: &FilterConfig,
+    bindings: &Bindings<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<RuleSet<'c>> {
     let Resource { meta, spec } = &*expanded.service;
@@ -84,12 +85,13 @@ pub(super) fn compile<'c>(
         }
     }
     let field = at.field("hosts");
+    let mut seen = BTreeSet::new();
     for (index, host) in hosts.iter().enumerate() {
         let at = field.index(index);
         if !names::is_host(host) {
             let help = "write a name without port, or a wildcard such as *.example.com";
             diagnostics.error(&at, "bad-host", format!("`{host}` is not a host"), help);
-        } else if hosts.iter().take(index).any(|other| other == host) {
+        } else if !seen.insert(host) {
             diagnostics.error(&at, "duplicate-host", format!("`{host}` stands here twice"), "keep one of them");
         } else if host == "*" && (gateways.is_empty() || gateways.iter().any(|gateway| gateway == "mesh")) {
             let help = "name the hosts, or bind the VirtualService to a Gateway";
@@ -108,7 +110,7 @@ pub(super) fn compile<'c>(
             let object = At::object(object);
             let spec = object.field("spec");
             let field = spec.field("http");
-            rule(&field.index(place), u32::try_from(index).ok()?, raw, meta, config, diagnostics)
+            rule(&field.index(place), u32::try_from(index).ok()?, raw, meta, bindings, diagnostics)
         })
         .collect();
     let gateways = match gateways.as_slice() {
@@ -133,7 +135,7 @@ fn rule<'c>(
     http: u32,
     raw: &'c HttpRoute,
     meta: &ObjectMeta,
-    config: &FilterConfig,
+    bindings: &Bindings<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<RuleTemplate<'c>> {
     let HttpRoute {
@@ -178,10 +180,8 @@ fn rule<'c>(
             percentage: mirror_percentage.as_ref(),
         };
         let mirrors = percentages.compile(at, diagnostics);
-        let binding = config
-            .bindings
-            .iter()
-            .find(|binding| usize::try_from(http) == Ok(binding.http) && binding.virtual_service == meta.full_name());
+        let owner = meta.full_name();
+        let binding = usize::try_from(http).ok().and_then(|http| bindings.get(&(owner.as_str(), http)));
         let profiles = binding
             .map(|binding| binding.profiles.iter().map(|name| name.as_str().into()).collect())
             .unwrap_or_default();

@@ -5,7 +5,7 @@
 //! first, then other mesh rules, then gateway rules, then a service's default route.
 
 use super::actions;
-use super::rules::{Block, Kind, RuleSet};
+use super::rules::{Block, Kind, RuleSet, RuleTemplate};
 use crate::headers::HeaderEdits;
 use crate::hosts::HostTable;
 use crate::index::RuleIndex;
@@ -114,14 +114,16 @@ fn claim_mesh(
         }
     }
     // A service without rules of its own belongs to the closest wildcard, else it has its default route.
-    for (host, _) in services.iter() {
+    let wildcards: Vec<_> = by_host.iter().filter(|(pattern, _)| pattern.starts_with('*')).collect();
+    for (host, _) in services.iter().filter(|(host, _)| !by_host.contains_key(host)) {
         let Some(port) = services.main_port(host) else { continue };
-        let closest =
-            by_host.iter().filter(|(pattern, _)| names::covers(pattern, host)).max_by_key(|(pattern, _)| pattern.len());
+        let closest = wildcards
+            .iter()
+            .filter(|(pattern, _)| names::covers(pattern, host))
+            .max_by_key(|(pattern, _)| pattern.len());
         let (rank, content) = match closest {
-            Some((pattern, _)) if *pattern == host => continue,
             Some((_, index)) => {
-                (Claim::Mesh, Content::Rules(Context { gateway: "mesh".to_owned(), port }, vec![*index]))
+                (Claim::Mesh, Content::Rules(Context { gateway: "mesh".to_owned(), port }, vec![**index]))
             }
             None => (Claim::DefaultRoute, Content::Service(host.to_owned(), port)),
         };
@@ -242,7 +244,7 @@ impl Builder<'_> {
             let owner: Arc<str> = set.meta.full_name().into();
             'rules: for template in &set.rules {
                 for block in template.blocks.iter().filter(|block| holds(block, context, config)) {
-                    let Some(action) = self.action(*index, template.http, context.port) else { continue };
+                    let Some(action) = self.action(*index, template, context.port) else { continue };
                     let takes_all = block.matcher.takes_all();
                     let id = RuleId { owner: owner.clone(), http: Some(template.http), match_block: block.match_block };
                     rules.push(RouteRule {
@@ -265,11 +267,11 @@ impl Builder<'_> {
         rules
     }
 
-    fn action(&mut self, set: usize, http: u32, listener_port: u16) -> Option<u32> {
-        if let Some(known) = self.actions.get(&(set, http, listener_port)) {
+    fn action(&mut self, set: usize, template: &RuleTemplate<'_>, listener_port: u16) -> Option<u32> {
+        let key = (set, template.http, listener_port);
+        if let Some(known) = self.actions.get(&key) {
             return Some(*known);
         }
-        let template = self.rule_sets.get(set)?.rules.iter().find(|rule| rule.http == http)?;
         let kind = match &template.kind {
             Kind::Forward { destinations, mirrors, profiles } => {
                 let mut weighted = Vec::with_capacity(destinations.len());
@@ -297,7 +299,7 @@ impl Builder<'_> {
         };
         let action = Action { fault: template.fault.clone(), cors: template.cors.clone(), kind };
         let action = push(&mut self.policy.actions, action);
-        self.actions.insert((set, http, listener_port), action);
+        self.actions.insert(key, action);
         Some(action)
     }
 
