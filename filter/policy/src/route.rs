@@ -11,7 +11,6 @@ use crate::reply::{Cors, CorsOutcome, LocalReply, Redirect};
 use crate::request::{HeaderPair, RequestHead};
 use crate::rewrite::PathRewrite;
 use crate::select::{Draw, WeightedTargets};
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -30,6 +29,8 @@ pub struct Policy {
 pub(crate) struct VirtualHost {
     pub(crate) index: RuleIndex,
     pub(crate) rules: Vec<RouteRule>,
+    /// Where requests go that did not come by https (`tls.httpsRedirect`), before any rule is looked at.
+    pub(crate) https_redirect: Option<Redirect>,
 }
 
 /// One rule × one match block.
@@ -128,6 +129,11 @@ impl Policy {
     pub fn decide(&self, request: &RequestHead<'_>, draws: &mut impl Draw) -> Decision<'_> {
         let found = self.hosts.find(request.authority()).and_then(|host| at(&self.virtual_hosts, host));
         let Some(host) = found else { return Decision::Reply(LocalReply::UNKNOWN_HOST) };
+        if let Some(redirect) = &host.https_redirect
+            && !request.came_by_https()
+        {
+            return Decision::Reply(redirect.reply(request, 0));
+        }
         let matches = |rule| at(&host.rules, rule).is_some_and(|rule| rule.matcher.matches(request));
         let rule = host.index.first(request, matches).and_then(|rule| at(&host.rules, rule));
         let decision = rule.and_then(|rule| self.answer(rule, request, draws));
@@ -157,12 +163,7 @@ impl Policy {
         }
         let mut reply = match &action.kind {
             ActionKind::Forward(forward) => return self.forward(rule, forward, fault, cors, request, draws),
-            ActionKind::Redirect(redirect, _) => {
-                let location = redirect.location(request, rule.matched_prefix());
-                let mut reply = LocalReply::plain(redirect.status, b"", "direct_response");
-                reply.headers.push(("location", Cow::Owned(location)));
-                reply
-            }
+            ActionKind::Redirect(redirect, _) => redirect.reply(request, rule.matched_prefix()),
             ActionKind::Direct(status, body, _) => LocalReply::plain(*status, body, "direct_response"),
         };
         if let ActionKind::Redirect(_, target) | ActionKind::Direct(_, _, target) = action.kind {
