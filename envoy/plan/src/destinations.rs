@@ -7,13 +7,7 @@ use crate::syntax;
 use istio_config::diagnostic::At;
 use istio_config::services::{PortChoice, Services};
 use istio_config::virtual_service::{Destination, PortSelector};
-use istio_config::{Config, Diagnostics, Resource, VirtualService, names};
-
-/// The listener port of rules whose hosts are no service's: there istiod puts them too.
-const HTTP_PORT: u16 = 80;
-
-/// The gateway name that stands for all sidecars.
-const MESH: &str = "mesh";
+use istio_config::{Config, Diagnostics, Resource, VirtualService, listeners, names};
 
 /// All that destinations are looked up in.
 pub(crate) struct Destinations<'a> {
@@ -39,27 +33,8 @@ impl<'a> Destinations<'a> {
         Client {
             destinations: self,
             namespace: virtual_service.meta.namespace(),
-            listener_port: self.listener_port(virtual_service),
+            listener_port: listeners::main_port(virtual_service, self.config, self.registry),
         }
-    }
-
-    /// The port a client calls: of the service that the rules stand for; else of the gateway they are bound to.
-    fn listener_port(&self, virtual_service: &Resource<VirtualService>) -> u16 {
-        let namespace = virtual_service.meta.namespace();
-        let gateways = &virtual_service.spec.gateways;
-        if gateways.is_empty() || gateways.iter().any(|name| name == MESH) {
-            let hosts = virtual_service.spec.hosts.iter();
-            let mut ports = hosts.filter_map(|host| self.registry.main_port(&names::full_host(host, namespace)));
-            return ports.next().unwrap_or(HTTP_PORT);
-        }
-        let bound = gateways.iter().filter_map(|name| {
-            let (namespace, name) = name.split_once('/').unwrap_or((namespace, name));
-            let same = |gateway: &&Resource<_>| gateway.meta.namespace() == namespace && gateway.meta.name() == name;
-            self.config.gateways.iter().find(same)
-        });
-        let mut ports =
-            bound.flat_map(|gateway| &gateway.spec.servers).filter_map(|server| syntax::port(server.port.number));
-        ports.next().unwrap_or(HTTP_PORT)
     }
 }
 
@@ -193,8 +168,9 @@ mod tests {
 
     /// The mirror's cluster tells the listener port, since `unknown.com` has no port of its own.
     fn mirror_of(spec: &str) -> String {
+        let servers = "[{port: {number: 443, name: https, protocol: HTTPS}, hosts: ['*']}, {port: {number: 81, name: b, protocol: HTTP}, hosts: [b.com]}, {port: {number: 8080, name: http, protocol: HTTP}, hosts: ['*.else.com', '*.org']}]";
         let text = format!(
-            "{SERVICES}---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: g}}\nspec: {{servers: [{{port: {{number: 8080, name: http, protocol: HTTP}}, hosts: ['*']}}]}}\n---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: v}}\nspec: {{{spec}, http: [{{route: [{{destination: {{host: a}}}}], mirror: {{host: unknown.com}}}}]}}\n"
+            "{SERVICES}---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: g}}\nspec: {{servers: {servers}}}\n---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: v}}\nspec: {{{spec}, http: [{{route: [{{destination: {{host: a}}}}], mirror: {{host: unknown.com}}}}]}}\n"
         );
         let (plan, _, _) = build(&text);
         plan.profiles[1].mirrors[0].clone()
@@ -205,8 +181,10 @@ mod tests {
         assert_eq!(mirror_of("hosts: [a]"), "outbound|80||unknown.com");
         assert_eq!(mirror_of("hosts: [two.example.com]"), "outbound|8080||unknown.com");
         assert_eq!(mirror_of("hosts: ['*.else.com']"), "outbound|80||unknown.com");
-        assert_eq!(mirror_of("hosts: ['*'], gateways: [g]"), "outbound|8080||unknown.com");
-        assert_eq!(mirror_of("hosts: ['*'], gateways: [default/g]"), "outbound|8080||unknown.com");
+        // Neither TLS nor a server of other hosts leads to the rules.
+        assert_eq!(mirror_of("hosts: ['*.else.com'], gateways: [g]"), "outbound|8080||unknown.com");
+        assert_eq!(mirror_of("hosts: [a.org], gateways: [default/g]"), "outbound|8080||unknown.com");
+        assert_eq!(mirror_of("hosts: ['*'], gateways: [g]"), "outbound|81||unknown.com");
         assert_eq!(mirror_of("hosts: [a], gateways: [g, mesh]"), "outbound|80||unknown.com");
     }
 }

@@ -1,9 +1,10 @@
 //! Istio's networking API as the user wrote it: typed, complete, and with the place of every field.
 //!
 //! The types here are *raw*. They hold what stands in the file under Istio's own names and know nothing of what it
-//! means: `traffic-policy` gives requests their meaning, `envoy-plan` gives it to clusters and retries. Three things
-//! that both of them need, and that are names rather than rules, live here too: how Istio expands a short host name,
-//! how it names a cluster, and which ports a host has ([`names`], [`services`]).
+//! means: `traffic-policy` gives requests their meaning, `envoy-plan` gives it to clusters and retries. What
+//! both of them need, and what is names rather than rules, lives here too: how Istio expands a short host name, how it
+//! names a cluster, which ports a host has, and through which of them a rule is reached ([`names`], [`services`],
+//! [`listeners`]).
 //!
 //! Reading never stops at the first fault. An unknown field, a wrong type or an impossible duration becomes a
 //! [`Diagnostic`] with object, field path and a way out, and reading goes on behind it.
@@ -18,6 +19,7 @@ pub mod filter_config;
 mod raw;
 pub mod destination_rule;
 pub mod gateway;
+pub mod listeners;
 pub mod names;
 mod reader;
 pub mod service_entry;

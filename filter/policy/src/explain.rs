@@ -11,10 +11,12 @@ use crate::matcher::Mismatch;
 use crate::ratio::Ratio;
 use crate::reply::{CorsOutcome, LocalReply};
 use crate::request::{HeaderPair, RequestHead};
-use crate::route::{Action, ActionKind, ForwardRule, Policy, RouteRule, RuleId, Target, at};
+use crate::route::{Action, ActionKind, ForwardRule, LeftOut, Policy, RouteRule, RuleId, Target, at};
 use crate::select::Draw;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+
+pub use crate::route::WhyLeftOut;
 
 /// What the rules say about one request. Serialized in camel case; what is absent or empty is left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,6 +34,9 @@ pub struct Explanation<'p> {
     /// How many more were tried beyond the number that was asked for.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub untold: usize,
+    /// Match blocks of the same host that no request can meet, and why; as many as were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<NoPlace<'p>>,
     /// What is done with the request.
     pub action: ActionName,
     /// Probability of a delay, and how long.
@@ -68,6 +73,8 @@ pub enum ActionName {
     Redirect,
     /// It is answered with a fixed body.
     DirectResponse,
+    /// A Gateway's server sends every plain request to https (`tls.httpsRedirect`).
+    HttpsRedirect,
     /// It is a CORS preflight that is answered here.
     Preflight,
     /// The host is known, and none of its rules matches: 404.
@@ -102,6 +109,16 @@ pub struct Tried<'p> {
     /// What the request has there: every value of a header, nothing when it has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found: Vec<String>,
+}
+
+/// A match block without a place here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NoPlace<'p> {
+    /// Which one.
+    pub rule: RuleName<'p>,
+    /// Why.
+    pub why: WhyLeftOut,
 }
 
 /// `fault.delay`.
@@ -199,6 +216,11 @@ impl Policy {
         let Some((host, domain)) = found else {
             return Explanation { reply: Some(told_reply(&LocalReply::UNKNOWN_HOST, &[])), ..Explanation::default() };
         };
+        if let Some(redirect) = host.redirects(request) {
+            let reply = Some(told_reply(&redirect.reply(request, 0), &[]));
+            let action = ActionName::HttpsRedirect;
+            return Explanation { domain: Some(domain), action, reply, ..Explanation::default() };
+        }
         let decides = host.first(request);
         let before = decides.and_then(|decides| usize::try_from(decides).ok()).unwrap_or(host.rules.len());
         let tried: Vec<_> = host.rules.iter().take(before.min(limit)).filter_map(|rule| tried(rule, request)).collect();
@@ -206,6 +228,7 @@ impl Policy {
             domain: Some(domain),
             untold: before.saturating_sub(tried.len()),
             tried,
+            left_out: host.left_out.iter().take(limit).map(NoPlace::from).collect(),
             action: ActionName::NoRule,
             ..Explanation::default()
         };
@@ -362,6 +385,12 @@ impl<'p> From<&'p RuleId> for RuleName<'p> {
     fn from(id: &'p RuleId) -> Self {
         let RuleId { owner, http, match_block } = id;
         Self { owner: Cow::Borrowed(owner), http: *http, r#match: *match_block }
+    }
+}
+
+impl<'p> From<&'p LeftOut> for NoPlace<'p> {
+    fn from(LeftOut { rule, why }: &'p LeftOut) -> Self {
+        Self { rule: rule.into(), why: *why }
     }
 }
 

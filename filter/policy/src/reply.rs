@@ -55,6 +55,18 @@ pub(crate) enum RedirectPath {
 }
 
 impl Redirect {
+    /// Of everything, to https (`tls.httpsRedirect`; Envoy's `require_tls: ALL`).
+    pub(crate) fn to_https() -> Self {
+        Self {
+            status: 301,
+            scheme: Some("https".into()),
+            authority: None,
+            port: None,
+            path: RedirectPath::Same,
+            strips_port: false,
+        }
+    }
+
     /// The answer. `matched` is the length of the matched prefix.
     pub(crate) fn reply(&self, request: &RequestHead<'_>, matched: usize) -> LocalReply<'static> {
         let mut reply = LocalReply::plain(self.status, b"", "direct_response");
@@ -62,7 +74,7 @@ impl Redirect {
         reply
     }
 
-    /// The Location (Envoy `Http::Utility::newUri`). `matched` is the length of the matched prefix.
+    /// The Location (Envoy `Http::Utility::newUri`).
     fn location(&self, request: &RequestHead<'_>, matched: usize) -> Vec<u8> {
         let first = |name: &[u8]| request.values(name).next().unwrap_or_default();
         let scheme = self.scheme.as_deref().map_or(first(b":scheme"), str::as_bytes);

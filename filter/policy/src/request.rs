@@ -44,6 +44,12 @@ impl<'a> RequestHead<'a> {
         self.query
     }
 
+    /// Whether the client spoke https, to the host or to a terminator in front that said so. Envoy looks at this header
+    /// and at nothing else (`require_tls`).
+    pub(crate) fn came_by_https(&self) -> bool {
+        self.values(b"x-forwarded-proto").next().is_some_and(|scheme| scheme == b"https")
+    }
+
     /// All pairs, in order.
     pub fn pairs(&self) -> &'a [HeaderPair<'a>] {
         self.pairs

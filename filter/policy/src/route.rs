@@ -11,6 +11,7 @@ use crate::reply::{Cors, CorsOutcome, LocalReply, Redirect};
 use crate::request::{HeaderPair, RequestHead};
 use crate::rewrite::PathRewrite;
 use crate::select::{Draw, WeightedTargets};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +30,10 @@ pub struct Policy {
 pub(crate) struct VirtualHost {
     pub(crate) index: RuleIndex,
     pub(crate) rules: Vec<RouteRule>,
+    /// Match blocks that have no place here; kept for explanations.
+    pub(crate) left_out: Box<[LeftOut]>,
+    /// Where requests go that did not come by https (`tls.httpsRedirect`), before any rule is looked at.
+    pub(crate) https_redirect: Option<Redirect>,
 }
 
 /// One rule × one match block.
@@ -39,6 +44,29 @@ pub(crate) struct RouteRule {
     pub(crate) rewrite: Option<PathRewrite>,
     /// Index into [`Policy::actions`]; match blocks of one rule share theirs.
     pub(crate) action: u32,
+}
+
+/// A match block that no request to a virtual host can meet.
+#[derive(Clone, Debug)]
+pub(crate) struct LeftOut {
+    pub(crate) rule: RuleId,
+    pub(crate) why: WhyLeftOut,
+}
+
+/// What was decided about a match block before any request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum WhyLeftOut {
+    /// `gateways` names none through which the host is reached.
+    Gateways,
+    /// `port` is not the listener's.
+    Port,
+    /// `sourceLabels` are not those of the proxy's workload.
+    SourceLabels,
+    /// `sourceNamespace` is not the proxy's.
+    SourceNamespace,
+    /// A rule before it takes every request; istiod makes no routes behind it.
+    BehindCatchAll,
 }
 
 /// What a rule does with its requests.
@@ -114,6 +142,11 @@ impl RouteRule {
 }
 
 impl VirtualHost {
+    /// The redirect to https, where a Gateway's server asks for it and the request did not come by it.
+    pub(crate) fn redirects(&self, request: &RequestHead<'_>) -> Option<&Redirect> {
+        self.https_redirect.as_ref().filter(|_| !request.came_by_https())
+    }
+
     /// The first rule, in file order, that takes the request.
     pub(crate) fn first(&self, request: &RequestHead<'_>) -> Option<u32> {
         self.index.first(request, |rule| at(&self.rules, rule).is_some_and(|rule| rule.matcher.matches(request)))
@@ -134,6 +167,9 @@ impl Policy {
     pub fn decide(&self, request: &RequestHead<'_>, draws: &mut impl Draw) -> Decision<'_> {
         let found = self.hosts.find(request.authority()).and_then(|host| at(&self.virtual_hosts, host));
         let Some(host) = found else { return Decision::Reply(LocalReply::UNKNOWN_HOST) };
+        if let Some(redirect) = host.redirects(request) {
+            return Decision::Reply(redirect.reply(request, 0));
+        }
         let rule = host.first(request).and_then(|rule| at(&host.rules, rule));
         let decision = rule.and_then(|rule| self.answer(rule, request, draws));
         decision.unwrap_or(Decision::Reply(LocalReply::NO_RULE))

@@ -97,11 +97,13 @@ impl Running for World {
             (":path", &request.send.target),
             (":method", &request.send.method),
             (":scheme", "http"),
-            ("x-forwarded-proto", "http"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec();
         head.extend(received(request).map(|(name, value)| (name, value.to_owned())));
+        if !head.iter().any(|(name, _)| name == "x-forwarded-proto") {
+            head.push(("x-forwarded-proto".to_owned(), "http".to_owned()));
+        }
         let pairs: Vec<HeaderPair<'_>> = head.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
         let decision = self.policy.decide(&RequestHead::new(&pairs), &mut || self.chance.draw());
         let (mut reply, rule) = match decision {

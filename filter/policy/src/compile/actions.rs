@@ -114,18 +114,6 @@ pub(super) fn redirect(
     sound.then_some(RedirectTemplate { redirect, from_request_port })
 }
 
-/// A redirect of everything to https with 301 (`tls.httpsRedirect`; Envoy's `require_tls: ALL`).
-pub(super) fn https_redirect() -> Redirect {
-    Redirect {
-        status: 301,
-        scheme: Some("https".into()),
-        authority: None,
-        port: None,
-        path: RedirectPath::Same,
-        strips_port: false,
-    }
-}
-
 pub(super) fn direct_response(
     at: &At<'_>,
     raw: &HttpDirectResponse,

@@ -20,7 +20,7 @@ pub(super) fn anywhere(at: &At<'_>, pattern: &str, diagnostics: &mut Diagnostics
     compile(at, pattern, str::to_owned, diagnostics)
 }
 
-/// Compiles a whole-string match over bytes; `\d`, `\w`, `\s` and `\b` are ASCII, as in RE2.
+/// Compiles a whole-string match. Bytes are characters, as in Envoy's RE2.
 pub(super) fn whole_string(at: &At<'_>, pattern: &str, diagnostics: &mut Diagnostics) -> Option<Regex> {
     compile(at, pattern, anchored, diagnostics)
 }

@@ -15,7 +15,7 @@ use istio_config::diagnostic::{At, Diagnostics};
 use istio_config::virtual_service::{
     Destination, HttpMirrorPolicy, HttpRewrite, HttpRoute, HttpRouteDestination, Percent, RegexRewrite, VirtualService,
 };
-use istio_config::{ObjectMeta, Resource, names};
+use istio_config::{ObjectMeta, Resource, listeners, names};
 use regex::bytes::Regex;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -113,21 +113,12 @@ pub(super) fn compile<'c>(
             rule(&field.index(place), u32::try_from(index).ok()?, raw, meta, bindings, diagnostics)
         })
         .collect();
-    let gateways = match gateways.as_slice() {
-        [] => vec!["mesh".to_owned()],
-        named => named.iter().map(|name| full_gateway(name, meta.namespace())).collect(),
-    };
     Some(RuleSet {
         meta,
         hosts: hosts.iter().map(|host| names::full_host(host, meta.namespace())).collect(),
-        gateways,
+        gateways: listeners::gateway_names(&expanded.service),
         rules: rules.into_iter().collect::<Option<_>>()?,
     })
-}
-
-/// `mesh` stays, `name` gets the rule's namespace, `namespace/name` stays.
-fn full_gateway(name: &str, namespace: &str) -> String {
-    if name == "mesh" || name.contains('/') { name.to_owned() } else { format!("{namespace}/{name}") }
 }
 
 fn rule<'c>(
@@ -280,7 +271,7 @@ fn blocks(
         raw.iter().enumerate().map(|(index, raw)| matches::compile(&field.index(index), raw, diagnostics)).collect();
     let scoped = (0..).zip(raw).zip(compiled).map(|((index, raw), matcher)| {
         let scope = Scope {
-            gateways: raw.gateways.iter().map(|name| full_gateway(name, meta.namespace())).collect(),
+            gateways: raw.gateways.iter().map(|name| listeners::full_gateway(name, meta.namespace())).collect(),
             port: raw.port.filter(|port| *port != 0),
             source_labels: raw.source_labels.clone(),
             source_namespace: raw.source_namespace.clone(),

@@ -3,18 +3,26 @@
 //! The mesh part is what a sidecar in the proxy's namespace would route, the gateway part every HTTP server of every
 //! Gateway with the VirtualServices bound to it. Where a domain is claimed twice, rules on a service's own host come
 //! first, then other mesh rules, then gateway rules, then a service's default route.
+//!
+//! Where several servers claim a domain, in one Gateway or in several, their rules are one list, oldest first, and a match
+//! block with `gateways` or `port` holds if it holds for any server that leads to it. Destinations without a port take
+//! that of the first such server. If one of the servers sends plain requests to https, they go there.
 
-use super::actions;
 use super::rules::{Block, Kind, RuleSet, RuleTemplate};
 use crate::headers::HeaderEdits;
 use crate::hosts::HostTable;
 use crate::index::RuleIndex;
 use crate::matcher::RequestMatcher;
-use crate::route::{Action, ActionKind, ForwardRule, Policy, RouteRule, RuleId, Target, VirtualHost};
+use crate::reply::Redirect;
+use crate::route::{
+    Action, ActionKind, ForwardRule, LeftOut, Policy, RouteRule, RuleId, Target, VirtualHost, WhyLeftOut,
+};
 use crate::select::WeightedTargets;
 use istio_config::diagnostic::{At, Diagnostics};
+use istio_config::gateway::Server;
+use istio_config::listeners::{self, MESH};
 use istio_config::services::Services;
-use istio_config::{FilterConfig, names};
+use istio_config::{FilterConfig, Gateway, Resource, names};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -30,19 +38,35 @@ enum Claim {
 /// Where rules are served; decides match blocks with `gateways` and `port`, and destinations without a port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Context {
-    /// `mesh`, or the gateway's name in full.
+    /// [`MESH`], or the gateway's name in full.
     gateway: String,
     port: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Content {
-    /// VirtualServices by their place in the list, oldest first.
-    Rules(Context, Vec<usize>),
+    /// VirtualServices by their place in the list, oldest first, each with all that leads to it.
+    Rules {
+        sets: Vec<(usize, Vec<Context>)>,
+        /// Whether a server that leads here sends plain requests to https.
+        requires_tls: bool,
+    },
     /// A known host without rules.
     Service(String, u16),
-    /// A Gateway server that sends everything to https; by the Gateway's name.
-    HttpsRedirect(String),
+}
+
+impl Content {
+    fn mesh(index: usize, port: u16) -> Self {
+        Self::Rules { sets: vec![(index, vec![Context { gateway: MESH.to_owned(), port }])], requires_tls: false }
+    }
+}
+
+/// What the servers of all Gateways make of one domain.
+#[derive(Default)]
+struct ByGateways {
+    requires_tls: bool,
+    /// VirtualServices by age, with their place in the list.
+    by_age: BTreeMap<usize, (usize, Vec<Context>)>,
 }
 
 type Domains = BTreeMap<String, (Claim, Content)>;
@@ -89,7 +113,7 @@ fn claim_mesh(
 ) {
     let mut by_host: BTreeMap<&str, usize> = BTreeMap::new();
     for index in oldest_first {
-        let Some(set) = rule_sets.get(*index).filter(|set| set.gateways.iter().any(|name| name == "mesh")) else {
+        let Some(set) = rule_sets.get(*index).filter(|set| set.gateways.iter().any(|name| name == MESH)) else {
             continue;
         };
         let object = At::object(&set.meta.reference);
@@ -106,8 +130,7 @@ fn claim_mesh(
             }
             by_host.insert(host, *index);
             let own = services.ports(host).is_some();
-            let port = services.main_port(host).unwrap_or(80);
-            let content = Content::Rules(Context { gateway: "mesh".to_owned(), port }, vec![*index]);
+            let content = Content::mesh(*index, listeners::mesh_port(host, services));
             for domain in names::service_domains(host, &config.namespace) {
                 claim(domains, domain, if own { Claim::OwnHost } else { Claim::Mesh }, content.clone());
             }
@@ -122,9 +145,7 @@ fn claim_mesh(
             .filter(|(pattern, _)| names::covers(pattern, host))
             .max_by_key(|(pattern, _)| pattern.len());
         let (rank, content) = match closest {
-            Some((_, index)) => {
-                (Claim::Mesh, Content::Rules(Context { gateway: "mesh".to_owned(), port }, vec![**index]))
-            }
+            Some((_, index)) => (Claim::Mesh, Content::mesh(**index, port)),
             None => (Claim::DefaultRoute, Content::Service(host.to_owned(), port)),
         };
         for domain in names::service_domains(host, &config.namespace) {
@@ -141,49 +162,53 @@ fn claim_gateways(
     diagnostics: &mut Diagnostics,
 ) {
     report_unknown_gateways(rule_sets, config, diagnostics);
-    // All rules for one domain are merged, oldest first, over all servers that claim it.
-    let mut merged: BTreeMap<String, (Context, Vec<usize>)> = BTreeMap::new();
-    let mut redirected: BTreeMap<String, String> = BTreeMap::new();
+    let mut reached: BTreeMap<String, ByGateways> = BTreeMap::new();
     for gateway in &config.config.gateways {
         let name = gateway.meta.full_name();
-        for server in &gateway.spec.servers {
-            if !["HTTP", "HTTP2", "GRPC"].contains(&server.port.protocol.to_ascii_uppercase().as_str()) {
-                let object = At::object(&gateway.meta.reference);
-                let message = format!("servers with protocol {} are not served", server.port.protocol);
-                let help = "terminate TLS in front, or keep this server in Istio";
-                diagnostics.warning(&object.field("spec").field("servers"), "not-served", message, help);
+        for (place, server) in gateway.spec.servers.iter().enumerate() {
+            let Some(port) = listeners::http_port(server) else {
+                report_unserved(gateway, place, server, diagnostics);
                 continue;
+            };
+            let requires_tls = server.tls.as_ref().is_some_and(|tls| tls.https_redirect);
+            for host in server.hosts.iter().filter(|_| requires_tls) {
+                let domain = host.split_once('/').map_or(host.as_str(), |(_, host)| host).to_ascii_lowercase();
+                reached.entry(domain).or_default().requires_tls = true;
             }
-            let port = u16::try_from(server.port.number).unwrap_or_default();
-            for index in oldest_first {
+            for (age, index) in oldest_first.iter().enumerate() {
                 let Some(set) = rule_sets.get(*index).filter(|set| set.gateways.contains(&name)) else { continue };
-                for domain in shared_domains(&server.hosts, gateway.meta.namespace(), set) {
-                    if server.tls.as_ref().is_some_and(|tls| tls.https_redirect) {
-                        redirected.insert(domain, name.clone());
-                        continue;
-                    }
-                    let (_, sets) =
-                        merged.entry(domain).or_insert_with(|| (Context { gateway: name.clone(), port }, Vec::new()));
-                    if !sets.contains(index) {
-                        sets.push(*index);
+                for domain in listeners::shared_domains(gateway, server, &set.hosts, set.meta.namespace()) {
+                    let reached = reached.entry(domain).or_default();
+                    reached.requires_tls |= requires_tls;
+                    let context = Context { gateway: name.clone(), port };
+                    let (_, contexts) = reached.by_age.entry(age).or_insert_with(|| (*index, Vec::new()));
+                    if !contexts.contains(&context) {
+                        contexts.push(context);
                     }
                 }
             }
         }
     }
-    for (domain, gateway) in redirected {
-        claim(domains, domain, Claim::Gateway, Content::HttpsRedirect(gateway));
+    for (domain, ByGateways { requires_tls, by_age }) in reached {
+        let content = Content::Rules { sets: by_age.into_values().collect(), requires_tls };
+        claim(domains, domain, Claim::Gateway, content);
     }
-    for (domain, (context, sets)) in merged {
-        claim(domains, domain, Claim::Gateway, Content::Rules(context, sets));
-    }
+}
+
+fn report_unserved(gateway: &Resource<Gateway>, place: usize, server: &Server, diagnostics: &mut Diagnostics) {
+    let object = At::object(&gateway.meta.reference);
+    let message = match server.port.number {
+        number @ 1..=65535 => format!("port {number} with protocol {} is not served", server.port.protocol),
+        number => format!("{number} is no port"),
+    };
+    let help = "terminate TLS in front, or keep this server in Istio";
+    diagnostics.warning(&object.field("spec").field("servers").index(place), "not-served", message, help);
 }
 
 fn report_unknown_gateways(rule_sets: &[RuleSet<'_>], config: &FilterConfig, diagnostics: &mut Diagnostics) {
     for set in rule_sets {
         for (index, name) in set.gateways.iter().enumerate() {
-            let known =
-                name == "mesh" || config.config.gateways.iter().any(|gateway| gateway.meta.full_name() == *name);
+            let known = name == MESH || config.config.gateways.iter().any(|gateway| gateway.meta.full_name() == *name);
             if !known {
                 let object = At::object(&set.meta.reference);
                 let spec = object.field("spec");
@@ -193,27 +218,6 @@ fn report_unknown_gateways(rule_sets: &[RuleSet<'_>], config: &FilterConfig, dia
             }
         }
     }
-}
-
-/// The hosts that server and rules have in common; of two that cover each other, the narrower one.
-fn shared_domains(server_hosts: &[String], gateway_namespace: &str, set: &RuleSet<'_>) -> Vec<String> {
-    let mut shared = Vec::new();
-    for server_host in server_hosts {
-        let (namespace, server_host) = server_host.split_once('/').unwrap_or(("*", server_host));
-        let sees = match namespace {
-            "*" => true,
-            "." => set.meta.namespace() == gateway_namespace,
-            name => set.meta.namespace() == name,
-        };
-        for host in set.hosts.iter().filter(|_| sees) {
-            if names::covers(server_host, host) || server_host == host {
-                shared.push(host.clone());
-            } else if names::covers(host, server_host) {
-                shared.push(server_host.to_owned());
-            }
-        }
-    }
-    shared
 }
 
 struct Builder<'a> {
@@ -227,36 +231,46 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn virtual_host(&mut self, content: &Content) -> u32 {
-        let rules = match content {
-            Content::Rules(context, sets) => self.rules(context, sets),
-            Content::Service(host, port) => vec![self.default_route(host, *port)],
-            Content::HttpsRedirect(gateway) => vec![self.https_redirect(gateway)],
+        let ((rules, left_out), requires_tls) = match content {
+            Content::Rules { sets, requires_tls } => (self.rules(sets), *requires_tls),
+            Content::Service(host, port) => ((vec![self.default_route(host, *port)], Vec::new()), false),
         };
         let index = RuleIndex::new(rules.iter().map(|rule| &*rule.matcher));
-        push(&mut self.policy.virtual_hosts, VirtualHost { index, rules })
+        let https_redirect = requires_tls.then(Redirect::to_https);
+        push(&mut self.policy.virtual_hosts, VirtualHost { index, rules, left_out: left_out.into(), https_redirect })
     }
 
-    fn rules(&mut self, context: &Context, sets: &[usize]) -> Vec<RouteRule> {
+    /// The rules in the order in which they are tried, and what of them has no place here.
+    fn rules(&mut self, sets: &[(usize, Vec<Context>)]) -> (Vec<RouteRule>, Vec<LeftOut>) {
         let (rule_sets, config) = (self.rule_sets, self.config);
-        let mut rules = Vec::new();
-        for index in sets {
+        let (mut rules, mut left_out) = (Vec::new(), Vec::new());
+        for (index, contexts) in sets {
             let Some(set) = rule_sets.get(*index) else { continue };
             let owner: Arc<str> = set.meta.full_name().into();
-            'rules: for template in &set.rules {
-                for block in template.blocks.iter().filter(|block| holds(block, context, config)) {
-                    let Some(action) = self.action(*index, template, context.port) else { continue };
-                    let takes_all = block.matcher.takes_all();
+            // Istio makes no routes behind one that takes everything.
+            let mut behind_all = false;
+            for template in &set.rules {
+                for block in &template.blocks {
                     let id = RuleId { owner: owner.clone(), http: Some(template.http), match_block: block.match_block };
+                    if behind_all {
+                        left_out.push(LeftOut { rule: id, why: WhyLeftOut::BehindCatchAll });
+                        continue;
+                    }
+                    let context = match place(block, contexts, config) {
+                        Ok(context) => context,
+                        Err(why) => {
+                            left_out.push(LeftOut { rule: id, why });
+                            continue;
+                        }
+                    };
+                    let Some(action) = self.action(*index, template, context.port) else { continue };
+                    behind_all = block.matcher.takes_all();
                     rules.push(RouteRule {
                         id,
                         matcher: block.matcher.clone(),
                         rewrite: block.rewrite.clone(),
                         action,
                     });
-                    // Istio makes no routes behind one that takes everything.
-                    if takes_all {
-                        break 'rules;
-                    }
                 }
             }
         }
@@ -264,7 +278,7 @@ impl Builder<'_> {
             // Of merged VirtualServices the catch-alls go last (istio `SortVHostRoutes`).
             rules.sort_by_key(|rule| rule.matcher.takes_all());
         }
-        rules
+        (rules, left_out)
     }
 
     fn action(&mut self, set: usize, template: &RuleTemplate<'_>, listener_port: u16) -> Option<u32> {
@@ -315,11 +329,6 @@ impl Builder<'_> {
         RouteRule { id, matcher: Arc::new(RequestMatcher::default()), rewrite: None, action }
     }
 
-    fn https_redirect(&mut self, gateway: &str) -> RouteRule {
-        let target = self.answering_target(Arc::default());
-        self.catch_all(gateway, ActionKind::Redirect(actions::https_redirect(), target))
-    }
-
     fn default_route(&mut self, host: &str, port: u16) -> RouteRule {
         let cluster = names::cluster_name(port, "", host).into();
         let target = push(&mut self.policy.targets, Target { cluster, authority: None, edits: Arc::default() });
@@ -331,16 +340,32 @@ impl Builder<'_> {
     }
 }
 
-/// Whether a block holds here. With `gateways` set, labels and namespace of the caller are not looked at.
-fn holds(block: &Block, context: &Context, config: &FilterConfig) -> bool {
+/// The first server or the mesh through which a block holds, or what keeps it from holding through any.
+fn place<'c>(block: &Block, contexts: &'c [Context], config: &FilterConfig) -> Result<&'c Context, WhyLeftOut> {
+    let mut why = WhyLeftOut::Gateways;
+    for context in contexts {
+        match keeps_out(block, context, config) {
+            None => return Ok(context),
+            Some(reason) => why = reason,
+        }
+    }
+    Err(why)
+}
+
+/// What keeps a block from holding here. With `gateways` set, labels and namespace of the caller are not looked at.
+fn keeps_out(block: &Block, context: &Context, config: &FilterConfig) -> Option<WhyLeftOut> {
     let scope = &block.scope;
-    let caller = if scope.gateways.is_empty() {
-        (scope.source_namespace.is_empty() || scope.source_namespace == config.namespace)
-            && scope.source_labels.iter().all(|(key, value)| config.labels.get(key) == Some(value))
-    } else {
-        scope.gateways.contains(&context.gateway)
-    };
-    caller && scope.port.is_none_or(|port| port == u32::from(context.port))
+    if scope.gateways.is_empty() {
+        if !scope.source_namespace.is_empty() && scope.source_namespace != config.namespace {
+            return Some(WhyLeftOut::SourceNamespace);
+        }
+        if scope.source_labels.iter().any(|(key, value)| config.labels.get(key) != Some(value)) {
+            return Some(WhyLeftOut::SourceLabels);
+        }
+    } else if !scope.gateways.contains(&context.gateway) {
+        return Some(WhyLeftOut::Gateways);
+    }
+    scope.port.filter(|port| *port != u32::from(context.port)).map(|_| WhyLeftOut::Port)
 }
 
 /// Appends and returns the index.

@@ -1,0 +1,82 @@
+//! Where a VirtualService is reached: in the mesh, by the ports of services, and through the servers of Gateways.
+//!
+//! Istio makes a listener of each port; Shunt has one listener for all. Who decides and who carries out read here which
+//! servers lead to a rule and which port its destinations take that name none.
+
+use crate::config::{Config, Resource};
+use crate::gateway::Server;
+use crate::services::Services;
+use crate::{Gateway, VirtualService, names};
+
+/// The gateway name that stands for all sidecars.
+pub const MESH: &str = "mesh";
+
+/// The port of rules whose hosts are no service's: there istiod puts them too.
+pub const HTTP_PORT: u16 = 80;
+
+/// The gateways of a VirtualService in full; `mesh` where it names none.
+pub fn gateway_names(service: &Resource<VirtualService>) -> Vec<String> {
+    match service.spec.gateways.as_slice() {
+        [] => vec![MESH.to_owned()],
+        named => named.iter().map(|name| full_gateway(name, service.meta.namespace())).collect(),
+    }
+}
+
+/// `mesh` stays, `name` gets the rule's namespace, `namespace/name` stays.
+pub fn full_gateway(name: &str, namespace: &str) -> String {
+    if name == MESH || name.contains('/') { name.to_owned() } else { format!("{namespace}/{name}") }
+}
+
+/// The port by which the mesh reaches a host, in full: the service's main one, else 80.
+pub fn mesh_port(host: &str, services: &Services) -> u16 {
+    services.main_port(host).unwrap_or(HTTP_PORT)
+}
+
+/// The port of a server that carries plain HTTP; `None` for all others, which are not served.
+pub fn http_port(server: &Server) -> Option<u16> {
+    let is_http = ["HTTP", "HTTP2", "GRPC"].iter().any(|served| served.eq_ignore_ascii_case(&server.port.protocol));
+    u16::try_from(server.port.number).ok().filter(|port| is_http && *port != 0)
+}
+
+/// The hosts that a Gateway's server and the rules of one namespace have in common, in lower case; of two that cover each
+/// other, the narrower one.
+pub fn shared_domains(gateway: &Resource<Gateway>, server: &Server, hosts: &[String], namespace: &str) -> Vec<String> {
+    let mut shared = Vec::new();
+    for server_host in &server.hosts {
+        let (sees, server_host) = server_host.split_once('/').unwrap_or(("*", server_host));
+        let server_host = server_host.to_ascii_lowercase();
+        let is_seen = match sees {
+            "*" => true,
+            "." => namespace == gateway.meta.namespace(),
+            name => namespace == name,
+        };
+        for host in hosts.iter().filter(|_| is_seen) {
+            if names::covers(&server_host, host) || server_host == *host {
+                shared.push(host.clone());
+            } else if names::covers(host, &server_host) {
+                shared.push(server_host.clone());
+            }
+        }
+    }
+    shared
+}
+
+/// The port that a destination or a mirror takes where it names none and its host does not decide: of the first host
+/// that is a service's, for rules of the mesh; else of the first server that leads to the rules.
+///
+/// A rule that several ports lead to is decided for each of them, but its mirrors stand in one profile: they take this.
+pub fn main_port(service: &Resource<VirtualService>, config: &Config, services: &Services) -> u16 {
+    let namespace = service.meta.namespace();
+    let hosts: Vec<_> = service.spec.hosts.iter().map(|host| names::full_host(host, namespace)).collect();
+    let gateways = gateway_names(service);
+    if gateways.iter().any(|name| name == MESH) {
+        return hosts.iter().find_map(|host| services.main_port(host)).unwrap_or(HTTP_PORT);
+    }
+    let bound = config.gateways.iter().filter(|gateway| gateways.contains(&gateway.meta.full_name()));
+    let mut ports = bound.flat_map(|gateway| {
+        let leading = gateway.spec.servers.iter();
+        let leading = leading.filter(|server| !shared_domains(gateway, server, &hosts, namespace).is_empty());
+        leading.filter_map(http_port)
+    });
+    ports.next().unwrap_or(HTTP_PORT)
+}
