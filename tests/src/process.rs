@@ -85,14 +85,19 @@ pub fn free_address() -> SocketAddr {
 
 /// Whether a page answers 200.
 pub fn is_ok(at: SocketAddr, path: &str) -> bool {
-    let ask = || -> std::io::Result<bool> {
+    page(at, path).is_some()
+}
+
+/// A page that answers 200.
+pub fn page(at: SocketAddr, path: &str) -> Option<String> {
+    let ask = || -> std::io::Result<_> {
         let mut stream = TcpStream::connect(at)?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")?;
-        let response = crate::message::Reader::new(stream).response(false)?;
-        Ok(response.start.0 == "200")
+        crate::message::Reader::new(stream).response(false)
     };
-    ask().unwrap_or(false)
+    let response = ask().ok().filter(|response| response.start.0 == "200")?;
+    Some(String::from_utf8_lossy(&response.body).into_owned())
 }
 
 /// The command: `$SHUNT`, else the release build of this workspace.

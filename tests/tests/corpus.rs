@@ -48,7 +48,7 @@ fn run_in_envoy(what: &str, cases: Vec<Case>) {
     let Some(envoy) = process::envoy() else {
         return process::skipped(&format!("{what} in Envoy"), "no Envoy: name one in ENVOY, or run `make test`");
     };
-    corpus::run(&Envoy { shunt: process::shunt().unwrap_or_else(|error| panic!("{error}")), envoy }, cases);
+    corpus::run(&Envoy::new(process::shunt().unwrap_or_else(|error| panic!("{error}")), envoy), cases);
 }
 
 #[test]

@@ -104,6 +104,25 @@ fn a_stream_keeps_the_rules_it_began_with() {
 }
 
 #[test]
+fn nothing_is_kept_with_the_host() {
+    // What is put into a shared store or queue can never be taken out again, so a client could make it grow.
+    let http = json!([
+        { "match": [{ "headers": { "x": { "exact": "a" } } }], "directResponse": { "status": 404 } },
+        { "fault": { "delay": { "fixedDelay": "1s", "percentage": { "value": 50 } } }, "mirror": { "host": "a.com" },
+          "corsPolicy": { "allowOrigins": [{ "prefix": "h" }] }, "headers": { "response": { "set": { "x": "%REQ(x)%" } } },
+          "route": [to("v1"), to("v2")] },
+    ]);
+    let mut guest = Counting::start(&BYTES, configuration(http).to_string().as_bytes());
+    for (host, value) in [("a.com", "a"), ("a.com", "b"), ("b.com", "c")] {
+        let head = [(":authority", host), (":path", "/"), (":method", "GET"), ("x", value), ("origin", "http://b.com")];
+        let (_, calls) = guest.request(&head);
+        assert!(!calls.is_empty());
+        let kept: Vec<_> = calls.keys().filter(|name| name.contains("shared") || name.contains("queue")).collect();
+        assert!(kept.is_empty(), "{kept:?}");
+    }
+}
+
+#[test]
 fn no_configuration_traps() {
     let good = simple("v1");
     let mut random = Random(7);

@@ -6,6 +6,7 @@
 //! drops the conversation and all that belongs to it.
 
 use crate::feed::{Tap, Upload};
+use crate::framing::{self, Unframed};
 use crate::headers::{self, Invalid};
 use crate::journey::{Journey, News};
 use crate::request_head::{self, Outgoing};
@@ -65,6 +66,12 @@ pub(crate) async fn answer(
 ) -> Result<Response<ResponseBody>, CutOff> {
     let (parts, body) = request.into_parts();
     let outside = &worker.outside;
+    if let Err(Unframed { status, body }) = framing::check(&parts) {
+        outside.stats.ended(&Outcome { status, ..Outcome::default() }, std::time::Duration::ZERO);
+        let mut response = plain(status, body);
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return Ok(response);
+    }
     let head = match request_head::for_guest(&parts, outside.limits.headers, &outside.random) {
         Ok(head) => head,
         Err(refusal) => {
@@ -75,7 +82,6 @@ pub(crate) async fn answer(
     };
     let protocol = match parts.version {
         Version::HTTP_2 => "HTTP/2",
-        Version::HTTP_10 => "HTTP/1.0",
         _ => "HTTP/1.1",
     };
     drop(parts);

@@ -39,6 +39,7 @@ mod connections;
 mod control;
 mod conversation;
 mod feed;
+mod framing;
 mod guest;
 mod handle;
 mod headers;

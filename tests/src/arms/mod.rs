@@ -3,6 +3,7 @@
 mod engine;
 mod served;
 mod simulator;
+mod watched;
 
 pub use engine::Engine;
 pub use served::{Envoy, Proxy, render, start_envoy};
@@ -10,6 +11,7 @@ pub use simulator::InSimulator;
 
 use crate::case::{Case, Request};
 use crate::observed::{Arrival, Reply};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A way to run cases.
@@ -42,6 +44,11 @@ pub trait Running {
 
     /// What has arrived at endpoints since last asked. At least so many are on their way, if all is right.
     fn arrivals(&mut self, expected: usize) -> Vec<Arrival>;
+
+    /// Where the host takes connections, if it has sockets.
+    fn address(&self) -> Option<SocketAddr> {
+        None
+    }
 
     /// What the host has said.
     fn log(&self) -> String {

@@ -1,7 +1,7 @@
 //! The two arms with sockets: `shunt proxy`, and Envoy with what `shunt render envoy` wrote. Both serve the same files to
 //! the same client and the same servers.
 
-use super::{Arm, Running};
+use super::{Arm, Running, watched};
 use crate::case::{Case, Request};
 use crate::client::Client;
 use crate::observed::{Arrival, Reply};
@@ -26,12 +26,11 @@ pub struct Proxy {
     idle: Arc<Idle>,
 }
 
-/// Envoy, started for each case.
+/// Envoy. A process serves one case after the other.
 pub struct Envoy {
-    /// The command.
-    pub shunt: PathBuf,
-    /// The binary.
-    pub envoy: PathBuf,
+    shunt: PathBuf,
+    envoy: PathBuf,
+    idle: Arc<Idle>,
 }
 
 /// Processes that wait for their next case.
@@ -41,7 +40,10 @@ type Idle = Mutex<Vec<Host>>;
 struct Host {
     process: Process,
     listen: SocketAddr,
+    admin: SocketAddr,
     folder: TempDir,
+    /// How much it had said when its case began.
+    said_before: usize,
 }
 
 impl Proxy {
@@ -63,21 +65,21 @@ impl Proxy {
 }
 
 /// Puts the files of a case in place of those of the last one, all at once, and waits until they are served.
-fn reload(mut host: Host, case: &Case, servers: &Servers) -> Result<Host, String> {
+fn reload(host: &mut Host, case: &Case, servers: &Servers) -> Result<(), String> {
     let answers = |host: &Host| {
         let said = host.process.said();
         (said.matches("reloaded\n").count(), said.matches("what ran before goes on").count())
     };
-    let before = answers(&host);
+    let before = answers(host);
     write_files(host.folder.path(), case, servers)?;
     let begun = Instant::now();
     loop {
-        let now = answers(&host);
+        let now = answers(host);
         if now.0 > before.0 {
-            return Ok(host);
+            return Ok(());
         }
         if now.1 > before.1 || begun.elapsed() > RELOAD || host.process.ended().is_some() {
-            return Err(format!("not reloaded\n{}", host.process.said()));
+            return Err(format!("not reloaded\n{}", host.said()));
         }
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -98,12 +100,47 @@ impl Arm for Proxy {
 
     fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
         let servers = Servers::start(case);
-        let idle = self.idle.lock().expect("no panic while it is held").pop();
-        let host = match idle {
-            Some(host) => reload(host, case, &servers)?,
+        let host = match take(&self.idle) {
+            Some(mut host) => match reload(&mut host, case, &servers) {
+                Ok(()) => host,
+                Err(error) => {
+                    // What was refused has changed nothing.
+                    give_back(&self.idle, host);
+                    return Err(error);
+                }
+            },
             None => self.first(case, &servers)?,
         };
-        Ok(Box::new(Served::new(case, host, servers, Some(Arc::clone(&self.idle)))))
+        Ok(Box::new(Served::new(case, host, servers, Arc::clone(&self.idle))))
+    }
+}
+
+impl Envoy {
+    /// The arm; `shunt` is the command, `envoy` the binary.
+    pub fn new(shunt: PathBuf, envoy: PathBuf) -> Self {
+        Self { shunt, envoy, idle: Arc::default() }
+    }
+
+    /// A process that serves the case: one that is idle, or a new one. What cannot be rendered needs none.
+    fn serve(&self, case: &Case, servers: &Servers) -> Result<Host, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        write_files(folder.path(), case, servers)?;
+        let (listen, admin) = (free_address(), free_address());
+        let rendered = folder.path().join("bootstrap.json");
+        render(&self.shunt, &folder.path().join(FILES), listen, admin, &rendered)?;
+        let version = listen.to_string();
+        if let Some(mut host) = take(&self.idle) {
+            let refused = watched::refused(host.admin);
+            watched::put(&rendered, host.folder.path(), &version)?;
+            watched::wait(&mut host.process, host.admin, &version, refused)?;
+            return Ok(Host { listen, ..host });
+        }
+        watched::put(&rendered, folder.path(), &version)?;
+        let watching = folder.path().join("watching.json");
+        watched::write_bootstrap(&rendered, folder.path(), &watching)?;
+        let mut process = start_envoy(&self.envoy, &watching, admin)?;
+        watched::wait(&mut process, admin, &version, 0)?;
+        Ok(Host { process, listen, admin, folder, said_before: 0 })
     }
 }
 
@@ -122,12 +159,15 @@ impl Arm for Envoy {
 
     fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
         let servers = Servers::start(case);
-        let host = serve(case, &servers, |folder, listen, admin| {
-            let bootstrap = folder.join("bootstrap.json");
-            render(&self.shunt, &folder.join(FILES), listen, admin, &bootstrap)?;
-            start_envoy(&self.envoy, &bootstrap, admin)
-        })?;
-        Ok(Box::new(Served::new(case, host, servers, None)))
+        let mut tries = 0;
+        let host = loop {
+            tries += 1;
+            match self.serve(case, &servers) {
+                Err(error) if tries < TRIES && error.contains("in use") => {}
+                other => break other?,
+            }
+        };
+        Ok(Box::new(Served::new(case, host, servers, Arc::clone(&self.idle))))
     }
 }
 
@@ -156,7 +196,8 @@ pub fn render(shunt: &Path, files: &Path, listen: SocketAddr, admin: SocketAddr,
 ///
 /// What it said.
 pub fn start_envoy(envoy: &Path, bootstrap: &Path, admin: SocketAddr) -> Result<Process, String> {
-    let arguments = ["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "-c"];
+    let arguments =
+        ["--use-dynamic-base-id", "--concurrency", "1", "--drain-time-s", "1", "--log-level", "warning", "-c"];
     let arguments = arguments.iter().map(Path::new).chain([bootstrap]);
     let mut process = Process::start(envoy, arguments, bootstrap.with_file_name("log"))?;
     process.wait_until(|| is_ok(admin, "/ready"))?;
@@ -192,10 +233,33 @@ fn serve(
         tries += 1;
         let (listen, admin) = (free_address(), free_address());
         match start(folder.path(), listen, admin) {
-            Ok(process) => return Ok(Host { process, listen, folder }),
+            Ok(process) => return Ok(Host { process, listen, admin, folder, said_before: 0 }),
             Err(error) if tries < TRIES && error.contains("in use") => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// A process for the next case.
+fn take(idle: &Idle) -> Option<Host> {
+    let mut host = idle.lock().expect("no panic while it is held").pop()?;
+    host.said_before = host.process.said().len();
+    Some(host)
+}
+
+/// Keeps a process for another case, while it lasts.
+fn give_back(idle: &Idle, mut host: Host) {
+    if host.process.ended().is_none()
+        && let Ok(mut idle) = idle.lock()
+    {
+        idle.push(host);
+    }
+}
+
+impl Host {
+    /// What it has said since its case began.
+    fn said(&self) -> String {
+        self.process.said().get(self.said_before..).unwrap_or_default().to_owned()
     }
 }
 
@@ -206,11 +270,11 @@ struct Served {
     servers: Servers,
     /// Copies may come after the response.
     late: bool,
-    idle: Option<Arc<Idle>>,
+    idle: Arc<Idle>,
 }
 
 impl Served {
-    fn new(case: &Case, host: Host, servers: Servers, idle: Option<Arc<Idle>>) -> Self {
+    fn new(case: &Case, host: Host, servers: Servers, idle: Arc<Idle>) -> Self {
         Self { client: Client::new(host.listen), host: Some(host), servers, late: case.mirrors(), idle }
     }
 }
@@ -228,18 +292,19 @@ impl Running for Served {
         self.servers.arrivals(expected, self.late)
     }
 
+    fn address(&self) -> Option<SocketAddr> {
+        self.host.as_ref().map(|host| host.listen)
+    }
+
     fn log(&self) -> String {
-        self.host.as_ref().map(|host| host.process.said()).unwrap_or_default()
+        self.host.as_ref().map(Host::said).unwrap_or_default()
     }
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
-        if let (Some(idle), Some(mut host)) = (&self.idle, self.host.take())
-            && host.process.ended().is_none()
-            && let Ok(mut idle) = idle.lock()
-        {
-            idle.push(host);
+        if let Some(host) = self.host.take() {
+            give_back(&self.idle, host);
         }
     }
 }
