@@ -101,6 +101,7 @@ mod pairs;
 mod root;
 mod roots;
 mod shared;
+mod singular;
 mod state;
 mod status;
 mod stream;

@@ -65,12 +65,12 @@ pub(crate) async fn answer(
 ) -> Result<Response<ResponseBody>, CutOff> {
     let (parts, body) = request.into_parts();
     let outside = &worker.outside;
-    let head = match request_head::for_guest(&parts, outside.limits.headers, &outside.random) {
+    let head = match request_head::for_guest(&parts, outside) {
         Ok(head) => head,
-        Err(refusal) => {
-            let outcome = Outcome { status: refusal.status, ..Outcome::default() };
+        Err(LocalReply { status, body, .. }) => {
+            let outcome = Outcome { status, ..Outcome::default() };
             outside.stats.ended(&outcome, std::time::Duration::ZERO);
-            return Ok(plain(refusal.status, refusal.body));
+            return Ok(plain(status, body));
         }
     };
     let protocol = match parts.version {
@@ -91,7 +91,9 @@ fn plain(status: u16, text: &'static str) -> Response<ResponseBody> {
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    if !text.is_empty() {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    }
     response
 }
 
@@ -569,7 +571,7 @@ impl Drop for Conversation {
 }
 
 /// An answer of this crate's own.
-fn local(status: u16, body: &'static str, details: &'static str) -> LocalReply {
+pub(crate) fn local(status: u16, body: &'static str, details: &'static str) -> LocalReply {
     LocalReply { status, body, flags: Flags::NONE, details, grpc_status: None }
 }
 
