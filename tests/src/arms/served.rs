@@ -7,6 +7,7 @@ use crate::client::Client;
 use crate::observed::{Arrival, Reply};
 use crate::process::{Process, free_address, is_ok};
 use crate::servers::Servers;
+use envoy_plan::PathNormalization;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -42,6 +43,8 @@ struct Host {
     process: Process,
     listen: SocketAddr,
     folder: TempDir,
+    /// Set once, when it starts.
+    normalization: PathNormalization,
 }
 
 impl Proxy {
@@ -55,6 +58,7 @@ impl Proxy {
             let [listen_text, admin_text] = [listen, admin].map(|address| address.to_string());
             let files = folder.join(FILES);
             let arguments = ["proxy", "-f", &files.to_string_lossy(), "--listen", &listen_text, "--admin", &admin_text];
+            let arguments = [&arguments[..], &["--path-normalization", case.normalization.0.name()]].concat();
             let mut process = Process::start(&self.shunt, arguments, folder.join("log"))?;
             process.wait_until(|| TcpStream::connect(listen).is_ok() && is_ok(admin, "/ready"))?;
             Ok(process)
@@ -98,7 +102,11 @@ impl Arm for Proxy {
 
     fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
         let servers = Servers::start(case);
-        let idle = self.idle.lock().expect("no panic while it is held").pop();
+        let idle = {
+            let mut idle = self.idle.lock().expect("no panic while it is held");
+            let fit = idle.iter().position(|host| host.normalization == case.normalization.0);
+            fit.map(|place| idle.swap_remove(place))
+        };
         let host = match idle {
             Some(host) => reload(host, case, &servers)?,
             None => self.first(case, &servers)?,
@@ -124,7 +132,7 @@ impl Arm for Envoy {
         let servers = Servers::start(case);
         let host = serve(case, &servers, |folder, listen, admin| {
             let bootstrap = folder.join("bootstrap.json");
-            render(&self.shunt, &folder.join(FILES), listen, admin, &bootstrap)?;
+            render(&self.shunt, &folder.join(FILES), listen, admin, case.normalization.0, &bootstrap)?;
             start_envoy(&self.envoy, &bootstrap, admin)
         })?;
         Ok(Box::new(Served::new(case, host, servers, None)))
@@ -136,10 +144,18 @@ impl Arm for Envoy {
 /// # Errors
 ///
 /// What the command said.
-pub fn render(shunt: &Path, files: &Path, listen: SocketAddr, admin: SocketAddr, to: &Path) -> Result<(), String> {
+pub fn render(
+    shunt: &Path,
+    files: &Path,
+    listen: SocketAddr,
+    admin: SocketAddr,
+    normalization: PathNormalization,
+    to: &Path,
+) -> Result<(), String> {
     let output = Command::new(shunt)
         .args(["render", "envoy", "-f"])
         .arg(files)
+        .args(["--path-normalization", normalization.name()])
         .args(["--listen", &listen.to_string(), "--admin", &admin.to_string(), "-o"])
         .arg(to)
         .output()
@@ -192,7 +208,7 @@ fn serve(
         tries += 1;
         let (listen, admin) = (free_address(), free_address());
         match start(folder.path(), listen, admin) {
-            Ok(process) => return Ok(Host { process, listen, folder }),
+            Ok(process) => return Ok(Host { process, listen, folder, normalization: case.normalization.0 }),
             Err(error) if tries < TRIES && error.contains("in use") => {}
             Err(error) => return Err(error),
         }
