@@ -26,8 +26,8 @@
 //!
 //! - Upgrades (WebSocket) are not offered: the request is served as plain HTTP, without its upgrade headers. `CONNECT` is
 //!   answered with 405.
-//! - A `#fragment` in the path is cut off by the HTTP library before it can be refused with 400, and of the characters
-//!   `"<>` and the backtick it refuses some where Envoy escapes them (in a path) or lets them pass (in a query).
+//! - A `#fragment` in the path is cut off by the HTTP library before it can be refused with 400. To `<`, `>`, `"` and the
+//!   backtick it answers 400 where they may not stand in a URI; Envoy escapes them in a path and lets them pass in a query.
 //! - While a client does not read, the response's own limits do not run; the idle limit ends it.
 //! - A request that the filter holds across a reload keeps its rules and meets the new plan.
 //! - TLS, on either side.
