@@ -9,6 +9,7 @@
 //!     route: [{destination: {host: reviews, subset: v2}}]
 //! objects: |                                       # Istio's objects as they are; several documents
 //!   ...
+//! normalization: MERGE_SLASHES                     # of paths, before they are matched; BASE unless said
 //! behaviour:                                       # of endpoints, for each request they receive; 200 unless said
 //!   reviews-v1: [503, 503]                         # two times 503, then 200
 //!   reviews-v2: {status: 201, headers: {x-a: [1, 2]}, body: text, after: 20ms}   # always
@@ -25,6 +26,7 @@
 //!     seen: {method: POST, path: /x, authority: a, body: text, headers: {x: 1, y: [a, b], z: null}}   # by who answered
 //!     seen-by: {ratings-v1: {path: /x}}            # by another one: the last request it received
 //!     response: {x-r: 1, x-none: null}             # response headers; null: absent
+//!     alike: [x-request-id]                        # headers that are the same in every request received, and there
 //!     body: text                                   # contained in the response body
 //!     takes: 200ms                                 # until the response: not less, and little more
 //!     shares: {reviews-v1: 80, reviews-v2: 20}     # of who answered (also `host`), with `times`: a chi-square test
@@ -33,10 +35,14 @@
 //! skip: {proxy: reason}                            # an arm that cannot run it; counted and limited
 //! ```
 //!
+//! A header's value may be `{length: 36}`: one value of so many bytes, whatever it is. In values and targets `\xNN` is the
+//! byte NN ([`escapes`](crate::escapes)).
+//!
 //! Without `hits`, each request must reach the endpoint in `from` once and no other, or none at all without `from`.
 //! Subsets `v1`, `v2`, `v3` by the label `version` are there for every service, unless the case has DestinationRules of
 //! its own.
 
+use envoy_plan::{PathNormalization, UnknownPathNormalization};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -58,6 +64,9 @@ pub struct Case {
     /// Objects in Istio's YAML.
     #[serde(default)]
     pub objects: String,
+    /// How paths are normalised before they are matched.
+    #[serde(default)]
+    pub normalization: Normalization,
     /// What endpoints do.
     #[serde(default)]
     pub behaviour: BTreeMap<String, Script>,
@@ -73,6 +82,19 @@ pub struct Case {
     /// Where it was read.
     #[serde(skip)]
     pub file: String,
+}
+
+/// [`PathNormalization`] by Istio's name.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Normalization(pub PathNormalization);
+
+impl TryFrom<String> for Normalization {
+    type Error = UnknownPathNormalization;
+
+    fn try_from(name: String) -> Result<Self, UnknownPathNormalization> {
+        name.parse().map(Self)
+    }
 }
 
 /// What an endpoint does.
@@ -157,7 +179,10 @@ pub struct Expect {
     pub seen_by: BTreeMap<String, Seen>,
     /// Response headers.
     #[serde(default)]
-    pub response: BTreeMap<String, HeaderValues>,
+    pub response: BTreeMap<String, Expected>,
+    /// Headers that are in every request received, with the same values.
+    #[serde(default)]
+    pub alike: Vec<String>,
     /// A part of the response body.
     pub body: Option<String>,
     /// Time until the response.
@@ -183,7 +208,17 @@ pub struct Seen {
     pub body: Option<String>,
     /// Headers.
     #[serde(default)]
-    pub headers: BTreeMap<String, HeaderValues>,
+    pub headers: BTreeMap<String, Expected>,
+}
+
+/// What is to be seen of one header.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "Value")]
+pub enum Expected {
+    /// These values.
+    Values(HeaderValues),
+    /// One value of so many bytes.
+    Length(usize),
 }
 
 /// All values of one header, in order; none of them: it is absent.
@@ -273,6 +308,23 @@ impl TryFrom<Value> for HeaderValues {
             Value::Array(values) => values.into_iter().map(scalar).collect::<Result<_, _>>()?,
             value => vec![scalar(value)?],
         }))
+    }
+}
+
+impl TryFrom<Value> for Expected {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Written {
+            length: usize,
+        }
+        if value.is_object() {
+            let written: Written = serde_json::from_value(value).map_err(|error| error.to_string())?;
+            return Ok(Self::Length(written.length));
+        }
+        HeaderValues::try_from(value).map(Self::Values)
     }
 }
 

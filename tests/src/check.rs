@@ -1,10 +1,11 @@
 //! What a case expects against what an arm observed, as lines for people.
 
-use crate::case::{Expect, HeaderValues, Pause, Request, Seen};
+use crate::case::{Expect, Expected, HeaderValues, Pause, Request, Seen};
 use crate::chance;
+use crate::escapes;
 use crate::fleet::{self, means};
 use crate::observed::{Arrival, Reply, values};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ const HOST: &str = "host";
 pub fn differences(request: &Request, replies: &[Reply], arrivals: &[Arrival], slack: Duration) -> Vec<String> {
     let mut found = Vec::new();
     let Request { expect, times, .. } = request;
-    let Expect { status, from, hits, seen, seen_by, response, body, takes, shares, mirrored } = expect;
+    let Expect { status, from, hits, seen, seen_by, response, alike, body, takes, shares, mirrored } = expect;
     for reply in replies {
         one_of(&mut found, "status", &[*status], &reply.status);
         if shares.is_none() {
@@ -34,7 +35,7 @@ pub fn differences(request: &Request, replies: &[Reply], arrivals: &[Arrival], s
                 differ(&mut found, "from", &from.as_deref().unwrap_or("the host itself"), &reply.from());
             }
         }
-        for (name, HeaderValues(expected)) in response {
+        for (name, expected) in response {
             let observed: Vec<_> = values(&reply.headers, name).collect();
             same(&mut found, &format!("response header {name}"), expected, &observed);
         }
@@ -66,6 +67,12 @@ pub fn differences(request: &Request, replies: &[Reply], arrivals: &[Arrival], s
     }
     for (name, seen) in seen_by {
         check_seen(&mut found, &format!("seen-by {name}"), seen, Some(name), arrivals);
+    }
+    for name in alike {
+        let sent: BTreeSet<Vec<_>> = arrivals.iter().map(|arrival| values(&arrival.headers, name).collect()).collect();
+        if sent.len() != 1 || sent.iter().any(Vec::is_empty) {
+            found.push(format!("{name}: expected the same in every request received, observed {sent:?}"));
+        }
     }
     for arrival in arrivals {
         for (name, value) in &arrival.headers {
@@ -135,7 +142,7 @@ fn check_seen(found: &mut Vec<String>, what: &str, seen: &Seen, by: Option<&str>
             one_of(found, &format!("{what} {field}"), &[expected], &observed);
         }
     }
-    for (name, HeaderValues(expected)) in headers {
+    for (name, expected) in headers {
         let observed: Vec<_> = values(&arrival.headers, name).collect();
         same(found, &format!("{what} header {name}"), expected, &observed);
     }
@@ -150,9 +157,12 @@ fn one_of<T: PartialEq + Debug>(found: &mut Vec<String>, what: &str, expected: &
     }
 }
 
-fn same(found: &mut Vec<String>, what: &str, expected: &[String], observed: &[&str]) {
-    if expected != observed {
-        differ(found, what, &expected, &observed);
+fn same(found: &mut Vec<String>, what: &str, expected: &Expected, observed: &[&str]) {
+    match (expected, observed) {
+        (Expected::Values(HeaderValues(expected)), _) if expected == observed => {}
+        (Expected::Length(length), [only]) if escapes::bytes(only).len() == *length => {}
+        (Expected::Values(HeaderValues(expected)), _) => differ(found, what, expected, &observed),
+        (Expected::Length(_), _) => differ(found, what, expected, &observed),
     }
 }
 
@@ -235,6 +245,7 @@ mod tests {
             "from: reviews-v1, seen: {method: GET, path: /a, authority: reviews, body: '', headers: {x: 1, y: null}}",
             "shares: {reviews-v1: 1, reviews-v2: 0, host: 0}",
             "from: reviews-v1, mirrored: {ratings-v1: 0}",
+            "from: reviews-v1, alike: [x], response: {x: {length: 1}}",
         ] {
             check(expect, &[]);
         }
@@ -264,6 +275,11 @@ mod tests {
             "from: reviews, seen-by: {ratings: {path: /}}",
             &[r#"seen-by ratings: nothing arrived at Some("ratings")"#],
         );
+        check(
+            "from: reviews, response: {x: {length: 2}}",
+            &[r#"response header x: expected Length(2), observed ["1"]"#],
+        );
+        check("from: reviews, alike: [y]", &["y: expected the same in every request received, observed {[]}"]);
         check("shares: {ratings: 1}", &["shares: 1 of 1 answers came from elsewhere"]);
     }
 

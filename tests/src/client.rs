@@ -1,6 +1,7 @@
 //! A client that sends what it is told, odd bytes included, over one connection while it lasts.
 
 use crate::case::Request;
+use crate::escapes;
 use crate::message::Reader;
 use crate::observed::{Reply, values};
 use std::io::{ErrorKind, Write};
@@ -71,12 +72,14 @@ impl Client {
 
 fn bytes(request: &Request) -> Vec<u8> {
     let line = &request.send;
-    let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", line.method, line.target, line.host);
-    request.headers().for_each(|(name, value)| text += &format!("{name}: {value}\r\n"));
+    let mut bytes = Vec::new();
+    let mut write = |text: &str| bytes.extend(escapes::bytes(text));
+    write(&format!("{} {} HTTP/1.1\r\nHost: {}\r\n", line.method, line.target, line.host));
+    request.headers().for_each(|(name, value)| write(&format!("{name}: {value}\r\n")));
     if let Some(body) = &request.body {
-        text += &format!("Content-Length: {}\r\n", body.len());
+        write(&format!("Content-Length: {}\r\n", body.len()));
     }
-    text += "\r\n";
-    text += request.body.as_deref().unwrap_or_default();
-    text.into_bytes()
+    write("\r\n");
+    bytes.extend(request.body.as_deref().unwrap_or_default().as_bytes());
+    bytes
 }

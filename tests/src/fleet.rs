@@ -1,6 +1,7 @@
 //! The services behind every case, and their names: the same in all arms, whatever addresses they have there.
 
 use crate::case::{Answer, Behaviour, Case, Script};
+use crate::escapes;
 use crate::observed::FROM;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -150,8 +151,8 @@ impl Scripts {
 }
 
 /// An answer as the endpoint writes it: headers with its name, and the body.
-pub fn written(endpoint: &str, answer: &Answer) -> (Vec<(String, String)>, String) {
-    let mut headers = vec![(FROM.to_owned(), endpoint.to_owned())];
-    headers.extend(answer.headers.iter().cloned());
+pub fn written(endpoint: &str, answer: &Answer) -> (Vec<(String, Vec<u8>)>, String) {
+    let mut headers = vec![(FROM.to_owned(), endpoint.into())];
+    headers.extend(answer.headers.iter().map(|(name, value)| (name.clone(), escapes::bytes(value))));
     (headers, answer.body.clone().unwrap_or_else(|| endpoint.to_owned()))
 }

@@ -6,6 +6,7 @@
 //! tells what it has observed; [`check`](mod@check) alone compares, so that no arm has an expectation of its own.
 //!
 //! - [`case`](mod@case): the format of a case, and reading the corpus
+//! - [`escapes`](mod@escapes): bytes that no text can hold
 //! - [`fleet`](mod@fleet): the services behind every case
 //! - [`arms`](mod@arms): the four ways to run one
 //! - [`check`](mod@check), [`chance`](mod@chance): what was expected against what was observed
@@ -26,6 +27,7 @@ pub mod chance;
 pub mod check;
 pub mod client;
 pub mod corpus;
+pub mod escapes;
 pub mod fleet;
 pub mod message;
 pub mod observed;

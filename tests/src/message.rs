@@ -1,8 +1,10 @@
 //! HTTP/1.1 messages read byte by byte, so that a test sees what was on the wire.
 
+use crate::escapes;
 use std::io::{Error, ErrorKind, Read, Result};
 
-/// A message: its start line in parts, headers with names in lower case, and the whole body.
+/// A message: its start line in parts, headers with names in lower case and values as [`escapes`] writes them, and the
+/// whole body.
 #[derive(Clone, Debug, Default)]
 pub struct Message {
     /// Method and target of a request; status of a response and an empty text.
@@ -149,9 +151,7 @@ fn text(part: Option<&str>) -> String {
 }
 
 fn owned(headers: &[httparse::Header<'_>]) -> Vec<(String, String)> {
-    let header = |header: &httparse::Header<'_>| {
-        (header.name.to_ascii_lowercase(), String::from_utf8_lossy(header.value).into_owned())
-    };
+    let header = |header: &httparse::Header<'_>| (header.name.to_ascii_lowercase(), escapes::text(header.value));
     headers.iter().map(header).collect()
 }
 

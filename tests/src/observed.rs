@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// Names in lower case and values, in order.
+    /// Names in lower case and values as [`crate::escapes`] writes them, in order.
     pub headers: Vec<(String, String)>,
     /// The whole body.
     pub body: Vec<u8>,
@@ -26,7 +26,7 @@ pub struct Arrival {
     pub target: String,
     /// Host.
     pub authority: String,
-    /// Names in lower case and values, in order, without `host`.
+    /// Names in lower case and values as [`crate::escapes`] writes them, in order, without `host`.
     pub headers: Vec<(String, String)>,
     /// The whole body.
     pub body: Vec<u8>,

@@ -112,18 +112,20 @@ fn serve(name: &'static str, stream: &TcpStream, shared: &Shared) {
         };
         std::thread::sleep(answer.after);
         let (headers, body) = fleet::written(name, &answer);
-        let mut text = format!("HTTP/1.1 {} Scripted\r\n", answer.status);
-        headers.iter().for_each(|(name, value)| text += &format!("{name}: {value}\r\n"));
+        let mut text = format!("HTTP/1.1 {} Scripted\r\n", answer.status).into_bytes();
+        for (name, value) in &headers {
+            text.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
         let bodiless = answer.status == 204 || answer.status == 304;
         if !bodiless {
-            text += &format!("content-length: {}\r\n", body.len());
+            text.extend(format!("content-length: {}\r\n", body.len()).as_bytes());
         }
-        text += "\r\n";
+        text.extend(b"\r\n");
         if !bodiless && method != "HEAD" {
-            text += &body;
+            text.extend(body.as_bytes());
         }
         let mut to = stream;
-        if to.write_all(text.as_bytes()).is_err() {
+        if to.write_all(&text).is_err() {
             return;
         }
     }

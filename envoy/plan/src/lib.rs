@@ -14,6 +14,7 @@ mod destination_rules;
 mod destinations;
 mod durations;
 mod mirrors;
+mod path_normalization;
 mod plan;
 mod profiles;
 mod retries;
@@ -24,6 +25,7 @@ mod traffic_policy;
 #[cfg(test)]
 mod testing;
 
+pub use path_normalization::{PathNormalization, UnknownPathNormalization};
 pub use plan::{
     Backoff, CLUSTER_HEADER, Cluster, DEFAULT_PROFILE, Endpoint, LoadBalancing, PROFILE_HEADER, Plan, Profile, RetryOn,
     RetryPolicy, UpstreamProtocol,

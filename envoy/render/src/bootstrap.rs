@@ -1,7 +1,7 @@
 //! A whole bootstrap for Envoy 1.36 and later: listener, filter and clusters in one file, and nothing beside it.
 
 use crate::{clusters, listener, proto};
-use envoy_plan::Plan;
+use envoy_plan::{PathNormalization, Plan};
 use istio_config::FilterConfig;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -13,17 +13,19 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Where Envoy's administration page is. It is not protected: an address that only its owner reaches.
     pub admin: SocketAddr,
+    /// What Envoy does to the path of a request before anything looks at it.
+    pub path_normalization: PathNormalization,
 }
 
 /// The bootstrap that `envoy -c FILE` serves at once. `module` is the filter's WebAssembly, `config` what it runs on,
 /// with the bindings that belong to `plan`.
 pub fn bootstrap(plan: &Plan, config: &FilterConfig, module: &[u8], options: &Options) -> Value {
-    let Options { listen, admin } = *options;
+    let Options { listen, admin, path_normalization } = *options;
     json!({
         "node": { "id": "shunt", "cluster": "shunt" },
         "admin": { "address": proto::address(admin) },
         "static_resources": {
-            "listeners": [listener::listener(plan, config, module, listen)],
+            "listeners": [listener::listener(plan, config, module, listen, path_normalization)],
             "clusters": plan.clusters.values().map(clusters::cluster).collect::<Vec<_>>(),
         },
     })

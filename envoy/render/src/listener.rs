@@ -1,11 +1,11 @@
 //! The one listener, and the connection manager on it, with istiod's settings for a sidecar's outbound side.
 //!
-//! Of these, what a user could notice: paths are normalised before anything looks at them (BASE: `.` and `..` and
-//! needless escapes are resolved, `//` and `%2F` stay), a client's `x-request-id` is kept and one is made where there
+//! Of these, what a user could notice: paths are normalised before anything looks at them (as asked for, see
+//! [`PathNormalization`]), a client's `x-request-id` is kept and one is made where there
 //! is none, websockets may be opened, and a stream may be idle for ever.
 
 use crate::{filters, proto, routes};
-use envoy_plan::Plan;
+use envoy_plan::{PathNormalization, Plan};
 use istio_config::FilterConfig;
 use istio_config::filter_config::OWN_PREFIX;
 use serde_json::{Value, json};
@@ -15,15 +15,28 @@ use std::time::Duration;
 /// Headers that drive Envoy's fault filter. Envoy lets clients send them.
 const FAULT_PREFIX: &str = "x-envoy-fault-";
 
-pub(crate) fn listener(plan: &Plan, config: &FilterConfig, module: &[u8], listen: SocketAddr) -> Value {
+pub(crate) fn listener(
+    plan: &Plan,
+    config: &FilterConfig,
+    module: &[u8],
+    listen: SocketAddr,
+    normalization: PathNormalization,
+) -> Value {
+    // As istiod writes them (`buildHTTPConnectionManager`).
+    let (normalize, merge, escaped_slashes) = match normalization {
+        PathNormalization::None => (false, false, "KEEP_UNCHANGED"),
+        PathNormalization::Base => (true, false, "KEEP_UNCHANGED"),
+        PathNormalization::MergeSlashes => (true, true, "KEEP_UNCHANGED"),
+        PathNormalization::DecodeAndMergeSlashes => (true, true, "UNESCAPE_AND_FORWARD"),
+    };
     let manager = json!({
         "stat_prefix": "shunt",
         "codec_type": "AUTO",
         "use_remote_address": false,
         "generate_request_id": true,
-        "normalize_path": true,
-        "merge_slashes": false,
-        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+        "normalize_path": normalize,
+        "merge_slashes": merge,
+        "path_with_escaped_slashes_action": escaped_slashes,
         "stream_idle_timeout": proto::duration(Duration::ZERO),
         "upgrade_configs": [{ "upgrade_type": "websocket" }],
         "early_header_mutation_extensions": [removal_of_forged_headers()],

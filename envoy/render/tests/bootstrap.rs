@@ -4,6 +4,7 @@
 
 mod common;
 
+use envoy_plan::PathNormalization;
 use envoy_render::{Format, Options, bootstrap};
 use serde_json::Value;
 use std::path::Path;
@@ -47,8 +48,13 @@ spec:
 ";
 
 fn render(text: &str) -> Value {
+    render_with(text, PathNormalization::default())
+}
+
+fn render_with(text: &str, path_normalization: PathNormalization) -> Value {
     let (plan, config) = common::read(text);
-    let options = Options { listen: "127.0.0.1:8080".parse().unwrap(), admin: "[::1]:9901".parse().unwrap() };
+    let (listen, admin) = ("127.0.0.1:8080".parse().unwrap(), "[::1]:9901".parse().unwrap());
+    let options = Options { listen, admin, path_normalization };
     bootstrap(&plan, &config, b"\0asm\x01\0\0\0", &options)
 }
 
@@ -108,4 +114,19 @@ fn the_fault_filter_is_there_for_rules_that_need_it() {
         "    timeout: 8s\n    fault: {delay: {fixedDelay: 1s, percentage: {value: 1}}}\n",
     );
     assert_eq!(names(&faulty), ["wasm", "fault", "router"]);
+}
+
+#[test]
+fn paths_are_normalised_as_istiod_would_have_it() {
+    for (how, normalize, merge, escaped_slashes) in [
+        (PathNormalization::None, false, false, "KEEP_UNCHANGED"),
+        (PathNormalization::Base, true, false, "KEEP_UNCHANGED"),
+        (PathNormalization::MergeSlashes, true, true, "KEEP_UNCHANGED"),
+        (PathNormalization::DecodeAndMergeSlashes, true, true, "UNESCAPE_AND_FORWARD"),
+    ] {
+        let bootstrap = render_with(CONFIG, how);
+        assert_eq!(*manager(&bootstrap, "/normalize_path"), normalize, "{how}");
+        assert_eq!(*manager(&bootstrap, "/merge_slashes"), merge, "{how}");
+        assert_eq!(*manager(&bootstrap, "/path_with_escaped_slashes_action"), escaped_slashes, "{how}");
+    }
 }

@@ -7,6 +7,7 @@
 
 mod common;
 
+use envoy_plan::PathNormalization;
 use envoy_render::{Format, Options, bootstrap};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -147,7 +148,8 @@ fn start(envoy: &Path) -> Running {
     let seen = Seen::default();
     let (v1, v2) = (upstream("v1", &seen), upstream("v2", &seen));
     let directory = tempfile::tempdir().unwrap();
-    let options = Options { listen: free_address(), admin: free_address() };
+    let options =
+        Options { listen: free_address(), admin: free_address(), path_normalization: PathNormalization::default() };
     let path = write_bootstrap(directory.path(), "bootstrap.yaml", &config(v1, v2, free_address()), &options);
     let log = std::fs::File::create(directory.path().join("log")).unwrap();
     let process = Command::new(envoy)
@@ -202,7 +204,8 @@ const V1: (&str, &str) = ("say-cluster", "outbound|80|v1|web.com");
 fn envoy_accepts_the_bootstrap_as_yaml_and_as_json() {
     let Some(envoy) = envoy("envoy_accepts_the_bootstrap_as_yaml_and_as_json") else { return };
     let directory = tempfile::tempdir().unwrap();
-    let options = Options { listen: free_address(), admin: free_address() };
+    let options =
+        Options { listen: free_address(), admin: free_address(), path_normalization: PathNormalization::default() };
     let text = config(free_address(), free_address(), free_address())
         .replace("timeout: 200ms", "timeout: 200ms, fault: {delay: {fixedDelay: 1s, percentage: {value: 1}}}")
         .replace("protocol: HTTP}", "protocol: HTTP2}");

@@ -1,8 +1,11 @@
 //! An ordered header list in one allocation. Names and values lie in a single byte arena, so that a map can be made, moved
 //! and cloned cheaply: the simulator does this hundreds of thousands of times a second.
 //!
-//! Rules taken from Envoy: names are lower case; pseudo headers (`:path`) stand first and exist once (adding one again
-//! joins the values with a comma); `set` removes every old entry of that name; values are bytes, not text.
+//! Rules taken from Envoy: names are lower case; pseudo headers (`:path`) stand first and exist once, as `accept` and others
+//! of `singular` do (adding one again joins the values with a comma); `set` removes every old entry of that name; values
+//! are bytes, not text.
+
+use crate::singular::Side;
 
 /// Where one entry lies in the arena: the value follows the name.
 #[derive(Clone, Copy, Debug)]
@@ -90,17 +93,28 @@ impl HeaderMap {
         self.iter().filter(move |(own, _)| own.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
-    /// Adds an entry and leaves those of the same name. A pseudo header that exists gets the value joined by a comma.
+    /// Adds an entry and leaves those of the same name. A pseudo header that exists, or another that Envoy keeps once, gets
+    /// the value joined by a comma; a map is a request's or a response's by its pseudo headers.
     pub fn append(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (name, value) = (name.as_ref(), value.as_ref());
+        // Most names are new, and then nobody asks which they are.
+        if let Some(at) = self.entries.iter().position(|entry| self.is_named(*entry, name))
+            && self.side().has_one(name)
+        {
+            let old = self.entries.get(at).map(|entry| self.pair(*entry).1).unwrap_or_default();
+            // As in Envoy, an empty value brings no comma, on either side of it.
+            let comma: &[u8] = if old.is_empty() || value.is_empty() { b"" } else { b"," };
+            let joined = [old, comma, value].concat();
+            let entry = self.store(name, &joined);
+            if let Some(place) = self.entries.get_mut(at) {
+                self.dead += place.len();
+                *place = entry;
+            }
+            return;
+        }
         if name.first() != Some(&b':') {
             let entry = self.store(name, value);
             self.entries.push(entry);
-            return;
-        }
-        if let Some(old) = self.get(name) {
-            let joined = [old, b",", value].concat();
-            self.set(name, joined);
             return;
         }
         let first_plain = self.iter().take_while(|(own, _)| own.first() == Some(&b':')).count();
@@ -142,6 +156,14 @@ impl HeaderMap {
                 || !token.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
                 || value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n'))
         })
+    }
+
+    fn is_named(&self, entry: Entry, name: &[u8]) -> bool {
+        entry.name as usize == name.len() && slice(&self.arena, entry.at, entry.name).eq_ignore_ascii_case(name)
+    }
+
+    fn side(&self) -> Side {
+        Side::of(self.entries.first().map(|entry| self.pair(*entry).0))
     }
 
     fn pair(&self, entry: Entry) -> (&[u8], &[u8]) {
@@ -249,6 +271,20 @@ mod tests {
         map.append(":path", "/x");
         map.set(":method", "PUT");
         assert_eq!(text(&map), ":path=/,/x :method=PUT a=1 ");
+    }
+
+    #[test]
+    fn what_envoy_keeps_once_is_joined_where_it_stands() {
+        let mut request = HeaderMap::from([(":path", "/"), ("accept", "a"), ("cookie", "1"), ("vary", "x")]);
+        request.extend([("Accept", "b"), ("cookie", "2"), ("vary", "y")]);
+        assert_eq!(text(&request), ":path=/ accept=a,b cookie=1 vary=x cookie=2 vary=y ");
+        let response: HeaderMap = [(":status", "200"), ("vary", ""), ("vary", "y"), ("vary", ""), ("accept", "a")]
+            .into_iter()
+            .chain([("accept", "b")])
+            .collect();
+        assert_eq!(text(&response), ":status=200 vary=y accept=a accept=b ");
+        let trailers = HeaderMap::from([("grpc-status", "0"), ("grpc-status", "1")]);
+        assert_eq!(trailers.len(), 2);
     }
 
     #[test]

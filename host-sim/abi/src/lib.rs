@@ -102,6 +102,7 @@ mod question;
 mod root;
 mod roots;
 mod shared;
+mod singular;
 mod state;
 mod status;
 mod stream;

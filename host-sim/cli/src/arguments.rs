@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use envoy_plan::PathNormalization;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -71,6 +72,9 @@ pub(crate) struct ProxyOptions {
     /// Where statistics and the running configuration can be read
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) admin: Option<SocketAddr>,
+    /// What is done to request paths before a rule sees them, as in Istio's MeshConfig: NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub(crate) path_normalization: PathNormalization,
     /// Worker threads; as many as there are processors unless given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) workers: Option<u16>,
@@ -98,6 +102,9 @@ pub(crate) struct RenderEnvoyOptions {
     /// Where Envoy's administration page is
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) admin: SocketAddr,
+    /// What is done to request paths before a rule sees them, as in Istio's MeshConfig: NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub(crate) path_normalization: PathNormalization,
     /// `yaml` or `json` for standard output; anything else is a file to write to, by its ending
     #[arg(short, long, default_value = "yaml", value_name = "yaml|json|FILE")]
     pub(crate) output: String,

@@ -18,12 +18,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 const GRACE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(options: &ProxyOptions, module: &Option<PathBuf>) -> Result<(), Failure> {
-    let ProxyOptions { manifests, listen, admin, workers } = options;
+    let ProxyOptions { manifests, listen, admin, path_normalization, workers } = options;
     // Before the first look at the files: what changes while they are read is seen as a change.
     let mut watch = Watch::new(&manifests.files, manifests.recursive);
     let deployment = Deployment::load(manifests)?;
     let compiled = module::compiled(module)?;
-    let mut settings = Settings { admin: *admin, ..Settings::new(*listen) };
+    let mut settings = Settings { admin: *admin, path_normalization: *path_normalization, ..Settings::new(*listen) };
     if let Some(workers) = workers {
         settings.workers = usize::from(*workers);
     }

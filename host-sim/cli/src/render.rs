@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 /// `shunt render envoy`: a bootstrap with everything in it.
 pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> Result<(), Failure> {
-    let RenderEnvoyOptions { manifests, listen, admin, output } = options;
+    let RenderEnvoyOptions { manifests, listen, admin, path_normalization, output } = options;
     let output = Output::new(output, &["yaml", "json"])?;
     let bytes = module::bytes(module)?;
     if module.is_some() {
@@ -18,7 +18,8 @@ pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> R
         module::compiled(module)?;
     }
     let deployment = Deployment::load(manifests)?;
-    let rendered = bootstrap(&deployment.plan, &deployment.filter, &bytes, &Options { listen: *listen, admin: *admin });
+    let options = Options { listen: *listen, admin: *admin, path_normalization: *path_normalization };
+    let rendered = bootstrap(&deployment.plan, &deployment.filter, &bytes, &options);
     // Envoy tells the form by the file's name.
     let format = match output.file() {
         Some(file) => Format::of_file(file),

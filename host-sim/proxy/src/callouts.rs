@@ -20,7 +20,7 @@ const ANSWER_BYTES_MAX: usize = 32 << 20;
 pub(crate) async fn make(guest: Rc<Guest>, outside: Rc<Outside>, call: Call) {
     outside.stats.callouts.enter();
     let Call { token, begun, headers, body } = call;
-    let answer = match Outgoing::from_guest(&headers) {
+    let answer = match Outgoing::of_call(&headers) {
         Ok(outgoing) => {
             let upload = Upload::whole(Bytes::from(body));
             let (exchange, attempt) = (begun.exchange, begun.attempt);

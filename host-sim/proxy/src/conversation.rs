@@ -72,12 +72,12 @@ pub(crate) async fn answer(
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         return Ok(response);
     }
-    let head = match request_head::for_guest(&parts, outside.limits.headers, &outside.random) {
+    let head = match request_head::for_guest(&parts, outside) {
         Ok(head) => head,
-        Err(refusal) => {
-            let outcome = Outcome { status: refusal.status, ..Outcome::default() };
+        Err(LocalReply { status, body, .. }) => {
+            let outcome = Outcome { status, ..Outcome::default() };
             outside.stats.ended(&outcome, std::time::Duration::ZERO);
-            return Ok(plain(refusal.status, refusal.body));
+            return Ok(plain(status, body));
         }
     };
     let protocol = match parts.version {
@@ -97,7 +97,9 @@ fn plain(status: u16, text: &'static str) -> Response<ResponseBody> {
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    if !text.is_empty() {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    }
     response
 }
 
@@ -575,7 +577,7 @@ impl Drop for Conversation {
 }
 
 /// An answer of this crate's own.
-fn local(status: u16, body: &'static str, details: &'static str) -> LocalReply {
+pub(crate) fn local(status: u16, body: &'static str, details: &'static str) -> LocalReply {
     LocalReply { status, body, flags: Flags::NONE, details, grpc_status: None }
 }
 

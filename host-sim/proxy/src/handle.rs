@@ -190,7 +190,7 @@ impl Seed {
     }
 
     fn worker(self) -> Result<std::rc::Rc<Worker>, StartError> {
-        let outside = Outside::new(self.settings.limits.clone(), &self.deployment);
+        let outside = Outside::new(&self.settings, &self.deployment);
         let world = world(&outside, &self.settings, self.said);
         let config = plugin(self.deployment.filter_configuration, self.shared);
         let mut vm = Vm::start(&self.module, world, config).map_err(|error| StartError::Filter(error.to_string()))?;
@@ -230,7 +230,7 @@ impl Canary {
     /// Starts the filter with this configuration in an instance of its own, which says nothing and is dropped.
     fn accepts(&self, deployment: &Deployment) -> Result<(), Refused> {
         let settings = Settings { log: Arc::new(|_, _| {}), ..self.settings.clone() };
-        let outside = Outside::new(settings.limits.clone(), deployment);
+        let outside = Outside::new(&settings, deployment);
         let world = world(&outside, &settings, Said::default());
         let config = plugin(deployment.filter_configuration.clone(), SharedStore::new());
         match Vm::start(&self.module, world, config) {

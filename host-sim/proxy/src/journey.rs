@@ -226,7 +226,7 @@ impl Journey {
         let request = match load {
             Load::Body(body) => {
                 let expected = self.exchange.expected_timeout_ms(self.outside.clock.now());
-                self.outgoing.request(self.endpoint.protocol(), expected, body)
+                self.outgoing.request(self.endpoint.protocol(), self.exchange.attempts(), expected, body)
             }
             Load::Request(request) => Ok(*request),
         };

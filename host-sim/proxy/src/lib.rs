@@ -20,13 +20,14 @@
 //!
 //! # What is as in Envoy, and what is not
 //!
-//! Local replies, retries, timeouts, path normalisation (`normalize_path` without `merge_slashes`, which istiod calls
-//! `BASE`) and the headers a client may not send are Envoy's. Not imitated: the response headers `server` and
+//! Local replies, retries, timeouts, path normalisation, what is refused with 400 and the headers a client may not send are
+//! Envoy's. Not imitated: the response headers `server` and
 //! `x-envoy-upstream-service-time`. Known gaps:
 //!
 //! - Upgrades (WebSocket) are not offered: the request is served as plain HTTP, without its upgrade headers. `CONNECT` is
 //!   answered with 405.
-//! - A `#fragment` in the path is cut off by the HTTP library before it can be refused with 400.
+//! - A `#fragment` in the path is cut off by the HTTP library before it can be refused with 400. To `<`, `>`, `"` and the
+//!   backtick it answers 400 where they may not stand in a URI; Envoy escapes them in a path and lets them pass in a query.
 //! - While a client does not read, the response's own limits do not run; the idle limit ends it.
 //! - A request that the filter holds across a reload keeps its rules and meets the new plan.
 //! - TLS, on either side.
@@ -45,7 +46,6 @@ mod handle;
 mod headers;
 mod journey;
 mod listener;
-mod path;
 mod prometheus;
 mod random;
 mod request_head;
@@ -55,5 +55,6 @@ mod stats;
 mod worker;
 mod world;
 
+pub use envoy_plan::PathNormalization;
 pub use handle::{Handle, Refused, StartError, serve};
 pub use settings::{Deployment, Limits, LogSink, Settings, to_stderr};

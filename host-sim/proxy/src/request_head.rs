@@ -1,110 +1,92 @@
-//! Request heads: from the client to the filter, cleaned as Envoy's connection manager cleans them, and from the filter to
-//! the upstream.
-//!
-//! The client is external, as every client of an Envoy without `internal_address_config` is: it may not set the router's
-//! switches. What else begins with `x-envoy-` passes; `x-shunt-*` is the filter's own to remove.
+//! Request heads: from the client to the filter, cleaned as Envoy's connection manager cleans them ([`upstream::arrival`]),
+//! and from the filter to the upstream.
 
+use crate::conversation::local;
 use crate::headers::{Invalid, is_hop_by_hop, plain_headers};
-use crate::path;
-use crate::random::Random;
+use crate::worker::Outside;
 use envoy_plan::UpstreamProtocol;
 use host_abi::HeaderMap;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Method, Request, Uri, Version};
-use upstream::request_head::{EXPECTED_TIMEOUT_HEADER, reaches_upstream};
-
-/// What Envoy removes from an external client's request (`ConnectionManagerUtility::cleanInternalHeaders`).
-const CLIENT_MAY_NOT_SEND: [&str; 16] = [
-    "x-envoy-internal",
-    "x-envoy-retry-on",
-    "x-envoy-retry-grpc-on",
-    "x-envoy-max-retries",
-    "x-envoy-retriable-status-codes",
-    "x-envoy-retriable-header-names",
-    "x-envoy-upstream-alt-stat-name",
-    "x-envoy-upstream-rq-timeout-ms",
-    "x-envoy-upstream-rq-per-try-timeout-ms",
-    "x-envoy-upstream-rq-timeout-alt-response",
-    "x-envoy-expected-rq-timeout-ms",
-    "x-envoy-hedge-on-per-try-timeout",
-    "x-envoy-force-trace",
-    "x-envoy-ip-tags",
-    "x-envoy-original-url",
-    "x-envoy-external-address",
-];
-
-/// A request that is refused before the filter sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    /// HTTP status.
-    pub(crate) status: u16,
-    /// Plain text.
-    pub(crate) body: &'static str,
-}
-
-const BAD_REQUEST: Refusal = Refusal { status: 400, body: "Bad Request" };
+use std::borrow::Cow;
+use upstream::request_head::{ATTEMPT_COUNT_HEADER, EXPECTED_TIMEOUT_HEADER, reaches_upstream};
+use upstream::{LocalReply, arrival};
 
 /// The request head as Envoy would show it to a filter.
 ///
 /// # Errors
 ///
-/// A [`Refusal`] for what cannot be served: no host or two, a path with an escaped NUL, too many headers, `CONNECT`.
-pub(crate) fn for_guest(parts: &request::Parts, headers_max: usize, random: &Random) -> Result<HeaderMap, Refusal> {
+/// The answer to what is refused before the filter sees it: what [`arrival`] refuses, no host, too many headers, `CONNECT`.
+pub(crate) fn for_guest(parts: &request::Parts, outside: &Outside) -> Result<HeaderMap, LocalReply> {
     if parts.method == Method::CONNECT {
-        return Err(Refusal { status: 405, body: "CONNECT is not supported" });
+        return Err(local(405, "CONNECT is not supported", "connect_not_supported"));
     }
-    if parts.headers.len() > headers_max {
-        return Err(Refusal { status: 431, body: "too many request headers" });
+    if parts.headers.len() > outside.limits.headers {
+        return Err(local(431, "too many request headers", "too_many_headers"));
     }
-    let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    let path = path::normalize(target).map_err(|_| BAD_REQUEST)?;
+    let is_http1 = parts.version < Version::HTTP_2;
+    let method = parts.method.as_str().as_bytes();
+    // What has neither scheme nor slash was read as a bare host.
+    let target = parts.uri.path_and_query().ok_or(LocalReply::INVALID_REQUEST)?.as_str().as_bytes();
+    let foreign = parts.uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS);
+    if is_http1 && (foreign || !arrival::is_method_of_http1(method)) {
+        return Err(LocalReply::INVALID_REQUEST);
+    }
+    let authority = authority(parts)?;
+    let path = arrival::admit(method, &authority, target, outside.path_normalization)?;
     let mut map = HeaderMap::with_capacity(parts.headers.len() + 6, 768);
-    map.append(":authority", authority(parts)?);
-    map.append(":path", path.as_bytes());
-    map.append(":method", parts.method.as_str());
-    let forwarded_proto = parts.headers.get("x-forwarded-proto").map(HeaderValue::as_bytes);
-    let scheme = match (parts.uri.scheme_str(), forwarded_proto) {
-        (Some(scheme), _) if parts.version >= Version::HTTP_2 => scheme.as_bytes(),
-        (_, Some(proto @ (b"http" | b"https"))) => proto,
-        _ => b"http",
-    };
-    map.append(":scheme", scheme);
+    map.append(":authority", &authority);
+    map.append(":path", &path);
+    map.append(":method", method);
+    // Its value follows from what is still to be read.
+    map.append(":scheme", "http");
     for (name, value) in &parts.headers {
-        if !stays_here(name, value, &parts.headers) {
+        if !stays_here(name, &parts.headers) {
             map.append(name.as_str(), value.as_bytes());
         }
     }
-    if forwarded_proto.is_none() {
-        map.append("x-forwarded-proto", "http");
+    if takes_trailers(&parts.headers) {
+        map.append("te", "trailers");
     }
-    if !parts.headers.contains_key("x-request-id") {
-        map.append("x-request-id", random.uuid());
+    let forwarded_proto = map.get("x-forwarded-proto");
+    match (parts.uri.scheme_str(), forwarded_proto) {
+        (Some(scheme), _) if !is_http1 => map.set(":scheme", scheme),
+        (_, Some(b"https")) => map.set(":scheme", "https"),
+        (_, Some(_)) => {}
+        (_, None) => map.append("x-forwarded-proto", "http"),
+    }
+    if map.get("x-request-id").is_none_or(<[u8]>::is_empty) {
+        map.set("x-request-id", outside.random.uuid());
     }
     Ok(map)
 }
 
-fn authority(parts: &request::Parts) -> Result<&[u8], Refusal> {
+/// What `:authority` says: the host of a whole URL, without a user's name, or all Host headers.
+fn authority(parts: &request::Parts) -> Result<Cow<'_, [u8]>, LocalReply> {
     if let Some(authority) = parts.uri.authority() {
-        return Ok(authority.as_str().as_bytes());
+        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+        return Ok(Cow::Borrowed(host.as_bytes()));
     }
-    let mut hosts = parts.headers.get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) if !host.is_empty() => Ok(host.as_bytes()),
-        _ => Err(BAD_REQUEST),
-    }
+    let mut hosts = parts.headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes);
+    let first = hosts.next().ok_or(LocalReply::INVALID_REQUEST)?;
+    Ok(hosts.fold(Cow::Borrowed(first), |all, host| Cow::Owned([&all, &b","[..], host].concat())))
 }
 
 /// Whether a header of the client goes no further.
-fn stays_here(name: &HeaderName, value: &HeaderValue, all: &hyper::HeaderMap) -> bool {
+fn stays_here(name: &HeaderName, all: &hyper::HeaderMap) -> bool {
     match name.as_str() {
         // It is `:authority` now; `expect` is answered here.
-        "host" | "expect" => true,
-        "te" => !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"trailers"),
-        own if own.starts_with("x-envoy-") => CLIENT_MAY_NOT_SEND.contains(&own),
-        _ => is_hop_by_hop(name, all),
+        "host" | "expect" | "te" => true,
+        own => !arrival::is_kept(own.as_bytes()) || is_hop_by_hop(name, all),
     }
+}
+
+/// Of all that `te` may say, only this goes on.
+fn takes_trailers(headers: &hyper::HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 /// The request head as the upstream is to see it, for as many attempts as there will be.
@@ -115,6 +97,8 @@ pub(crate) struct Outgoing {
     authority: HeaderValue,
     scheme: Scheme,
     headers: hyper::HeaderMap,
+    /// The upstream is told which attempt it sees.
+    is_counted: bool,
 }
 
 impl Outgoing {
@@ -132,10 +116,20 @@ impl Outgoing {
             authority: HeaderValue::from_bytes(pseudo(":authority")?).map_err(|_| Invalid)?,
             scheme,
             headers: plain_headers(map, |name| name != b"host" && reaches_upstream(name))?,
+            is_counted: true,
         })
     }
 
-    /// The request for one attempt.
+    /// The same for a call of the filter itself, whose attempts are not told to the upstream.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_guest`].
+    pub(crate) fn of_call(map: &HeaderMap) -> Result<Self, Invalid> {
+        Ok(Self { is_counted: false, ..Self::from_guest(map)? })
+    }
+
+    /// The request for one attempt, from 1.
     ///
     /// # Errors
     ///
@@ -143,6 +137,7 @@ impl Outgoing {
     pub(crate) fn request<B>(
         &self,
         protocol: UpstreamProtocol,
+        attempt: u32,
         expected_timeout_ms: Option<u64>,
         body: B,
     ) -> Result<Request<B>, Invalid> {
@@ -154,6 +149,9 @@ impl Outgoing {
             headers.insert(header::HOST, self.authority.clone());
         }
         headers.extend(self.headers.clone());
+        if self.is_counted {
+            headers.insert(ATTEMPT_COUNT_HEADER, HeaderValue::from(attempt));
+        }
         if let Some(millis) = expected_timeout_ms {
             headers.insert(EXPECTED_TIMEOUT_HEADER, HeaderValue::from(millis));
         }
@@ -177,6 +175,9 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::{Deployment, Settings};
+    use std::rc::Rc;
+    use std::sync::Arc;
 
     fn parts(target: &str, headers: &[(&str, &str)]) -> request::Parts {
         let mut request = Request::builder().uri(target);
@@ -186,8 +187,13 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
+    fn outside() -> Rc<Outside> {
+        let settings = Settings::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+        Outside::new(&settings, &Deployment { plan: Arc::default(), filter_configuration: Vec::new() })
+    }
+
     fn read(target: &str, headers: &[(&str, &str)]) -> Result<HeaderMap, u16> {
-        for_guest(&parts(target, headers), 100, &Random::from_system()).map_err(|refusal| refusal.status)
+        for_guest(&parts(target, headers), &outside()).map_err(|reply| reply.status)
     }
 
     #[test]
@@ -208,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_client_sets_no_switches_and_no_headers_of_the_connection() {
-        for name in CLIENT_MAY_NOT_SEND.into_iter().chain(["connection", "upgrade", "te", "expect"]) {
+        for name in ["x-envoy-retry-on", "x-forwarded-client-cert", "connection", "upgrade", "te", "expect"] {
             let map = read("/", &[("host", "a"), (name, "1")]).unwrap();
             assert!(map.get("host").is_none());
             assert!(map.get(name).is_none(), "{name}");
@@ -218,10 +224,31 @@ mod tests {
     }
 
     #[test]
+    fn what_envoy_keeps_once_is_joined_and_te_says_one_word() {
+        let host = ("host", "a");
+        let map = read("/", &[host, ("accept", "x"), ("accept", "y"), ("te", "gzip, trailers"), ("te", "br")]).unwrap();
+        assert_eq!((map.get_str("accept"), map.get_str("te")), (Some("x,y"), Some("trailers")));
+        let map = read("/", &[host, ("host", "b"), ("x-forwarded-proto", "https"), ("x-request-id", "")]).unwrap();
+        assert_eq!((map.get_str(":authority"), map.get_str(":scheme")), (Some("a,b"), Some("https")));
+        assert_eq!(map.get("x-request-id").map(<[u8]>::len), Some(36));
+        let map = read("/", &[host, ("x-forwarded-proto", "http"), ("x-forwarded-proto", "https")]).unwrap();
+        assert_eq!((map.get_str("x-forwarded-proto"), map.get_str(":scheme")), (Some("http,https"), Some("http")));
+    }
+
+    #[test]
     fn what_cannot_be_served_is_refused() {
+        let host = [("host", "a")];
         assert_eq!(read("/", &[]).unwrap_err(), 400);
-        assert_eq!(read("/", &[("host", "a"), ("host", "b")]).unwrap_err(), 400);
-        assert_eq!(read("/%00", &[("host", "a")]).unwrap_err(), 400);
+        assert_eq!(read("/", &[("host", "a/b")]).unwrap_err(), 400);
+        for target in ["/%00", "/\u{e9}", "admin", "*", "ftp://a/"] {
+            assert_eq!(read(target, &host).unwrap_err(), 400, "{target}");
+        }
+        assert_eq!(read("http://a?b", &host).unwrap_err(), 404);
+        let mut unknown = parts("/", &host);
+        unknown.method = Method::from_bytes(b"FOO").unwrap();
+        assert_eq!(for_guest(&unknown, &outside()).unwrap_err().status, 400);
+        unknown.version = Version::HTTP_2;
+        assert!(for_guest(&unknown, &outside()).is_ok());
         let many: Vec<_> = std::iter::once(("host", "a")).chain((0..100).map(|_| ("x", "y"))).collect();
         assert_eq!(read("/", &many).unwrap_err(), 431);
     }
@@ -230,6 +257,8 @@ mod tests {
     fn an_absolute_target_names_the_host() {
         let map = read("http://b.example/x", &[("host", "a")]).unwrap();
         assert_eq!((map.get_str(":authority"), map.get_str(":path")), (Some("b.example"), Some("/x")));
+        let map = read("http://me:secret@b.example", &[("host", "a")]).unwrap();
+        assert_eq!((map.get_str(":authority"), map.get_str(":path")), (Some("b.example"), Some("/")));
     }
 
     #[test]
@@ -238,15 +267,16 @@ mod tests {
         map.set("x-shunt-cluster", "c");
         map.set("x-envoy-retry-on", "5xx");
         let outgoing = Outgoing::from_guest(&map).unwrap();
-        let request = outgoing.request(UpstreamProtocol::Http1, Some(7), ()).unwrap();
+        let request = outgoing.request(UpstreamProtocol::Http1, 2, Some(7), ()).unwrap();
         assert_eq!(request.uri(), "/x");
         assert_eq!(request.headers()["host"], "a:80");
         assert_eq!(request.headers()[EXPECTED_TIMEOUT_HEADER], "7");
+        assert_eq!(request.headers()[ATTEMPT_COUNT_HEADER], "2");
         assert!(
             !request.headers().contains_key("x-shunt-cluster") && !request.headers().contains_key("x-envoy-retry-on")
         );
-        let request = outgoing.request(UpstreamProtocol::Http2, None, ()).unwrap();
+        let request = Outgoing::of_call(&map).unwrap().request(UpstreamProtocol::Http2, 1, None, ()).unwrap();
         assert_eq!(request.uri(), "http://a:80/x");
-        assert!(!request.headers().contains_key("host"));
+        assert!(!request.headers().contains_key("host") && !request.headers().contains_key(ATTEMPT_COUNT_HEADER));
     }
 }

@@ -1,6 +1,6 @@
 //! What the proxy is started with, and what a reload replaces.
 
-use envoy_plan::Plan;
+use envoy_plan::{PathNormalization, Plan};
 use host_abi::LogLevel;
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,6 +19,8 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// How many threads serve, at least 1.
     pub workers: usize,
+    /// What is done to the path of a request before the filter sees it.
+    pub path_normalization: PathNormalization,
     /// What protects the proxy from its clients.
     pub limits: Limits,
     /// The lowest level the filter's log lines are wanted from.
@@ -34,6 +36,7 @@ impl Settings {
             listen,
             admin: None,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
+            path_normalization: PathNormalization::default(),
             limits: Limits::default(),
             log_level: LogLevel::Warn,
             log: Arc::new(to_stderr),
@@ -43,11 +46,12 @@ impl Settings {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { listen, admin, workers, limits, log_level, log: _ } = self;
+        let Settings { listen, admin, workers, path_normalization, limits, log_level, log: _ } = self;
         f.debug_struct("Settings")
             .field("listen", listen)
             .field("admin", admin)
             .field("workers", workers)
+            .field("path_normalization", path_normalization)
             .field("limits", limits)
             .field("log_level", log_level)
             .finish_non_exhaustive()

@@ -6,7 +6,7 @@ use crate::connections::Connections;
 use crate::control::Order;
 use crate::guest::Guest;
 use crate::random::Random;
-use crate::settings::{Deployment, Limits};
+use crate::settings::{Deployment, Limits, Settings};
 use crate::stats::{Snapshot, Stats};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-use upstream::Upstreams;
+use upstream::{PathNormalization, Upstreams};
 
 /// How often unused connections are looked through.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -28,18 +28,21 @@ pub(crate) struct Outside {
     pub(crate) random: Random,
     pub(crate) connections: Rc<Connections>,
     pub(crate) upstreams: RefCell<Upstreams>,
+    pub(crate) path_normalization: PathNormalization,
     pub(crate) limits: Limits,
     pub(crate) stats: Stats,
 }
 
 impl Outside {
-    pub(crate) fn new(limits: Limits, first: &Deployment) -> Rc<Self> {
+    pub(crate) fn new(settings: &Settings, first: &Deployment) -> Rc<Self> {
+        let limits = settings.limits.clone();
         let connections = Connections::new(limits.upstream_idle_timeout, limits.upstream_idle_connections);
         Rc::new(Outside {
             clock: WorkerClock::new(),
             random: Random::from_system(),
             connections: Rc::new(connections),
             upstreams: RefCell::new(Upstreams::new(first.plan.clone())),
+            path_normalization: settings.path_normalization,
             limits,
             stats: Stats::default(),
         })

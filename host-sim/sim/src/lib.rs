@@ -28,8 +28,8 @@ pub use engine::{AttemptEnd, Ended, Given, RequestSpec, Role, Sent};
 pub use report::{Bar, Comparison, Mirror, Report, RuleShare, Timeouts, Times, Totals, Verdict, Version, Warning};
 pub use run::{ConfiguredShare, Control, Progress, RunError, Setup, run};
 pub use scenario::{
-    ClosedLoad, Fault, Latency, Load, Metadata, OpenArrivals, OpenLoad, OutcomeSpec, Rate, RequestKind, Scenario,
-    ScenarioError, ServiceSpec, Spec, VersionSpec,
+    ClosedLoad, Fault, Latency, Load, Metadata, Normalization, OpenArrivals, OpenLoad, OutcomeSpec, Rate, RequestKind,
+    Scenario, ScenarioError, ServiceSpec, Spec, VersionSpec,
 };
 pub use simulator::{AttemptRecord, Exchange, ResponseRecord, Simulator};
 pub use span::Span;

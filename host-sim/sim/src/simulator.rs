@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use envoy_plan::Plan;
 use host_abi::{HeaderMap, LogLevel, MetricStore, Module, StartError};
-use upstream::{Flags, Timestamp};
+use upstream::{Flags, PathNormalization, Timestamp};
 
 use crate::behaviour::Behaviour;
 use crate::engine::{AttemptEnd, Ended, Engine, Given, Observer, Over, RequestSpec, Role, Sent};
@@ -93,6 +93,11 @@ impl Simulator {
         seed: u64,
     ) -> Result<Self, Box<StartError>> {
         Ok(Self { engine: Engine::new(module, filter_configuration, plan, seed)?, sent: 0 })
+    }
+
+    /// Normalises paths so from now on; by Istio's default (`BASE`) unless told.
+    pub fn set_path_normalization(&mut self, how: PathNormalization) {
+        self.engine.path_normalization = how;
     }
 
     /// Takes other rules and another plan, for requests to come.

@@ -7,22 +7,27 @@
 //!
 //! A host's part, for each request:
 //!
-//! 1. [`Ask::read`] the request head as the filter left it; [`Upstreams::begin`] gives the first [`Attempt`] and the
+//! 1. Before the filter sees a request: refuse or rewrite its target by [`arrival::admit`], and drop the headers that are
+//!    not [`arrival::is_kept`].
+//! 2. [`Ask::read`] the request head as the filter left it; [`Upstreams::begin`] gives the first [`Attempt`] and the
 //!    copies, or a [`LocalReply`].
-//! 2. Send to the attempt's endpoint the headers that [`request_head::reaches_upstream`] lets through, with
+//! 3. Send to the attempt's endpoint the headers that [`request_head::reaches_upstream`] lets through, with
+//!    [`request_head::ATTEMPT_COUNT_HEADER`] as [`Attempt::number`] says, and with
 //!    [`request_head::EXPECTED_TIMEOUT_HEADER`] where [`Exchange::expected_timeout_ms`] has a value.
-//! 3. Report to [`Exchange::on`] what happens ([`Event`]) and do what it says ([`Step`]); after each call set the one
+//! 4. Report to [`Exchange::on`] what happens ([`Event`]) and do what it says ([`Step`]); after each call set the one
 //!    timer to [`Exchange::wake_at`].
-//! 4. Drop the exchange when the answer has gone downstream or downstream has gone. That frees what it counted as.
+//! 5. Drop the exchange when the answer has gone downstream or downstream has gone. That frees what it counted as.
 //!
 //! The rules are those of Envoy 1.40 under istiod's translation.
 
+pub mod arrival;
 mod backoff;
 mod balance;
 mod draw;
 mod exchange;
 mod failure;
 mod fault;
+mod path;
 mod policy;
 mod pool;
 mod reply;
@@ -34,7 +39,7 @@ mod time;
 mod upstreams;
 
 pub use draw::Draws;
-pub use envoy_plan::{CLUSTER_HEADER, PROFILE_HEADER};
+pub use envoy_plan::{CLUSTER_HEADER, PROFILE_HEADER, PathNormalization};
 pub use exchange::{Attempt, Event, Exchange, Step};
 pub use failure::Failure;
 pub use fault::Fault;

@@ -94,6 +94,18 @@ pub struct LocalReply {
 }
 
 impl LocalReply {
+    /// What the client sent is no HTTP that could be served.
+    pub const INVALID_REQUEST: Self =
+        Self { status: 400, body: "Bad Request", flags: Flags::NONE, details: "http1.codec_error", grpc_status: None };
+
+    /// The path cannot be normalised, or has a fragment.
+    pub(crate) const BAD_PATH: Self =
+        Self { status: 400, body: "", flags: Flags::NONE, details: "path_normalization_failed", grpc_status: None };
+
+    /// The target does not begin with a slash.
+    pub(crate) const NOT_A_PATH: Self =
+        Self { status: 404, body: "", flags: Flags::NONE, details: "absolute_path_rejected", grpc_status: None };
+
     /// The profile is unknown: no route matches.
     pub(crate) const ROUTE_NOT_FOUND: Self =
         Self { status: 404, body: "", flags: Flags::NO_ROUTE, details: "route_not_found", grpc_status: None };

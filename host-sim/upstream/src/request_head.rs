@@ -9,6 +9,10 @@ use envoy_plan::{CLUSTER_HEADER, PROFILE_HEADER};
 /// Milliseconds the upstream may take, for its information; the value is [`crate::Exchange::expected_timeout_ms`].
 pub const EXPECTED_TIMEOUT_HEADER: &str = "x-envoy-expected-rq-timeout-ms";
 
+/// Which attempt an upstream sees, from 1; [`crate::Attempt::number`] in digits. It takes the place of what a client wrote
+/// (istiod: `include_request_attempt_count`), also on copies, which are the first attempt of theirs.
+pub const ATTEMPT_COUNT_HEADER: &str = "x-envoy-attempt-count";
+
 const RETRY_ON: &str = "x-envoy-retry-on";
 const RETRY_GRPC_ON: &str = "x-envoy-retry-grpc-on";
 const MAX_RETRIES: &str = "x-envoy-max-retries";
@@ -39,7 +43,7 @@ const PREFIXES: [&str; 2] = ["x-shunt-", "x-envoy-fault-"];
 
 /// Whether a request header may be sent on to an upstream, primary or shadow. Upper and lower case are the same.
 ///
-/// Add [`EXPECTED_TIMEOUT_HEADER`] afterwards where the exchange has a value for it.
+/// Set [`ATTEMPT_COUNT_HEADER`] afterwards, and [`EXPECTED_TIMEOUT_HEADER`] where the exchange has a value for it.
 pub fn reaches_upstream(name: &[u8]) -> bool {
     let starts_with =
         |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()));

@@ -3,17 +3,21 @@
 //! What the filter's shell does between the two (edits, removal of forged headers) is done here once more, in a few
 //! lines; that the shell does the same is what the other arms show.
 
-use super::{Arm, Running, received};
+use super::{Arm, Running, plain, received};
 use crate::case::{Behaviour, Case, Request};
+use crate::escapes;
 use crate::fleet::{self, DOWN, Fleet, Scripts};
 use crate::observed::{Arrival, Reply};
-use envoy_plan::{CLUSTER_HEADER, PROFILE_HEADER, Plan};
+use envoy_plan::{CLUSTER_HEADER, PROFILE_HEADER, PathNormalization, Plan};
+use host_abi::HeaderMap;
 use istio_config::{Config, Diagnostics, FilterConfig, yaml};
 use std::sync::Arc;
 use std::time::Duration;
 use traffic_policy::{Abort, Decision, Edit, Forward, HeaderPair, Policy, RequestHead};
-use upstream::request_head::{EXPECTED_TIMEOUT_HEADER, reaches_upstream};
-use upstream::{Answer, Ask, Attempt, Begun, Event, Exchange, Failure, Fault, Step, Timestamp, Upstreams};
+use upstream::request_head::{ATTEMPT_COUNT_HEADER, EXPECTED_TIMEOUT_HEADER, reaches_upstream};
+use upstream::{
+    Answer, Ask, Attempt, Begun, Event, Exchange, Failure, Fault, LocalReply, Step, Timestamp, Upstreams, arrival,
+};
 
 /// The arm.
 pub struct Engine;
@@ -38,6 +42,7 @@ impl Arm for Engine {
         Ok(Box::new(World {
             policy,
             upstreams: Upstreams::new(plan),
+            normalization: case.normalization.0,
             fleet: Fleet::imaginary(),
             scripts: Scripts::new(case),
             arrivals: Vec::new(),
@@ -79,6 +84,7 @@ impl SplitMix {
 struct World {
     policy: Policy,
     upstreams: Upstreams,
+    normalization: PathNormalization,
     fleet: Fleet,
     scripts: Scripts,
     arrivals: Vec<Arrival>,
@@ -86,62 +92,35 @@ struct World {
     chance: SplitMix,
 }
 
-/// Names in lower case and values; pseudo-headers among them.
-type Head = Vec<(String, String)>;
+/// A response on its way to the client.
+struct Response {
+    head: HeaderMap,
+    body: Vec<u8>,
+}
 
 impl Running for World {
     fn send(&mut self, request: &Request) -> Result<Reply, String> {
         let begun = self.now;
-        let mut head: Head = [
-            (":authority", request.send.host.as_str()),
-            (":path", &request.send.target),
-            (":method", &request.send.method),
-            (":scheme", "http"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .to_vec();
-        head.extend(received(request).map(|(name, value)| (name, value.to_owned())));
-        if !head.iter().any(|(name, _)| name == "x-forwarded-proto") {
-            head.push(("x-forwarded-proto".to_owned(), "http".to_owned()));
-        }
-        let pairs: Vec<HeaderPair<'_>> = head.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-        let decision = self.policy.decide(&RequestHead::new(&pairs), &mut || self.chance.draw());
-        let (mut reply, rule) = match decision {
-            Decision::Reply(reply) => {
-                let headers = reply.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-                let body = reply.body.into_owned();
-                (Reply { status: reply.status, headers, body, ..Reply::default() }, reply.response)
-            }
-            Decision::Forward(forward) => {
-                let head = written(&head, &forward);
-                let rule = forward.response;
-                let body = request.body.clone().unwrap_or_default();
-                (
-                    carry_out(
-                        &mut self.upstreams,
-                        &mut Outside {
-                            fleet: &self.fleet,
-                            scripts: &mut self.scripts,
-                            arrivals: &mut self.arrivals,
-                            now: &mut self.now,
-                            chance: &mut self.chance,
-                        },
-                        &head,
-                        &body,
-                    )?,
-                    rule,
-                )
-            }
+        let line = &request.send;
+        let (method, target) = (line.method.as_bytes(), escapes::bytes(&line.target));
+        let admitted = match arrival::is_method_of_http1(method) {
+            true => arrival::admit(method, line.host.as_bytes(), &target, self.normalization),
+            false => Err(LocalReply::INVALID_REQUEST),
         };
-        if let Some(rule) = rule {
-            let mut head = reply.headers.clone();
-            head.push((":status".to_owned(), reply.status.to_string()));
-            let pairs: Vec<HeaderPair<'_>> =
-                head.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-            apply(&mut reply.headers, &self.policy.response_edits(&rule, &pairs));
-        }
-        reply.took = self.now.since(begun);
-        Ok(reply)
+        let response = match admitted {
+            Ok(path) => {
+                let head = self.head(request, &path);
+                self.serve(&head, request.body.as_deref().unwrap_or_default())?
+            }
+            Err(reply) => local(&reply),
+        };
+        let status = response.head.get_str(":status").and_then(|status| status.parse().ok());
+        Ok(Reply {
+            status: status.ok_or("a response without a status")?,
+            headers: plain(&response.head),
+            body: response.body,
+            took: self.now.since(begun),
+        })
     }
 
     fn arrivals(&mut self, _expected: usize) -> Vec<Arrival> {
@@ -149,51 +128,90 @@ impl Running for World {
     }
 }
 
+impl World {
+    /// The request head as a filter meets it.
+    fn head(&mut self, request: &Request, path: &[u8]) -> HeaderMap {
+        let line = &request.send;
+        let mut head = HeaderMap::from([(":authority", line.host.as_bytes()), (":path", path)]);
+        head.extend([(":method", line.method.as_str()), (":scheme", "http")]);
+        head.extend(received(request).filter(|(name, _)| arrival::is_kept(name.as_bytes())));
+        if head.get("x-forwarded-proto").is_none() {
+            head.append("x-forwarded-proto", "http");
+        }
+        if head.get("x-request-id").is_none_or(<[u8]>::is_empty) {
+            // As long as a UUID; nobody reads more into it.
+            head.set("x-request-id", format!("{:036x}", self.chance.draw()));
+        }
+        head
+    }
+
+    fn serve(&mut self, head: &HeaderMap, body: &str) -> Result<Response, String> {
+        let pairs: Vec<HeaderPair<'_>> = head.iter().collect();
+        let (mut response, rule) = match self.policy.decide(&RequestHead::new(&pairs), &mut || self.chance.draw()) {
+            Decision::Reply(reply) => {
+                let mut head = HeaderMap::from([(":status", reply.status.to_string())]);
+                head.extend(reply.headers.iter().map(|(name, value)| (name.as_bytes(), &**value)));
+                (Response { head, body: reply.body.into_owned() }, reply.response)
+            }
+            Decision::Forward(forward) => {
+                let head = written(head, &forward);
+                let mut outside = Outside {
+                    fleet: &self.fleet,
+                    scripts: &mut self.scripts,
+                    arrivals: &mut self.arrivals,
+                    now: &mut self.now,
+                    chance: &mut self.chance,
+                };
+                (carry_out(&mut self.upstreams, &mut outside, &head, body)?, forward.response)
+            }
+        };
+        if let Some(rule) = rule {
+            let head = response.head.clone();
+            let pairs: Vec<HeaderPair<'_>> = head.iter().collect();
+            apply(&mut response.head, &self.policy.response_edits(&rule, &pairs));
+        }
+        Ok(response)
+    }
+}
+
 /// The request head as the filter leaves it.
-fn written(head: &Head, forward: &Forward<'_>) -> Head {
-    let mut head = head.clone();
-    head.retain(|(name, _)| !name.starts_with("x-shunt-") && !name.starts_with("x-envoy-fault-"));
-    let target = head.iter().find(|(name, _)| name == ":path").map(|(_, target)| target.clone()).unwrap_or_default();
+fn written(head: &HeaderMap, forward: &Forward<'_>) -> HeaderMap {
+    let target = head.get(":path").unwrap_or_default();
+    let forged = |name: &[u8]| name.starts_with(b"x-shunt-") || name.starts_with(b"x-envoy-fault-");
+    let mut head: HeaderMap = head.iter().filter(|(name, _)| !forged(name)).collect();
     apply(&mut head, &forward.edits);
     if let Some(authority) = forward.authority {
-        set(&mut head, ":authority", authority);
+        head.set(":authority", authority);
     }
     if let Some(path) = &forward.path {
-        set(&mut head, "x-envoy-original-path", &target);
-        set(&mut head, ":path", &String::from_utf8_lossy(path));
+        head.set("x-envoy-original-path", target);
+        head.set(":path", path);
     }
     if let Some(delay_ms) = forward.fault.delay_ms {
-        set(&mut head, "x-envoy-fault-delay-request", &delay_ms.to_string());
+        head.set("x-envoy-fault-delay-request", delay_ms.to_string());
     }
     match forward.fault.abort {
-        Some(Abort::Http(status)) => set(&mut head, "x-envoy-fault-abort-request", &status.to_string()),
-        Some(Abort::Grpc(status)) => set(&mut head, "x-envoy-fault-abort-grpc-request", &status.to_string()),
+        Some(Abort::Http(status)) => head.set("x-envoy-fault-abort-request", status.to_string()),
+        Some(Abort::Grpc(status)) => head.set("x-envoy-fault-abort-grpc-request", status.to_string()),
         None => {}
     }
     if let Some(profile) = forward.profile {
-        set(&mut head, PROFILE_HEADER, profile);
+        head.set(PROFILE_HEADER, profile);
     }
-    set(&mut head, CLUSTER_HEADER, forward.cluster);
+    head.set(CLUSTER_HEADER, forward.cluster);
     head
 }
 
-fn text(value: &[u8]) -> String {
-    String::from_utf8_lossy(value).into_owned()
-}
-
-fn apply(head: &mut Head, edits: &[Edit<'_>]) {
+fn apply(head: &mut HeaderMap, edits: &[Edit<'_>]) {
     for edit in edits {
         match edit {
-            Edit::Set(name, value) => set(head, name, &text(value)),
-            Edit::Add(name, value) => head.push((name.to_string(), text(value))),
-            Edit::Remove(name) => head.retain(|(own, _)| **own != **name),
+            Edit::Set(name, value) => head.set(name.as_bytes(), value),
+            Edit::Add(name, value) => head.append(name.as_bytes(), value),
+            Edit::Remove(name) => {
+                head.remove(name.as_bytes());
+            }
         }
     }
-}
-
-fn set(head: &mut Head, name: &str, value: &str) {
-    head.retain(|(own, _)| own != name);
-    head.push((name.to_owned(), value.to_owned()));
 }
 
 /// Everything around an exchange.
@@ -209,17 +227,21 @@ struct Outside<'a> {
 enum UnderWay {
     Nothing,
     Fails(Failure),
-    Answers(Timestamp, Reply),
+    Answers(Timestamp, Response),
 }
 
-fn carry_out(upstreams: &mut Upstreams, outside: &mut Outside<'_>, head: &Head, body: &str) -> Result<Reply, String> {
-    let pairs = || head.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    let fault = Fault::read(pairs());
+fn carry_out(
+    upstreams: &mut Upstreams,
+    outside: &mut Outside<'_>,
+    head: &HeaderMap,
+    body: &str,
+) -> Result<Response, String> {
+    let fault = Fault::read(head.iter());
     *outside.now = outside.now.after(fault.delay.unwrap_or_default());
     if let Some(reply) = fault.abort {
         return Ok(local(&reply));
     }
-    let ask = Ask::read(pairs(), true);
+    let ask = Ask::read(head.iter(), true);
     let begun = upstreams.begin(&ask, *outside.now, &mut || outside.chance.draw());
     let (mut exchange, first) = match begun {
         Err(reply) => return Ok(local(&reply)),
@@ -243,8 +265,8 @@ fn carry_out(upstreams: &mut Upstreams, outside: &mut Outside<'_>, head: &Head, 
             Step::BackOff => under_way = UnderWay::Nothing,
             Step::Continue => {}
             Step::Deliver { .. } => {
-                if let UnderWay::Answers(_, reply) = under_way {
-                    return Ok(reply);
+                if let UnderWay::Answers(_, response) = under_way {
+                    return Ok(response);
                 }
                 return Err("an answer was to be delivered and there was none".to_owned());
             }
@@ -256,13 +278,11 @@ fn carry_out(upstreams: &mut Upstreams, outside: &mut Outside<'_>, head: &Head, 
             UnderWay::Fails(failure) => {
                 exchange.on(Event::Failed(*failure), *outside.now, &mut || outside.chance.draw())
             }
-            UnderWay::Answers(at, reply) if limit.is_none_or(|limit| *at < limit) => {
+            UnderWay::Answers(at, response) if limit.is_none_or(|limit| *at < limit) => {
                 *outside.now = (*outside.now).max(*at);
-                let header = |name: &str| {
-                    let found = reply.headers.iter().find(|(own, _)| own == name);
-                    found.map(|(_, value)| value.as_bytes())
-                };
-                let answer = Answer { status: reply.status, header: &header };
+                let header = |name: &str| response.head.get(name);
+                let status = response.head.get_str(":status").and_then(|status| status.parse().ok());
+                let answer = Answer { status: status.unwrap_or_default(), header: &header };
                 exchange.on(Event::Answered(answer), *outside.now, &mut || outside.chance.draw())
             }
             UnderWay::Answers(..) | UnderWay::Nothing => {
@@ -275,41 +295,31 @@ fn carry_out(upstreams: &mut Upstreams, outside: &mut Outside<'_>, head: &Head, 
 
 impl Outside<'_> {
     /// Something is sent to an endpoint.
-    fn arrive(&mut self, attempt: &Attempt, exchange: &Exchange, head: &Head, body: &str) -> UnderWay {
+    fn arrive(&mut self, attempt: &Attempt, exchange: &Exchange, head: &HeaderMap, body: &str) -> UnderWay {
         let (address, port) = (attempt.endpoint.address(), attempt.endpoint.port());
         let endpoint = self.fleet.at(address, port).expect("an endpoint of the fleet");
         if endpoint == DOWN {
             return UnderWay::Fails(Failure::Connect);
         }
-        let pseudo = |name: &str| crate::observed::values(head, name).next().unwrap_or_default().to_owned();
-        let mut headers: Head = head
-            .iter()
-            .filter(|(name, _)| !name.starts_with(':') && reaches_upstream(name.as_bytes()))
-            .cloned()
-            .collect();
+        let mut head: HeaderMap = head.iter().filter(|(name, _)| reaches_upstream(name)).collect();
+        head.set(ATTEMPT_COUNT_HEADER, attempt.number.to_string());
         if let Some(expected) = exchange.expected_timeout_ms(*self.now) {
-            headers.push((EXPECTED_TIMEOUT_HEADER.to_owned(), expected.to_string()));
+            head.set(EXPECTED_TIMEOUT_HEADER, expected.to_string());
         }
-        self.arrivals.push(Arrival {
-            endpoint,
-            method: pseudo(":method"),
-            target: pseudo(":path"),
-            authority: pseudo(":authority"),
-            headers,
-            body: body.into(),
-        });
+        self.arrivals.push(super::arrival(endpoint, &head, body.as_bytes()));
         match self.scripts.next(endpoint) {
             Behaviour::Hang => UnderWay::Nothing,
             Behaviour::Close => UnderWay::Fails(Failure::Disconnected { before_request: false }),
             Behaviour::Answer(answer) => {
                 let (headers, body) = fleet::written(endpoint, &answer);
-                let reply = Reply { status: answer.status, headers, body: body.into(), took: Duration::ZERO };
-                UnderWay::Answers(self.now.after(answer.after), reply)
+                let mut head = HeaderMap::from([(":status", answer.status.to_string())]);
+                head.extend(headers);
+                UnderWay::Answers(self.now.after(answer.after), Response { head, body: body.into() })
             }
         }
     }
 }
 
-fn local(reply: &upstream::LocalReply) -> Reply {
-    Reply { status: reply.status, body: reply.body.into(), ..Reply::default() }
+fn local(reply: &LocalReply) -> Response {
+    Response { head: HeaderMap::from([(":status", reply.status.to_string())]), body: reply.body.into() }
 }

@@ -10,7 +10,9 @@ pub use served::{Envoy, Proxy, render, start_envoy};
 pub use simulator::InSimulator;
 
 use crate::case::{Case, Request};
+use crate::escapes;
 use crate::observed::{Arrival, Reply};
+use host_abi::HeaderMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -59,25 +61,26 @@ pub trait Running {
 /// Every arm by its name.
 pub const NAMES: [&str; 4] = ["engine", "simulator", "proxy", "envoy"];
 
-/// What Envoy removes from the request of a client it does not know (`cleanInternalHeaders`), and does not show to a
-/// filter. The engine and the simulator begin behind that, so their arms do it.
-const CLIENT_MAY_NOT_SEND: [&str; 12] = [
-    "x-envoy-internal",
-    "x-envoy-retry-on",
-    "x-envoy-retry-grpc-on",
-    "x-envoy-max-retries",
-    "x-envoy-retriable-status-codes",
-    "x-envoy-retriable-header-names",
-    "x-envoy-upstream-alt-stat-name",
-    "x-envoy-upstream-rq-timeout-ms",
-    "x-envoy-upstream-rq-per-try-timeout-ms",
-    "x-envoy-upstream-rq-timeout-alt-response",
-    "x-envoy-expected-rq-timeout-ms",
-    "x-envoy-hedge-on-per-try-timeout",
-];
+/// The headers of a request as they come from the wire.
+fn received(request: &Request) -> impl Iterator<Item = (String, Vec<u8>)> {
+    request.headers().map(|(name, value)| (name.to_ascii_lowercase(), escapes::bytes(value)))
+}
 
-/// The headers of a request as a filter meets them.
-fn received(request: &Request) -> impl Iterator<Item = (String, &str)> {
-    let headers = request.headers().map(|(name, value)| (name.to_ascii_lowercase(), value));
-    headers.filter(|(name, _)| !CLIENT_MAY_NOT_SEND.contains(&name.as_str()))
+/// What was observed of a head: all but pseudo headers.
+fn plain(head: &HeaderMap) -> Vec<(String, String)> {
+    let plain = head.iter().filter(|(name, _)| !name.starts_with(b":"));
+    plain.map(|(name, value)| (escapes::text(name), escapes::text(value))).collect()
+}
+
+/// A request as an endpoint gets it.
+fn arrival(endpoint: &'static str, head: &HeaderMap, body: &[u8]) -> Arrival {
+    let pseudo = |name: &str| escapes::text(head.get(name).unwrap_or_default());
+    Arrival {
+        endpoint,
+        method: pseudo(":method"),
+        target: pseudo(":path"),
+        authority: pseudo(":authority"),
+        headers: plain(head),
+        body: body.to_vec(),
+    }
 }

@@ -7,6 +7,7 @@ use crate::client::Client;
 use crate::observed::{Arrival, Reply};
 use crate::process::{Process, free_address, is_ok};
 use crate::servers::Servers;
+use envoy_plan::PathNormalization;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -44,6 +45,8 @@ struct Host {
     folder: TempDir,
     /// How much it had said when its case began.
     said_before: usize,
+    /// Of the proxy, set once, when it starts; Envoy takes another with its listener.
+    normalization: PathNormalization,
 }
 
 impl Proxy {
@@ -57,6 +60,7 @@ impl Proxy {
             let [listen_text, admin_text] = [listen, admin].map(|address| address.to_string());
             let files = folder.join(FILES);
             let arguments = ["proxy", "-f", &files.to_string_lossy(), "--listen", &listen_text, "--admin", &admin_text];
+            let arguments = [&arguments[..], &["--path-normalization", case.normalization.0.name()]].concat();
             let mut process = Process::start(&self.shunt, arguments, folder.join("log"))?;
             process.wait_until(|| TcpStream::connect(listen).is_ok() && is_ok(admin, "/ready"))?;
             Ok(process)
@@ -100,7 +104,7 @@ impl Arm for Proxy {
 
     fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
         let servers = Servers::start(case);
-        let host = match take(&self.idle) {
+        let host = match take(&self.idle, |host| host.normalization == case.normalization.0) {
             Some(mut host) => match reload(&mut host, case, &servers) {
                 Ok(()) => host,
                 Err(error) => {
@@ -127,9 +131,9 @@ impl Envoy {
         write_files(folder.path(), case, servers)?;
         let (listen, admin) = (free_address(), free_address());
         let rendered = folder.path().join("bootstrap.json");
-        render(&self.shunt, &folder.path().join(FILES), listen, admin, &rendered)?;
+        render(&self.shunt, &folder.path().join(FILES), listen, admin, case.normalization.0, &rendered)?;
         let version = listen.to_string();
-        if let Some(mut host) = take(&self.idle) {
+        if let Some(mut host) = take(&self.idle, |_| true) {
             let refused = watched::refused(host.admin);
             watched::put(&rendered, host.folder.path(), &version)?;
             watched::wait(&mut host.process, host.admin, &version, refused)?;
@@ -140,7 +144,7 @@ impl Envoy {
         watched::write_bootstrap(&rendered, folder.path(), &watching)?;
         let mut process = start_envoy(&self.envoy, &watching, admin)?;
         watched::wait(&mut process, admin, &version, 0)?;
-        Ok(Host { process, listen, admin, folder, said_before: 0 })
+        Ok(Host { process, listen, admin, folder, said_before: 0, normalization: case.normalization.0 })
     }
 }
 
@@ -176,10 +180,18 @@ impl Arm for Envoy {
 /// # Errors
 ///
 /// What the command said.
-pub fn render(shunt: &Path, files: &Path, listen: SocketAddr, admin: SocketAddr, to: &Path) -> Result<(), String> {
+pub fn render(
+    shunt: &Path,
+    files: &Path,
+    listen: SocketAddr,
+    admin: SocketAddr,
+    normalization: PathNormalization,
+    to: &Path,
+) -> Result<(), String> {
     let output = Command::new(shunt)
         .args(["render", "envoy", "-f"])
         .arg(files)
+        .args(["--path-normalization", normalization.name()])
         .args(["--listen", &listen.to_string(), "--admin", &admin.to_string(), "-o"])
         .arg(to)
         .output()
@@ -233,7 +245,10 @@ fn serve(
         tries += 1;
         let (listen, admin) = (free_address(), free_address());
         match start(folder.path(), listen, admin) {
-            Ok(process) => return Ok(Host { process, listen, admin, folder, said_before: 0 }),
+            Ok(process) => {
+                let normalization = case.normalization.0;
+                return Ok(Host { process, listen, admin, folder, said_before: 0, normalization });
+            }
             Err(error) if tries < TRIES && error.contains("in use") => {}
             Err(error) => return Err(error),
         }
@@ -241,8 +256,12 @@ fn serve(
 }
 
 /// A process for the next case.
-fn take(idle: &Idle) -> Option<Host> {
-    let mut host = idle.lock().expect("no panic while it is held").pop()?;
+fn take(idle: &Idle, fits: impl Fn(&Host) -> bool) -> Option<Host> {
+    let mut host = {
+        let mut idle = idle.lock().expect("no panic while it is held");
+        let place = idle.iter().position(fits)?;
+        idle.swap_remove(place)
+    };
     host.said_before = host.process.said().len();
     Some(host)
 }

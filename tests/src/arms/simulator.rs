@@ -1,12 +1,13 @@
 //! The compiled filter in the simulator.
 
 use super::engine::deployment;
-use super::{Arm, Running, received};
+use super::{Arm, Running, arrival, plain, received};
 use crate::case::{self, Case, Request};
+use crate::escapes;
 use crate::fleet::{self, DOWN, Fleet, Scripts};
 use crate::observed::{Arrival, Reply};
 use crate::process;
-use host_abi::{HeaderMap, Module};
+use host_abi::Module;
 use std::time::Duration;
 use traffic_sim::{Answer, Behaviour, Ended, RequestSpec, Role, Simulator};
 
@@ -43,8 +44,9 @@ impl Arm for InSimulator {
         let fleet = Fleet::imaginary();
         let (plan, filter) = deployment(&fleet, case)?;
         let configuration = filter.to_json().to_string();
-        let simulator =
+        let mut simulator =
             Simulator::new(&self.0, configuration.as_bytes(), plan, 0x5eed).map_err(|error| error.to_string())?;
+        simulator.set_path_normalization(case.normalization.0);
         Ok(Box::new(Simulated { simulator, fleet, scripts: Scripts::new(case), arrivals: Vec::new() }))
     }
 }
@@ -61,7 +63,7 @@ impl Running for Simulated {
         let Self { simulator, fleet, scripts, arrivals } = self;
         let line = &request.send;
         let body = request.body.clone().unwrap_or_default();
-        let spec = RequestSpec::new(&line.method, &line.host, &line.target, received(request), body);
+        let spec = RequestSpec::new(&line.method, &line.host, escapes::bytes(&line.target), received(request), body);
         let exchange = simulator.request(&spec, |sent| {
             let endpoint = fleet.at(sent.endpoint.address(), sent.endpoint.port()).expect("an endpoint of the fleet");
             if endpoint == DOWN {
@@ -105,23 +107,4 @@ fn behaviour(endpoint: &str, behaviour: case::Behaviour) -> Behaviour {
             Behaviour::of(Answer::new(answer.status, headers, body)).after(answer.after)
         }
     }
-}
-
-fn arrival(endpoint: &'static str, head: &HeaderMap, body: &[u8]) -> Arrival {
-    let pseudo = |name: &str| head.get_str(name).unwrap_or_default().to_owned();
-    Arrival {
-        endpoint,
-        method: pseudo(":method"),
-        target: pseudo(":path"),
-        authority: pseudo(":authority"),
-        headers: plain(head),
-        body: body.to_vec(),
-    }
-}
-
-/// All but pseudo headers, as text.
-fn plain(head: &HeaderMap) -> Vec<(String, String)> {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let plain = head.iter().filter(|(name, _)| !name.starts_with(b":"));
-    plain.map(|(name, value)| (text(name), text(value))).collect()
 }

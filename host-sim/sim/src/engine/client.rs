@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use host_abi::{Flow, HeaderMap, LocalReply, StreamId};
-use upstream::{Flags, Timestamp};
+use upstream::{Flags, Timestamp, arrival};
 
 use crate::engine::Engine;
 use crate::engine::observe::{AttemptEnd, Ended, Given, Observer, RequestSpec};
@@ -56,9 +56,16 @@ impl Engine {
     /// A client sends a request, now. `request` numbers it; no two may be under way with the same number.
     pub(crate) fn begin(&mut self, request: u64, spec: &RequestSpec, observer: &mut impl Observer) {
         self.check.begun(request);
+        let path = match self.admit(&spec.head) {
+            Ok(path) => path,
+            Err(reply) => return self.refuse(request, spec, &reply, observer),
+        };
         let stream = self.vm.open_stream();
         let mut head = self.spare_map();
         head.extend(spec.head.iter());
+        if let Cow::Owned(path) = path {
+            head.set(":path", path);
+        }
         if !spec.has_id {
             head.append("x-request-id", self.request_id());
         }
@@ -88,6 +95,35 @@ impl Engine {
         }
         self.flow(flight, flow, observer);
         self.settle(observer);
+    }
+
+    /// The request target as the filter shall see it.
+    fn admit<'t>(&self, head: &'t HeaderMap) -> Result<Cow<'t, [u8]>, upstream::LocalReply> {
+        let pseudo = |name: &str| head.get(name).unwrap_or_default();
+        if !arrival::is_method_of_http1(pseudo(":method")) {
+            return Err(upstream::LocalReply::INVALID_REQUEST);
+        }
+        arrival::admit(pseudo(":method"), pseudo(":authority"), pseudo(":path"), self.path_normalization)
+    }
+
+    /// Answers a request that no filter is to see.
+    fn refuse(&mut self, request: u64, spec: &RequestSpec, reply: &upstream::LocalReply, observer: &mut impl Observer) {
+        let answer = LocalReply::new(reply.status.into(), reply.body, reply.details);
+        let (head, body) = answer.into_response(&spec.head);
+        self.check.given(request, None);
+        observer.given(&Given {
+            request,
+            ended: Ended::Answered,
+            status: Some(reply.status),
+            headers: &head,
+            body: &body,
+            details: reply.details,
+            flags: reply.flags,
+            cluster: None,
+            attempts: 0,
+            begun: self.now,
+            at: self.now,
+        });
     }
 
     /// Does what the filter has decided.

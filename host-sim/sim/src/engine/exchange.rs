@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use host_abi::{CalloutAnswer, HeaderMap};
-use upstream::request_head::{EXPECTED_TIMEOUT_HEADER, reaches_upstream};
+use upstream::request_head::{ATTEMPT_COUNT_HEADER, EXPECTED_TIMEOUT_HEADER, reaches_upstream};
 use upstream::{Ask, Attempt, Begun, Endpoint, Event, Exchange, Failure, Fault, Step, Timestamp};
 
 use crate::behaviour::{Answer, Behaviour, Outcome};
@@ -179,6 +179,9 @@ impl Engine {
     fn send(&mut self, key: Key, attempt: Attempt, observer: &mut impl Observer) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         let Attempt { number, endpoint } = attempt;
+        if job.role() != Role::Callout {
+            job.head.set(ATTEMPT_COUNT_HEADER, number.to_string());
+        }
         if let Some(millis) = job.exchange.expected_timeout_ms(self.now) {
             job.head.set(EXPECTED_TIMEOUT_HEADER, millis.to_string());
         }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use envoy_plan::Plan;
 use host_abi::{Flow, HeaderMap, Module, PluginConfig, StartError, StreamId, Vm, Woken};
-use upstream::{Timestamp, Upstreams};
+use upstream::{PathNormalization, Timestamp, Upstreams};
 
 use crate::chance::Chance;
 use crate::check::Check;
@@ -55,6 +55,8 @@ pub(crate) struct Engine {
     held: BTreeMap<StreamId, Key>,
     balancing: Chance,
     request_ids: Chance,
+    /// What is done to the path of a request before the filter sees it.
+    pub(crate) path_normalization: PathNormalization,
     check: Check,
     spare: Vec<HeaderMap>,
     /// Of the last thing that was sent to an upstream.
@@ -85,6 +87,7 @@ impl Engine {
             held: BTreeMap::new(),
             balancing: Chance::new(seed, "balancing"),
             request_ids: Chance::new(seed, "request ids"),
+            path_normalization: PathNormalization::default(),
             check: Check::default(),
             spare: Vec::new(),
             serial: 0,

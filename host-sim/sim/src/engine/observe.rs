@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use host_abi::HeaderMap;
+use upstream::arrival::is_kept;
 use upstream::{Endpoint, Flags, Timestamp};
 
 use crate::behaviour::Behaviour;
@@ -19,12 +20,13 @@ pub struct RequestSpec {
 }
 
 impl RequestSpec {
-    /// A request as a client sends it over plain HTTP. What a proxy adds is added: `x-forwarded-proto`, and, when it is
-    /// sent, `x-request-id`; `content-length` where there is a body.
+    /// A request as a client sends it over plain HTTP. What a proxy drops is dropped ([`upstream::arrival::is_kept`]), what
+    /// it adds is added: `x-forwarded-proto`, and, when it is sent, `x-request-id`; `content-length` where there is a body.
+    /// `path` is the request target as it stands on the wire, and may be one that is refused.
     pub fn new<N, V>(
         method: &str,
         host: &str,
-        path: &str,
+        path: impl AsRef<[u8]>,
         headers: impl IntoIterator<Item = (N, V)>,
         body: impl Into<Bytes>,
     ) -> Self
@@ -33,9 +35,13 @@ impl RequestSpec {
         V: AsRef<[u8]>,
     {
         let body = body.into();
-        let mut head =
-            HeaderMap::from([(":authority", host), (":path", path), (":method", method), (":scheme", "http")]);
-        head.extend(headers);
+        let mut head = HeaderMap::from([(":authority", host.as_bytes()), (":path", path.as_ref())]);
+        head.extend([(":method", method), (":scheme", "http")]);
+        for (name, value) in headers {
+            if is_kept(&name.as_ref().to_ascii_lowercase()) {
+                head.append(name, value);
+            }
+        }
         let mut default = |name: &str, value: &str| {
             if head.get(name).is_none() {
                 head.append(name, value);
@@ -45,7 +51,8 @@ impl RequestSpec {
         if !body.is_empty() {
             default("content-length", &body.len().to_string());
         }
-        let has_id = head.get("x-request-id").is_some();
+        // An empty one is none, for Envoy too.
+        let has_id = head.get("x-request-id").is_some_and(|id| !id.is_empty());
         Self { head, body, timeout: None, has_id }
     }
 

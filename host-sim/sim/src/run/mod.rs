@@ -92,6 +92,7 @@ pub fn run(scenario: &Scenario, setup: Setup<'_>, mut control: Control<'_>) -> R
     let spec = &scenario.spec;
     let models = Models::new(&spec.services, &plan, spec.seed).map_err(RunError::Scenario)?;
     let mut engine = Engine::new(module, configuration, plan, spec.seed)?;
+    engine.path_normalization = spec.path_normalization.0;
     let mut arrivals = Arrivals::new(spec);
     let requests: Vec<RequestSpec> = spec.load.requests.iter().map(|kind| request(kind, spec.client_timeout)).collect();
     let mut stage = Stage { models, tally: Tally::new(spec.too_slow, spec.duration), free: Vec::new() };

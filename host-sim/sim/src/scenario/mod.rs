@@ -32,6 +32,7 @@ pub use latency::Latency;
 pub use load::{ClosedLoad, Load, OpenArrivals, OpenLoad, Rate, RequestKind};
 pub use service::{Fault, OutcomeSpec, ServiceSpec, VersionSpec};
 
+use envoy_plan::{PathNormalization, UnknownPathNormalization};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -83,6 +84,9 @@ pub struct Spec {
     /// So many requests are sent. Absent: only `duration` ends the load.
     #[serde(default)]
     pub requests: Option<u64>,
+    /// How paths are normalised before the filter sees them; `BASE` unless given.
+    #[serde(default)]
+    pub path_normalization: Normalization,
     /// How the services behave. An endpoint that no version describes answers 200 at once, and the report says so.
     #[serde(default)]
     pub services: Vec<ServiceSpec>,
@@ -94,6 +98,19 @@ pub struct Spec {
     /// A mirror's answer later than this counts as a failure in the mirror's balance. Absent: however late, it counts.
     #[serde(default)]
     pub too_slow: Option<Span>,
+}
+
+/// [`PathNormalization`] by Istio's name, in upper or lower case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Normalization(pub PathNormalization);
+
+impl TryFrom<String> for Normalization {
+    type Error = UnknownPathNormalization;
+
+    fn try_from(name: String) -> Result<Self, UnknownPathNormalization> {
+        name.parse().map(Self)
+    }
 }
 
 fn one() -> u64 {
@@ -147,6 +164,7 @@ impl Scenario {
             manifests: _,
             duration,
             requests,
+            path_normalization: _,
             services,
             load,
             client_timeout,
