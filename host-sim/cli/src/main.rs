@@ -7,6 +7,7 @@
 
 mod arguments;
 mod deployment;
+mod explain;
 mod failure;
 mod input;
 mod module;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let done = match &arguments.command {
         Command::Sim(options) => sim::run(options, &arguments.module),
         Command::Proxy(options) => proxy::run(options, &arguments.module),
+        Command::Explain(options) => explain::run(options, &arguments.module),
         Command::Render(options) => match &options.target {
             RenderTarget::Envoy(options) => render::envoy(options, &arguments.module),
         },

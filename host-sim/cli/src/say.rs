@@ -2,6 +2,7 @@
 
 use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressStyle};
 use istio_config::Severity;
 
 const BOLD: Style = Style::new().bold();
@@ -19,6 +20,14 @@ fn style(severity: Severity) -> Style {
 pub(crate) fn error(message: &str) {
     let style = style(Severity::Error);
     eprintln!("{style}error{style:#}: {message}");
+}
+
+/// A bar for long work: on a terminal only, and gone when the work is done.
+pub(crate) fn progress(length: usize, what: &str) -> ProgressBar {
+    let style =
+        ProgressStyle::with_template(&format!("{{bar:30}} {{percent}}% {{pos}} {what}, {{per_sec}}, {{eta}} to go"));
+    let bar = ProgressBar::new(u64::try_from(length).unwrap_or(u64::MAX));
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// Something worth knowing.
