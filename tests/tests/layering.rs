@@ -41,6 +41,12 @@ const TABLE: [(&str, &[&str], &[&str]); 14] = [
     // Guests to measure and to test with, which know nothing of ours.
     ("guest-empty", &[], &[]),
     ("guest-one-header", &[], &[]),
+    // Fuzz targets reach what takes bytes from outside, the filter's own readers among it.
+    (
+        "shunt-fuzz",
+        &["istio-config", "traffic-policy", "traffic-filter", "envoy-plan", "envoy-render"],
+        &["proxy-wasm", "wasmtime", "tokio", "hyper"],
+    ),
     // Tests may use everything but the filter, which they only have compiled.
     (
         "shunt-tests",
