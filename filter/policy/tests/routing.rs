@@ -673,6 +673,39 @@ fn a_delegate_needs_a_root_and_a_root_its_delegate() {
 }
 
 #[test]
+fn what_is_not_exported_is_left_out_and_said() {
+    let rules = |export_to: &str| {
+        service("r", &[80])
+            + &object(
+                "VirtualService",
+                "r",
+                &format!(
+                    "exportTo: [{export_to}]\nhosts: [r]\nhttp: [{{route: [{{destination: {{host: r, subset: v1}}}}]}}]\n"
+                ),
+            )
+    };
+    let decided = |rules: &str, by: &str| check_decision(rules, "GET r /", 0, by);
+    decided(&rules("default"), "outbound|80|v1|r.default.svc.cluster.local by default/r: http[0]");
+    check_findings(&rules("'*'"), &[]);
+    decided(
+        &rules("elsewhere"),
+        "outbound|80||r.default.svc.cluster.local by r.default.svc.cluster.local: default route",
+    );
+    check_findings(&rules("elsewhere"), &["spec.exportTo: note[not-exported]"]);
+    let root = object("VirtualService", "r", "hosts: [r]\nhttp: [{delegate: {name: l}}]\n");
+    let leaf = |export_to: &str| {
+        object(
+            "VirtualService",
+            "l",
+            &format!("exportTo: [{export_to}]\nhttp: [{{route: [{{destination: {{host: s}}}}]}}]\n"),
+        )
+    };
+    // A delegate has to be seen by its root.
+    check_findings(&(root.clone() + &leaf(".")), &[]);
+    check_findings(&(root + &leaf("elsewhere")), &["spec.http[0].delegate: warning[delegate-not-exported]"]);
+}
+
+#[test]
 fn a_repeated_name_costs_one_try() {
     let rules: Vec<_> = (0..2000)
         .map(|i| {
