@@ -445,6 +445,19 @@ fn edits_that_istio_drops_are_dropped_with_a_warning() {
 }
 
 #[test]
+fn edits_that_the_router_obeys_are_reported() {
+    let rule = "headers: {request: {set: {X-Envoy-Upstream-Rq-Timeout-Ms: '5', x-envoy-max-retries: '1'}, remove: [x-envoy-upstream-rq-per-try-timeout-ms]}, response: {set: {x-envoy-upstream-rq-timeout-ms: '5'}}}\nroute: [{destination: {host: a}}]\n";
+    let at = "spec.http[0].headers.request";
+    check_findings(
+        &one_rule(rule),
+        &[
+            &format!("{at}.remove[0]: warning[router-header]"),
+            &format!("{at}.set[X-Envoy-Upstream-Rq-Timeout-Ms]: warning[router-header]"),
+        ],
+    );
+}
+
+#[test]
 fn faults_are_found_all_at_once() {
     let objects = object(
         "VirtualService",
