@@ -215,7 +215,7 @@ impl Merger {
                     let message =
                         format!("no endpoint has the labels of subset `{}`: its requests get 503", subset.name);
                     let help = "compare with `endpoints[].labels` of the ServiceEntry";
-                    report(&at.field("labels"), "subset-without-endpoints", message, help);
+                    report(&at.field("labels"), "IST0173", message, help);
                 }
                 merged.subsets.push(subset);
             }
@@ -230,7 +230,7 @@ fn report_if_useless(rule: &Rule<'_>, services: &Services<'_>, diagnostics: &mut
     if covered.peek().is_none() {
         diagnostics.warning(
             &object.field("spec").field("host"),
-            "unknown-host",
+            "IST0174",
             format!("there is no service `{}`: the rule has no effect", rule.host),
             "add a ServiceEntry with this host, or correct the name; names without a dot get the rule's namespace",
         );
@@ -285,7 +285,7 @@ mod tests {
     fn a_subset_without_endpoints_exists_and_is_a_finding() {
         let rules = [("name: d", "host: a, subsets: [{name: v9, labels: {version: v9}}]")];
         check(&rules, &[": 3 LeastRequest", "v9: 0 LeastRequest"]);
-        check_findings(&config(&rules), &["DestinationRule spec.subsets[0].labels: warning[subset-without-endpoints]"]);
+        check_findings(&config(&rules), &["DestinationRule spec.subsets[0].labels: warning[IST0173]"]);
     }
 
     #[test]
@@ -362,10 +362,10 @@ mod tests {
 
     #[test]
     fn a_rule_for_no_service_is_a_finding() {
-        check_findings(&config(&[("name: d", "host: nowhere")]), &["DestinationRule spec.host: warning[unknown-host]"]);
+        check_findings(&config(&[("name: d", "host: nowhere")]), &["DestinationRule spec.host: warning[IST0174]"]);
         check_findings(
             &config(&[("name: d", "host: '*.nowhere.com'")]),
-            &["DestinationRule spec.host: warning[unknown-host]"],
+            &["DestinationRule spec.host: warning[IST0174]"],
         );
     }
 

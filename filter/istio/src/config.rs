@@ -91,6 +91,9 @@ pub struct Config {
     /// The served objects again, as they were written: what a rendered filter configuration carries. The filter itself
     /// does not keep them.
     pub written: Vec<Value>,
+    /// `metadata.annotations` of every object that has any, by its ordinal; of those too that could not be read. The
+    /// filter does not keep them.
+    pub annotations: BTreeMap<usize, BTreeMap<String, String>>,
     read: usize,
 }
 
@@ -121,6 +124,12 @@ impl Config {
     fn add_object(&mut self, value: Value, diagnostics: &mut Diagnostics) {
         let ordinal = self.read;
         self.read = self.read.saturating_add(1);
+        if cfg!(feature = "tools") {
+            let annotations = decode::annotations(value.get("metadata"));
+            if !annotations.is_empty() {
+                self.annotations.insert(ordinal, annotations);
+            }
+        }
         let Some(object) = decode::object(&value, ordinal, diagnostics) else { return };
         let reference = match &object {
             Object::VirtualService(resource) => resource.meta.reference.clone(),

@@ -4,6 +4,7 @@
 //! run shows every fault of a file.
 
 use crate::config::ObjectRef;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// How bad it is.
@@ -62,12 +63,16 @@ impl fmt::Display for Diagnostic {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Diagnostics {
     found: Vec<Diagnostic>,
+    /// Where in `found` the findings of an object are, by its ordinal: there may be very many objects.
+    by_object: BTreeMap<usize, Vec<usize>>,
 }
 
 impl Diagnostics {
     /// Adds a finding, once: a rule that serves several hosts may be looked at several times.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        if !self.found.contains(&diagnostic) {
+        let of_object = self.by_object.entry(diagnostic.object.ordinal).or_default();
+        if !of_object.iter().any(|index| self.found.get(*index) == Some(&diagnostic)) {
+            of_object.push(self.found.len());
             self.found.push(diagnostic);
         }
     }
@@ -80,6 +85,11 @@ impl Diagnostics {
     /// Adds a warning: served, but hardly what was meant.
     pub fn warning(&mut self, at: &At<'_>, code: &'static str, message: impl Into<String>, help: impl Into<String>) {
         self.push(at.diagnostic(Severity::Warning, code, message, help));
+    }
+
+    /// Adds a note: worth knowing, and often what was meant.
+    pub fn note(&mut self, at: &At<'_>, code: &'static str, message: impl Into<String>, help: impl Into<String>) {
+        self.push(at.diagnostic(Severity::Note, code, message, help));
     }
 
     /// Whether anything found forbids serving the configuration.

@@ -13,6 +13,7 @@ mod decode;
 pub mod delegates;
 pub mod diagnostic;
 mod duration;
+mod kinds;
 pub mod filter_config;
 #[macro_use]
 mod raw;
