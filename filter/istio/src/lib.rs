@@ -13,8 +13,8 @@ mod decode;
 pub mod delegates;
 pub mod diagnostic;
 mod duration;
-mod kinds;
 pub mod filter_config;
+mod kinds;
 #[macro_use]
 mod raw;
 pub mod destination_rule;

@@ -383,11 +383,7 @@ impl<'t> Reader<'t> {
     fn count(&mut self, nodes: usize, at: Position) -> Result<(), SyntaxFault> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > NODES_MAX {
-            return Err(SyntaxFault {
-                at,
-                message: format!("more than {NODES_MAX} values"),
-                help: "split the file",
-            });
+            return Err(SyntaxFault { at, message: format!("more than {NODES_MAX} values"), help: "split the file" });
         }
         Ok(())
     }
