@@ -72,7 +72,10 @@ impl<'a> DestinationRules<'a> {
         for (host, service) in services {
             let holding = holding(&rules, host, service);
             if !holding.is_empty() {
-                by_host.insert(host.clone(), merger.merge(&holding, service, diagnostics));
+                by_host.insert(
+                    host.clone(),
+                    merger.merge(&holding, service, !config.endpoints_unknown.contains(host), diagnostics),
+                );
             }
         }
         for rule in &rules {
@@ -180,7 +183,14 @@ struct Merger {
 }
 
 impl Merger {
-    fn merge<'a>(&mut self, rules: &[&Rule<'a>], service: &Service<'_>, diagnostics: &mut Diagnostics) -> Merged<'a> {
+    /// `endpoints_known`: a subset that selects none is a fault.
+    fn merge<'a>(
+        &mut self,
+        rules: &[&Rule<'a>],
+        service: &Service<'_>,
+        endpoints_known: bool,
+        diagnostics: &mut Diagnostics,
+    ) -> Merged<'a> {
         let first_with_policy = rules.iter().find(|rule| rule.policy.is_some());
         let policy = first_with_policy.and_then(|rule| rule.policy).unwrap_or_default();
         let mut merged = Merged { policy, subsets: Vec::new() };
@@ -211,7 +221,10 @@ impl Merger {
                 let subset =
                     MergedSubset { name: &subset.name, labels: &subset.labels, policy: policy.over(merged.policy) };
                 let mut endpoints = service.ports.values().flat_map(|port| &port.endpoints);
-                if !service.ports.is_empty() && !endpoints.any(|endpoint| subset.selects(&endpoint.labels)) {
+                if endpoints_known
+                    && !service.ports.is_empty()
+                    && !endpoints.any(|endpoint| subset.selects(&endpoint.labels))
+                {
                     let message =
                         format!("no endpoint has the labels of subset `{}`: its requests get 503", subset.name);
                     let help = "compare with `endpoints[].labels` of the ServiceEntry";

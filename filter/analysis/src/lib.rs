@@ -67,7 +67,8 @@ const ANALYSERS: [fn(&View<'_>, &mut Diagnostics); 13] = [
 
 /// Everything that can be said about a configuration: what the plan and the policy report while they are built, and what
 /// the analysers add. `namespace` is the proxy's.
-pub fn check(config: Config, namespace: &str, diagnostics: &mut Diagnostics) -> Config {
+pub fn check(mut config: Config, namespace: &str, diagnostics: &mut Diagnostics) -> Config {
+    config.complete(diagnostics);
     let (_, bindings) = Plan::build(&config, diagnostics);
     let filter = FilterConfig { config, bindings, namespace: namespace.to_owned(), ..FilterConfig::default() };
     // Whether there is a policy at all does not matter here; its findings do.

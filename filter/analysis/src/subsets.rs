@@ -4,7 +4,7 @@ use crate::view::View;
 use istio_config::destination_rule::DestinationRule;
 use istio_config::diagnostic::At;
 use istio_config::{Diagnostics, Resource, names};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) fn analyse(view: &View<'_>, diagnostics: &mut Diagnostics) {
     // Hosts in full with the subsets that destinations and mirrors name.
@@ -17,6 +17,27 @@ pub(crate) fn analyse(view: &View<'_>, diagnostics: &mut Diagnostics) {
     }
     for resource in &view.config.destination_rules {
         report(resource, &named, diagnostics);
+        not_deployed(view, resource, diagnostics);
+    }
+}
+
+/// Where the files hold no endpoints, Deployments and Pods still say which versions there are. Others may be deployed from
+/// elsewhere, so this is a note.
+fn not_deployed(view: &View<'_>, resource: &Resource<DestinationRule>, diagnostics: &mut Diagnostics) {
+    let host = names::full_host(&resource.spec.host, resource.meta.namespace());
+    let known = view.config.workloads.get(&host).filter(|_| view.config.endpoints_unknown.contains(&host));
+    let Some(workloads) = known.filter(|workloads| !workloads.is_empty()) else { return };
+    let object = At::object(&resource.meta.reference);
+    let spec = object.field("spec");
+    let list = spec.field("subsets");
+    for (index, subset) in resource.spec.subsets.iter().enumerate() {
+        let fits =
+            |labels: &BTreeMap<String, String>| subset.labels.iter().all(|(key, value)| labels.get(key) == Some(value));
+        if !workloads.iter().any(fits) {
+            let message = format!("no Pod and no Deployment in the files has the labels of subset `{}`", subset.name);
+            let help = "fine when it is deployed from elsewhere; else its requests get 503";
+            diagnostics.note(&list.index(index).field("labels"), "IST0173", message, help);
+        }
     }
 }
 

@@ -15,6 +15,8 @@ pub mod diagnostic;
 mod duration;
 pub mod filter_config;
 mod kinds;
+#[cfg(feature = "tools")]
+mod kubernetes;
 #[macro_use]
 mod raw;
 pub mod destination_rule;

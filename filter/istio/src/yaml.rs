@@ -199,7 +199,32 @@ pub fn read(file: &str, text: &str, config: &mut Config, sources: &mut Sources, 
     }
 }
 
+/// Reports a file that could not be read at all; `reason` as the system gives it.
+pub fn report_unreadable(
+    file: &str,
+    reason: String,
+    config: &mut Config,
+    sources: &mut Sources,
+    diagnostics: &mut Diagnostics,
+) {
+    let at = Position { line: 1, column: 1 };
+    let message = format!("cannot be read: {reason}");
+    let fault = SyntaxFault { at, message, help: "see to it that the file is there and may be read" };
+    report_as("unreadable", file.into(), fault, config, sources, diagnostics);
+}
+
 fn report(
+    file: Arc<str>,
+    fault: SyntaxFault,
+    config: &mut Config,
+    sources: &mut Sources,
+    diagnostics: &mut Diagnostics,
+) {
+    report_as("syntax", file, fault, config, sources, diagnostics);
+}
+
+fn report_as(
+    code: &'static str,
     file: Arc<str>,
     fault: SyntaxFault,
     config: &mut Config,
@@ -210,7 +235,7 @@ fn report(
     sources.objects.push((file.clone(), Place { at: fault.at, inside: Inside::Nothing }));
     diagnostics.push(Diagnostic {
         severity: Severity::Error,
-        code: "syntax",
+        code,
         object: ObjectRef { kind: "file".into(), namespace: "".into(), name: file, ordinal },
         path: String::new(),
         message: fault.message,
