@@ -87,7 +87,7 @@ impl Diagnostics {
         self.push(at.diagnostic(Severity::Warning, code, message, help));
     }
 
-    /// Adds a note: worth knowing.
+    /// Adds a note: worth knowing, and often what was meant.
     pub fn note(&mut self, at: &At<'_>, code: &'static str, message: impl Into<String>, help: impl Into<String>) {
         self.push(at.diagnostic(Severity::Note, code, message, help));
     }

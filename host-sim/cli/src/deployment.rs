@@ -28,6 +28,7 @@ impl Deployment {
 
     /// Checks what was read: by the same engine that the filter is, so that nothing it would refuse gets that far.
     pub(crate) fn new(mut input: Input, namespace: &str, strict: bool) -> Result<Self, Failure> {
+        input.config.complete(&mut input.diagnostics);
         let (plan, bindings) = Plan::build(&input.config, &mut input.diagnostics);
         let filter = FilterConfig {
             config: std::mem::take(&mut input.config),

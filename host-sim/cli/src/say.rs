@@ -1,6 +1,6 @@
 //! What a person is told, on stderr, in colour only on a terminal.
 
-use anstream::eprintln;
+use anstream::{eprint, eprintln};
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
 use istio_config::Severity;
@@ -38,10 +38,13 @@ pub(crate) fn note(message: &str) {
 /// One finding: `reviews.yaml:12:5: spec.http[1].route: error[no-weight]: every destination has weight 0`, and below it
 /// the way out.
 pub(crate) fn finding(place: &str, path: &str, severity: Severity, code: &str, message: &str, help: &str) {
+    eprint!("{}", styled(place, path, severity, code, message, help));
+}
+
+/// The same as a text with colours.
+pub(crate) fn styled(place: &str, path: &str, severity: Severity, code: &str, message: &str, help: &str) -> String {
     let style = style(severity);
     let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
-    eprintln!("{BOLD}{place}:{BOLD:#} {path}{style}{severity}[{code}]{style:#}: {message}");
-    if !help.is_empty() {
-        eprintln!("  help: {help}");
-    }
+    let help = if help.is_empty() { String::new() } else { format!("  help: {help}\n") };
+    format!("{BOLD}{place}:{BOLD:#} {path}{style}{severity}[{code}]{style:#}: {message}\n{help}")
 }

@@ -97,7 +97,11 @@ fn carry_out(config: Config) -> Option<(Plan, Policy)> {
     let config = FilterConfig { config, bindings, namespace: "default".to_owned(), ..FilterConfig::default() };
     let policy = Policy::compile(&config, &mut diagnostics)?;
     let address = ([127, 0, 0, 1], 1).into();
-    let options = envoy_render::Options { listen: address, admin: address };
+    let options = envoy_render::Options {
+        listen: address,
+        admin: address,
+        path_normalization: envoy_plan::PathNormalization::Base,
+    };
     let rendered = envoy_render::bootstrap(&plan, &config, b"", &options);
     assert!(rendered.is_object());
     Some((plan, policy))

@@ -12,6 +12,7 @@ mod re2;
 mod rules;
 mod virtual_hosts;
 
+pub use pattern::Pattern;
 pub(crate) use pattern::anchored;
 
 use crate::route::Policy;
