@@ -11,6 +11,7 @@ use crate::reply::{Cors, CorsOutcome, LocalReply, Redirect};
 use crate::request::{HeaderPair, RequestHead};
 use crate::rewrite::PathRewrite;
 use crate::select::{Draw, WeightedTargets};
+use crate::trace;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,6 +24,8 @@ pub struct Policy {
     pub(crate) virtual_hosts: Vec<VirtualHost>,
     pub(crate) actions: Vec<Action>,
     pub(crate) targets: Vec<Target>,
+    /// Whether each request goes on under a span of its own (`tracing.freshSpans`).
+    pub(crate) fresh_spans: bool,
 }
 
 /// The rules of one or more domains, in order.
@@ -232,6 +235,11 @@ impl Policy {
                 let (edits, tried) = headers::resolve(&target.edits.request, request.pairs(), &mut render);
                 (edits, self.response_rule(target_index, cors, &headers::borrowed(&tried), draws))
             }
+        };
+        // Before the rule's own edits, which have the last word.
+        let edits = match self.fresh_spans {
+            true => trace::fresh_span(request, || draws.draw()).into_iter().chain(edits).collect(),
+            false => edits,
         };
         Some(Decision::Forward(Forward {
             rule: &rule.id,

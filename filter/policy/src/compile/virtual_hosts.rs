@@ -93,6 +93,7 @@ pub(super) fn compile(
     }
     let mut policy = builder.policy;
     policy.hosts = hosts;
+    policy.fresh_spans = config.tracing.fresh_spans;
     policy
 }
 
