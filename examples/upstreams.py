@@ -38,7 +38,8 @@ def empty_reply(_):
 
 def headers(request):
     """Answers the headers that came, as the original httpbin does."""
-    return 200, json.dumps({"headers": {name.lower(): value for name, value in request.headers.items()}}, indent=2)
+    seen = {name.lower(): value for name, value in request.headers.items()}
+    return 200, json.dumps({"headers": seen}, indent=2, sort_keys=True)
 
 
 def call(host, path):
