@@ -12,6 +12,7 @@ import http.client
 import http.server
 import json
 import random
+import sys
 import threading
 import time
 
@@ -135,6 +136,11 @@ class Upstream(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
     request_queue_size = 128
+
+    def handle_error(self, request, client_address):
+        """Say nothing when the caller has gone away: it may, after its timeout."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Request(http.server.BaseHTTPRequestHandler):
