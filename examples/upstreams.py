@@ -154,7 +154,9 @@ class Request(http.server.BaseHTTPRequestHandler):
         self.body = self.rfile.read(int(self.headers.get("content-length", 0)))
         answers = paths.get(path) or paths.get("*") or [text("no such file", 404)]
         reply = random.choice(answers)(self)
-        print(f"{name}: {self.command} {self.path} -> {reply[0] if reply else 'closed'}", flush=True)
+        # In one piece, since other threads write too.
+        sys.stdout.write(f"{name}: {self.command} {self.path} -> {reply[0] if reply else 'closed'}\n")
+        sys.stdout.flush()
         if reply is None:
             self.close_connection = True
             return
