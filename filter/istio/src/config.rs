@@ -105,6 +105,8 @@ pub struct Config {
     pub workloads: BTreeMap<String, Vec<BTreeMap<String, String>>>,
     #[cfg(feature = "tools")]
     kubernetes: Kubernetes,
+    /// Kind, namespace and name of every object that is kept.
+    known: BTreeSet<[Arc<str>; 3]>,
     read: usize,
 }
 
@@ -152,7 +154,8 @@ impl Config {
             Object::ServiceEntry(resource) => resource.meta.reference.clone(),
             Object::Gateway(resource) => resource.meta.reference.clone(),
         };
-        if self.has(&reference) {
+        let ObjectRef { kind, namespace, name, ordinal: _ } = &reference;
+        if !self.known.insert([kind.clone(), namespace.clone(), name.clone()]) {
             diagnostics.error(
                 &At::object(&reference).field("metadata").field("name"),
                 "duplicate-object",
@@ -195,17 +198,6 @@ impl Config {
             self.workloads.insert(host, workloads);
             self.service_entries.push(resource);
             self.written.push(written);
-        }
-    }
-
-    fn has(&self, wanted: &ObjectRef) -> bool {
-        let same =
-            |meta: &ObjectMeta| meta.reference.name == wanted.name && meta.reference.namespace == wanted.namespace;
-        match &*wanted.kind {
-            "VirtualService" => self.virtual_services.iter().any(|resource| same(&resource.meta)),
-            "DestinationRule" => self.destination_rules.iter().any(|resource| same(&resource.meta)),
-            "ServiceEntry" => self.service_entries.iter().any(|resource| same(&resource.meta)),
-            _ => self.gateways.iter().any(|resource| same(&resource.meta)),
         }
     }
 

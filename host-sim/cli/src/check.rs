@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::input::Input;
 use crate::output::Output;
 use crate::say;
-use istio_config::Severity;
+use istio_config::{Diagnostic, Severity};
 use rule_analysis::{Chain, Report, Summary, Suppression, View};
 
 /// Checks and reports. What was found is the result, so it goes to standard output; how much it was goes to stderr.
@@ -74,7 +74,10 @@ fn text(report: &Report, shown: Severity) -> String {
             Some((file, line, column)) => format!("{file}:{line}:{column}"),
             None => finding.diagnostic.object.to_string(),
         };
-        text.push_str(&say::styled(&place, &finding.diagnostic, finding.istio_code()));
+        let Diagnostic { severity, code, object: _, path, message, help } = &finding.diagnostic;
+        // Behind the message what istioctl calls it, where that is another code.
+        let istio_code = finding.istio_code().map(|code| format!(" [{code}]")).unwrap_or_default();
+        text.push_str(&say::styled(&place, path, *severity, code, &format!("{message}{istio_code}"), help));
     }
     text
 }

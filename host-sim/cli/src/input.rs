@@ -118,7 +118,7 @@ impl Input {
                 Some((file, at)) => format!("{file}:{}:{}", at.line, at.column),
                 None => found.object.to_string(),
             };
-            say::finding(&place, found);
+            say::finding(&place, &found.path, found.severity, found.code, &found.message, &found.help);
         }
         findings.iter().map(|(_, found)| found.severity).max()
     }

@@ -2,7 +2,7 @@
 
 use anstream::{eprint, eprintln};
 use anstyle::{AnsiColor, Style};
-use istio_config::{Diagnostic, Severity};
+use istio_config::Severity;
 
 const BOLD: Style = Style::new().bold();
 
@@ -28,16 +28,14 @@ pub(crate) fn note(message: &str) {
 
 /// One finding: `reviews.yaml:12:5: spec.http[1].route: error[no-weight]: every destination has weight 0`, and below it
 /// the way out.
-pub(crate) fn finding(place: &str, finding: &Diagnostic) {
-    eprint!("{}", styled(place, finding, None));
+pub(crate) fn finding(place: &str, path: &str, severity: Severity, code: &str, message: &str, help: &str) {
+    eprint!("{}", styled(place, path, severity, code, message, help));
 }
 
-/// The same as a text; behind the message what istioctl calls the finding, where that is another code.
-pub(crate) fn styled(place: &str, finding: &Diagnostic, istio_code: Option<&str>) -> String {
-    let Diagnostic { severity, code, object: _, path, message, help } = finding;
-    let style = style(*severity);
+/// The same as a text with colours.
+pub(crate) fn styled(place: &str, path: &str, severity: Severity, code: &str, message: &str, help: &str) -> String {
+    let style = style(severity);
     let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
-    let istio_code = istio_code.map(|code| format!(" [{code}]")).unwrap_or_default();
     let help = if help.is_empty() { String::new() } else { format!("  help: {help}\n") };
-    format!("{BOLD}{place}:{BOLD:#} {path}{style}{severity}[{code}]{style:#}: {message}{istio_code}\n{help}")
+    format!("{BOLD}{place}:{BOLD:#} {path}{style}{severity}[{code}]{style:#}: {message}\n{help}")
 }
