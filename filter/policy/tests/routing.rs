@@ -474,7 +474,7 @@ fn faults_are_found_all_at_once() {
             "spec.http[0].match[2].headers[b]: error[empty-prefix]",
             "spec.http[0].route: error[no-weight]",
             "spec.http[1]: error[no-action]",
-            "spec.http[2].route[0].destination.host: error[wildcard-host]",
+            "spec.http[2].route[0].destination.host: error[bad-host]",
             "spec.http[2].route[0].weight: error[negative-weight]",
             "spec.http[2].mirrorPercentage: error[bad-percentage]",
             "spec.http[3].route[0].headers.request.set[a b]: error[bad-header-name]",

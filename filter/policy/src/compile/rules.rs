@@ -351,11 +351,13 @@ fn destination_host(
     diagnostics: &mut Diagnostics,
 ) -> Option<String> {
     if raw.host.is_empty() {
-        diagnostics.error(&at.field("host"), "no-host", "the destination has no host", "name the service");
+        // In the words of envoy-plan, which looks at every destination too: one fault is one finding.
+        diagnostics.error(&at.field("host"), "bad-host", "no host", "write the name of a service");
         return None;
     }
     if raw.host.contains('*') {
-        diagnostics.error(&at.field("host"), "wildcard-host", "a destination cannot be a wildcard", "name one service");
+        let message = format!("`{}` is no host name", raw.host);
+        diagnostics.error(&at.field("host"), "bad-host", message, "write the name of a service");
         return None;
     }
     Some(names::full_host(&raw.host, meta.namespace()))

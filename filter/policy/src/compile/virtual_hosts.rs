@@ -121,7 +121,12 @@ fn claim_mesh(
         let field = object.field("spec").field("hosts").path.to_string();
         for (position, host) in set.hosts.iter().enumerate() {
             let at = object.field(&field);
-            if let Some(holder) = by_host.get(host.as_str()).and_then(|holder| rule_sets.get(*holder)) {
+            let holder = by_host.get(host.as_str());
+            if holder == Some(index) {
+                // Twice in one VirtualService: that is reported as what it is.
+                continue;
+            }
+            if let Some(holder) = holder.and_then(|holder| rule_sets.get(*holder)) {
                 let message = format!(
                     "`{host}` already has rules in VirtualService {}; only those are served",
                     holder.meta.full_name()
