@@ -247,7 +247,7 @@ impl Builder<'_> {
                     let Some(context) = contexts.iter().find(|context| holds(block, context, config)) else { continue };
                     let Some(action) = self.action(*index, template.http, context.port) else { continue };
                     let takes_all = block.matcher.takes_all();
-                    let id = RuleId { owner: owner.clone(), http: Some(template.http), match_block: block.match_block };
+                    let id = set.rule_id(&owner, template.http, block.match_block);
                     rules.push(RouteRule {
                         id,
                         matcher: block.matcher.clone(),
@@ -312,7 +312,7 @@ impl Builder<'_> {
     /// A rule without conditions.
     fn catch_all(&mut self, owner: &str, kind: ActionKind) -> RouteRule {
         let action = push(&mut self.policy.actions, Action { fault: None, cors: None, kind });
-        let id = RuleId { owner: owner.into(), http: None, match_block: None };
+        let id = RuleId { owner: owner.into(), http: None, match_block: None, delegate: None };
         RouteRule { id, matcher: Arc::new(RequestMatcher::default()), rewrite: None, action }
     }
 
