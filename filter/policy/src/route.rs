@@ -113,7 +113,8 @@ pub(crate) struct Target {
     pub(crate) edits: Arc<HeaderEdits>,
 }
 
-/// Names a rule for people: `default/reviews: http[1].match[0]`.
+/// Names a rule for people, as they wrote it: `default/reviews: http[1].match[0]`, and with a delegate
+/// `default/reviews: http[1].match[0] -> team/reviews: http[0]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleId {
     /// `namespace/name` of the VirtualService, or the host of a service that has none.
@@ -122,15 +123,18 @@ pub struct RuleId {
     pub http: Option<u32>,
     /// Index in `match`; `None` when the rule has no match.
     pub match_block: Option<u32>,
+    /// The rule of the delegate that this one hands over to.
+    pub delegate: Option<Arc<RuleId>>,
 }
 
 impl fmt::Display for RuleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.http, self.match_block) {
-            (None, _) => write!(f, "{}: default route", self.owner),
-            (Some(http), None) => write!(f, "{}: http[{http}]", self.owner),
-            (Some(http), Some(block)) => write!(f, "{}: http[{http}].match[{block}]", self.owner),
+            (None, _) => write!(f, "{}: default route", self.owner)?,
+            (Some(http), None) => write!(f, "{}: http[{http}]", self.owner)?,
+            (Some(http), Some(block)) => write!(f, "{}: http[{http}].match[{block}]", self.owner)?,
         }
+        self.delegate.as_ref().map_or(Ok(()), |delegate| write!(f, " -> {delegate}"))
     }
 }
 

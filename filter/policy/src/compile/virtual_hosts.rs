@@ -257,7 +257,7 @@ impl Builder<'_> {
             let mut behind_all = false;
             for template in &set.rules {
                 for block in &template.blocks {
-                    let id = RuleId { owner: owner.clone(), http: Some(template.http), match_block: block.match_block };
+                    let id = set.rule_id(&owner, template.http, block.match_block);
                     if behind_all {
                         left_out.push(LeftOut { rule: id, why: WhyLeftOut::BehindCatchAll });
                         continue;
@@ -331,7 +331,7 @@ impl Builder<'_> {
     /// A rule without conditions.
     fn catch_all(&mut self, owner: &str, kind: ActionKind) -> RouteRule {
         let action = push(&mut self.policy.actions, Action { fault: None, cors: None, kind });
-        let id = RuleId { owner: owner.into(), http: None, match_block: None };
+        let id = RuleId { owner: owner.into(), http: None, match_block: None, delegate: None };
         RouteRule { id, matcher: Arc::new(RequestMatcher::default()), rewrite: None, action }
     }
 
