@@ -1,13 +1,13 @@
 //! Every command in README.md, docs/*.md and examples/*/README.md, run and compared; the convention stands in
 //! `shunt_tests::docs`. One test for each document, made from the files that are found.
 //!
-//! A word behind `--` picks documents by name; other options of the usual harness do nothing here. `UPDATE_GOLDEN=1`
+//! A word behind `--` picks documents by name, `--list` names them; other options of the usual harness do nothing here. `UPDATE_GOLDEN=1`
 //! writes what came into the documents.
-#![allow(clippy::expect_used, clippy::panic, reason = "this is a test")]
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
 use shunt_tests::docs::bash::{self, Outcome};
 use shunt_tests::docs::verdict::{self, Fault};
-use shunt_tests::docs::{Document, Output, copy, rewritten};
+use shunt_tests::docs::{Document, copy, rewritten};
 use shunt_tests::process;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,14 +19,17 @@ use std::time::{Duration, Instant};
 const PARALLEL: usize = 2;
 
 /// How long one document may take: other work shares the machine.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// Fences that may be left out, in all documents.
 const NOT_RUN_MAX: usize = 4;
 
+/// Last lines of a block that are shown beside a fault.
+const SAID_MAX: usize = 10;
+
 /// Fewer would mean that they were not found.
-const DOCUMENTS_MIN: usize = 9;
-const COMMANDS_MIN: usize = 60;
+const DOCUMENTS_MIN: usize = 12;
+const COMMANDS_MIN: usize = 100;
 
 /// Where set-up puts Envoy.
 const ENVOY: &str = ".cache/envoy/envoy";
@@ -41,6 +44,10 @@ fn main() -> ExitCode {
     let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word));
     let names = files.iter().filter(|file| copy::is_document(file)).map(|file| file.display().to_string());
     let names: Vec<String> = names.filter(|name| is_wanted(name)).collect();
+    if std::env::args().any(|word| word == "--list") {
+        names.iter().for_each(|name| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
 
     let (next, tests) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -135,27 +142,24 @@ impl Test {
             let said = said.replace('\n', "\n    ");
             self.faults.push(format!("{name}:{}: $ {}\n    {said}", step.line, step.text));
         }
-        if self.faults.is_empty() {
-            return;
-        }
         // What servers said explains more than that nobody answered.
-        for (step, outcome) in document.steps.iter().zip(outcomes).filter(|(step, _)| step.output.is_none()) {
-            let said: Vec<_> = outcome.said.lines().rev().take(10).collect();
-            let said: String = said.iter().rev().map(|line| format!("\n  | {line}")).collect();
-            self.faults.push(format!("{name}:{}: this block said{said}", step.line));
+        let Some(last) = self.faults.last_mut() else { return };
+        let scripts = document.steps.iter().zip(outcomes).filter(|(step, _)| step.output.is_none());
+        for (step, outcome) in scripts.filter(|(_, outcome)| !outcome.said.trim().is_empty()) {
+            let lines: Vec<_> = outcome.said.lines().collect();
+            let said = lines[lines.len().saturating_sub(SAID_MAX)..].join("\n  | ");
+            last.push_str(&format!("\n  the block in line {} said:\n  | {said}", step.line));
         }
     }
 
     /// Puts what came into the document, when that is asked for.
     fn rewrite(&self, at: &Path, text: &str, document: &Document, outcomes: &[Outcome]) {
-        let change = |(step, outcome)| -> Option<(&Output, Vec<String>)> {
-            let step: &shunt_tests::docs::Step = step;
-            match verdict::judge(step, outcome) {
-                Err(Fault::Output { new, .. }) => Some((step.output.as_ref()?, new)),
-                _ => None,
-            }
+        let change = |step, outcome| match verdict::judge(step, outcome) {
+            Err(Fault::Output { new, .. }) => Some((step.output.as_ref()?, new)),
+            _ => None,
         };
-        let changes: Vec<_> = document.steps.iter().zip(outcomes).filter_map(change).collect();
+        let pairs = document.steps.iter().zip(outcomes);
+        let changes: Vec<_> = pairs.filter_map(|(step, outcome)| change(step, outcome)).collect();
         if is_update() && !changes.is_empty() {
             println!("{}: {} outputs rewritten", at.display(), changes.len());
             std::fs::write(at, rewritten(text, changes)).expect("a document that can be written");

@@ -1,7 +1,8 @@
 //! The steps of a document in one bash.
 //!
 //! It has a network of its own, so that ports never collide, and processes of its own, so that nothing outlives it: when
-//! its first process ends, by itself or because its time is up, the system ends all others.
+//! its first process ends, by itself or because its time is up, the system ends all others. Its `/dev/shm` is its own as
+//! well, since an Envoy that starts takes away the memory of another one there.
 
 use super::Step;
 use std::fmt::Write;
@@ -11,8 +12,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// A shell with a network and processes of its own, that ends with the program that called it.
-const APART: [&str; 6] = ["--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"];
+/// A shell with a network, processes and mounts of its own, that ends with the program that called it.
+const APART: [&str; 7] = ["--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child"];
 
 /// Brings up loopback, where `ip` is not installed: ioctl `SIOCSIFFLAGS` with `IFF_UP`.
 const LOOPBACK: &str = "import fcntl, socket, struct
@@ -104,7 +105,9 @@ fn wait(shell: &mut Child, limit: Duration) -> io::Result<()> {
 
 /// Runs step after step in the shell that reads it, and notes how each ends.
 fn script(steps: &[Step]) -> String {
-    let mut script = format!("ip link set lo up || python3 -c \"{LOOPBACK}\"\nexport -n NOTES\n_status=0\n");
+    let mut script = format!(
+        "ip link set lo up || python3 -c \"{LOOPBACK}\"\nmount -t tmpfs none /dev/shm\nexport -n NOTES\n_status=0\n"
+    );
     for (number, step) in steps.iter().enumerate() {
         // `$?` is what the last command left, as in a terminal.
         let before = if step.output.is_some() { "set +e; (exit $_status)" } else { "set -e" };
