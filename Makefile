@@ -83,6 +83,11 @@ envoy: command ## Run only the tests with real Envoy
 	@scripts/setup envoy
 	@scripts/test native -- envoy
 
+.PHONY: fuzz
+fuzz: ## Look for inputs that harm, FUZZ_SECONDS (60) for each target; TARGET names one
+	@scripts/setup fuzz
+	@scripts/fuzz $(TARGET)
+
 .PHONY: bench
 bench: command ## Measure the filter in Envoy, and the simulator
 	@scripts/setup envoy bench-tools

@@ -105,7 +105,7 @@ fn every_fault_is_told_at_once() {
 
 #[test]
 fn what_istiod_serves_as_503_is_a_warning() {
-    let host = ["rules.yaml:10:21: spec.http[0].route[0].destination.host: warning[unknown-host]"];
+    let host = ["rules.yaml:10:21: spec.http[0].route[0].destination.host: warning[IST0101]"];
     check_rules("destination: {host: reviews.example.com,", "destination: {host: elsewhere.example.com,", 0, &host);
     check_rules(
         "number: 80",

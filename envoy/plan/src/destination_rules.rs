@@ -72,7 +72,10 @@ impl<'a> DestinationRules<'a> {
         for (host, service) in services {
             let holding = holding(&rules, host, service);
             if !holding.is_empty() {
-                by_host.insert(host.clone(), merger.merge(&holding, service, diagnostics));
+                by_host.insert(
+                    host.clone(),
+                    merger.merge(&holding, service, !config.endpoints_unknown.contains(host), diagnostics),
+                );
             }
         }
         for rule in &rules {
@@ -180,7 +183,14 @@ struct Merger {
 }
 
 impl Merger {
-    fn merge<'a>(&mut self, rules: &[&Rule<'a>], service: &Service<'_>, diagnostics: &mut Diagnostics) -> Merged<'a> {
+    /// `endpoints_known`: a subset that selects none is a fault.
+    fn merge<'a>(
+        &mut self,
+        rules: &[&Rule<'a>],
+        service: &Service<'_>,
+        endpoints_known: bool,
+        diagnostics: &mut Diagnostics,
+    ) -> Merged<'a> {
         let first_with_policy = rules.iter().find(|rule| rule.policy.is_some());
         let policy = first_with_policy.and_then(|rule| rule.policy).unwrap_or_default();
         let mut merged = Merged { policy, subsets: Vec::new() };
@@ -211,11 +221,14 @@ impl Merger {
                 let subset =
                     MergedSubset { name: &subset.name, labels: &subset.labels, policy: policy.over(merged.policy) };
                 let mut endpoints = service.ports.values().flat_map(|port| &port.endpoints);
-                if !service.ports.is_empty() && !endpoints.any(|endpoint| subset.selects(&endpoint.labels)) {
+                if endpoints_known
+                    && !service.ports.is_empty()
+                    && !endpoints.any(|endpoint| subset.selects(&endpoint.labels))
+                {
                     let message =
                         format!("no endpoint has the labels of subset `{}`: its requests get 503", subset.name);
                     let help = "compare with `endpoints[].labels` of the ServiceEntry";
-                    report(&at.field("labels"), "subset-without-endpoints", message, help);
+                    report(&at.field("labels"), "IST0173", message, help);
                 }
                 merged.subsets.push(subset);
             }
@@ -230,7 +243,7 @@ fn report_if_useless(rule: &Rule<'_>, services: &Services<'_>, diagnostics: &mut
     if covered.peek().is_none() {
         diagnostics.warning(
             &object.field("spec").field("host"),
-            "unknown-host",
+            "IST0174",
             format!("there is no service `{}`: the rule has no effect", rule.host),
             "add a ServiceEntry with this host, or correct the name; names without a dot get the rule's namespace",
         );
@@ -285,7 +298,7 @@ mod tests {
     fn a_subset_without_endpoints_exists_and_is_a_finding() {
         let rules = [("name: d", "host: a, subsets: [{name: v9, labels: {version: v9}}]")];
         check(&rules, &[": 3 LeastRequest", "v9: 0 LeastRequest"]);
-        check_findings(&config(&rules), &["DestinationRule spec.subsets[0].labels: warning[subset-without-endpoints]"]);
+        check_findings(&config(&rules), &["DestinationRule spec.subsets[0].labels: warning[IST0173]"]);
     }
 
     #[test]
@@ -362,10 +375,10 @@ mod tests {
 
     #[test]
     fn a_rule_for_no_service_is_a_finding() {
-        check_findings(&config(&[("name: d", "host: nowhere")]), &["DestinationRule spec.host: warning[unknown-host]"]);
+        check_findings(&config(&[("name: d", "host: nowhere")]), &["DestinationRule spec.host: warning[IST0174]"]);
         check_findings(
             &config(&[("name: d", "host: '*.nowhere.com'")]),
-            &["DestinationRule spec.host: warning[unknown-host]"],
+            &["DestinationRule spec.host: warning[IST0174]"],
         );
     }
 

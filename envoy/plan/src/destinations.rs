@@ -57,19 +57,19 @@ impl Client<'_> {
         match (registry.ports(&host), choice) {
             (None, _) => diagnostics.warning(
                 &at.field("host"),
-                "unknown-host",
+                "IST0101",
                 format!("there is no service `{host}`: requests get 503"),
                 "add a ServiceEntry with this host, or correct the name; names without a dot get the rule's namespace",
             ),
             (Some(ports), PortChoice::Listener(_)) => diagnostics.warning(
                 at,
-                "ambiguous-port",
+                "IST0112",
                 format!("`{host}` has {}, and the destination names none: the caller's, {port}, is taken", list(ports)),
                 "name the port: `port: {number: N}`",
             ),
             (Some(ports), PortChoice::Certain(_)) if !ports.contains(&port) => diagnostics.warning(
                 &at.field("port").field("number"),
-                "unknown-port",
+                "IST0101",
                 format!("`{host}` has {}, not port {port}: requests get 503", list(ports)),
                 "use a port of the service",
             ),
@@ -78,7 +78,7 @@ impl Client<'_> {
         if !subset.is_empty() && registry.ports(&host).is_some() && !rules.has_subset(&host, subset) {
             diagnostics.warning(
                 &at.field("subset"),
-                "unknown-subset",
+                "IST0101",
                 format!("no DestinationRule gives `{host}` a subset `{subset}`: requests get 503"),
                 "define it under `spec.subsets` of the host's DestinationRule",
             );
@@ -148,12 +148,12 @@ mod tests {
 
     #[test]
     fn what_does_not_exist_is_a_warning() {
-        check("{host: nowhere, subset: v9}", &[".host: warning[unknown-host]"]);
+        check("{host: nowhere, subset: v9}", &[".host: warning[IST0101]"]);
         // A dot keeps the name from being completed.
-        check("{host: a.default}", &[".host: warning[unknown-host]"]);
-        check("{host: a, port: {number: 81}}", &[".port.number: warning[unknown-port]"]);
-        check("{host: a, subset: v9}", &[".subset: warning[unknown-subset]"]);
-        check("{host: two.example.com}", &[": warning[ambiguous-port]"]);
+        check("{host: a.default}", &[".host: warning[IST0101]"]);
+        check("{host: a, port: {number: 81}}", &[".port.number: warning[IST0101]"]);
+        check("{host: a, subset: v9}", &[".subset: warning[IST0101]"]);
+        check("{host: two.example.com}", &[": warning[IST0112]"]);
     }
 
     #[test]

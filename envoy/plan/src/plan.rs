@@ -185,6 +185,17 @@ pub enum LoadBalancing {
     Random,
 }
 
+impl LoadBalancing {
+    /// The name Istio has for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LeastRequest => "LEAST_REQUEST",
+            Self::RoundRobin => "ROUND_ROBIN",
+            Self::Random => "RANDOM",
+        }
+    }
+}
+
 /// One place that answers requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {

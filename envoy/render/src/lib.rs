@@ -12,4 +12,5 @@ mod routes;
 pub mod text;
 
 pub use bootstrap::{Options, bootstrap};
+pub use routes::profile_route;
 pub use text::Format;

@@ -31,12 +31,13 @@ pub(crate) fn route_configuration(profiles: &[Profile]) -> Value {
             "domains": ["*"],
             "include_request_attempt_count": true,
             "request_headers_to_remove": REMOVED_HEADERS,
-            "routes": profiles.iter().map(route).collect::<Vec<_>>(),
+            "routes": profiles.iter().map(profile_route).collect::<Vec<_>>(),
         }],
     })
 }
 
-fn route(profile: &Profile) -> Value {
+/// The route that carries out one profile, as it stands in the route configuration (Envoy's `Route`).
+pub fn profile_route(profile: &Profile) -> Value {
     let Profile { name, timeout, retry, mirrors } = profile;
     let chosen = if name == DEFAULT_PROFILE {
         json!({ "name": PROFILE_HEADER, "present_match": true, "invert_match": true })

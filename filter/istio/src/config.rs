@@ -2,6 +2,10 @@
 
 use crate::decode;
 use crate::diagnostic::{At, Diagnostics};
+#[cfg(feature = "tools")]
+use crate::kubernetes::{Kubernetes, Translated};
+#[cfg(feature = "tools")]
+use crate::names;
 use crate::{DestinationRule, Gateway, ServiceEntry, VirtualService};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,6 +95,16 @@ pub struct Config {
     /// The served objects again, as they were written: what a rendered filter configuration carries. The filter itself
     /// does not keep them.
     pub written: Vec<Value>,
+    /// `metadata.annotations` of every object that has any, by its ordinal; of those too that could not be read. The
+    /// filter does not keep them.
+    pub annotations: BTreeMap<usize, BTreeMap<String, String>>,
+    /// Hosts of Services whose endpoints, or whose endpoints' labels, are not in the files ([`Config::complete`]).
+    pub endpoints_unknown: BTreeSet<String>,
+    /// Labels of the Pods that a Service selects, by its host, as far as Pods and Deployments in the files say. For
+    /// checks only: nobody forwards to them.
+    pub workloads: BTreeMap<String, Vec<BTreeMap<String, String>>>,
+    #[cfg(feature = "tools")]
+    kubernetes: Kubernetes,
     read: usize,
     /// Kind, namespace and name of every object.
     known: BTreeSet<[Arc<str>; 3]>,
@@ -123,6 +137,16 @@ impl Config {
     fn add_object(&mut self, value: Value, diagnostics: &mut Diagnostics) {
         let ordinal = self.read;
         self.read = self.read.saturating_add(1);
+        if cfg!(feature = "tools") {
+            let annotations = decode::annotations(value.get("metadata"));
+            if !annotations.is_empty() {
+                self.annotations.insert(ordinal, annotations);
+            }
+        }
+        #[cfg(feature = "tools")]
+        if self.kubernetes.take(&value, ordinal) {
+            return;
+        }
         let Some(object) = decode::object(&value, ordinal, diagnostics) else { return };
         let reference = match &object {
             Object::VirtualService(resource) => resource.meta.reference.clone(),
@@ -151,6 +175,32 @@ impl Config {
         }
     }
 
+    /// Makes ServiceEntries of Kubernetes' Services, once everything is read. To be called once, before anybody looks.
+    #[cfg(feature = "tools")]
+    pub fn complete(&mut self, diagnostics: &mut Diagnostics) {
+        for translated in std::mem::take(&mut self.kubernetes).translate() {
+            let Translated { resource, written, has_slices, labels_known, workloads } = translated;
+            let host = resource.spec.hosts.first().cloned().unwrap_or_default();
+            let has_subsets = self.destination_rules.iter().any(|rule| {
+                !rule.spec.subsets.is_empty() && names::full_host(&rule.spec.host, rule.meta.namespace()) == host
+            });
+            let at = At::object(&resource.meta.reference);
+            if !has_slices {
+                let help = "add them: kubectl get endpointslices,pods -o yaml";
+                diagnostics.note(&at, "endpoints-unknown", "no EndpointSlice of this Service is in the files", help);
+            } else if has_subsets && !labels_known {
+                let message = "Pods behind this Service are not in the files: nobody can tell which version they are, and subsets stay empty";
+                diagnostics.warning(&at, "endpoints-unknown", message, "add them: kubectl get pods -o yaml");
+            }
+            if !has_slices || !labels_known {
+                self.endpoints_unknown.insert(host.clone());
+            }
+            self.workloads.insert(host, workloads);
+            self.service_entries.push(resource);
+            self.written.push(written);
+        }
+    }
+
     /// Takes an ordinal for something that is no object, so that a fault in it has a place too.
     #[cfg(feature = "yaml")]
     pub(crate) fn skip_ordinal(&mut self) -> usize {
@@ -161,6 +211,10 @@ impl Config {
 
     /// Whether nothing at all was read.
     pub fn is_empty(&self) -> bool {
+        #[cfg(feature = "tools")]
+        if self.kubernetes != Kubernetes::default() {
+            return false;
+        }
         self.written.is_empty()
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::config::{Object, ObjectMeta, ObjectRef, Resource};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::kinds;
 use crate::reader::{self, Fault, Reason, Segment};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -76,7 +77,15 @@ pub(crate) fn object(value: &Value, ordinal: usize, diagnostics: &mut Diagnostic
     if !api_version.starts_with(NETWORKING)
         || !["VirtualService", "DestinationRule", "ServiceEntry", "Gateway"].contains(&kind.as_str())
     {
-        report(Severity::Note, "kind-not-served", "kind", format!("{api_version} {kind} is passed over"), "");
+        match kinds::way_out(&api_version, &kind).filter(|_| cfg!(feature = "tools")) {
+            Some(help) => {
+                let message = format!("{api_version} {kind} is passed over, though it rules traffic");
+                report(Severity::Warning, "traffic-kind-not-served", "kind", message, help);
+            }
+            None => {
+                report(Severity::Note, "kind-not-served", "kind", format!("{api_version} {kind} is passed over"), "")
+            }
+        }
         return None;
     }
     if name.is_empty() {
@@ -110,7 +119,7 @@ pub(crate) fn object(value: &Value, ordinal: usize, diagnostics: &mut Diagnostic
     sound.then_some(object)
 }
 
-fn annotations(metadata: Option<&Value>) -> BTreeMap<String, String> {
+pub(crate) fn annotations(metadata: Option<&Value>) -> BTreeMap<String, String> {
     let entries = metadata.and_then(|metadata| metadata.get("annotations")).and_then(Value::as_object);
     entries.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }

@@ -101,6 +101,14 @@ fn expand_one<'c>(
             diagnostics.warning(&at, "unknown-delegate", message, "add it, or correct name and namespace");
             continue;
         };
+        let root_namespace = root.meta.namespace();
+        if !names::is_exported(&leaf.spec.export_to, leaf.meta.namespace(), root_namespace) {
+            let message = format!(
+                "VirtualService {name} is not exported to namespace `{root_namespace}`; the rule is not served"
+            );
+            diagnostics.warning(&at, "delegate-not-exported", message, "add the namespace to its spec.exportTo");
+            continue;
+        }
         for (index, leaf_rule) in leaf.spec.http.iter().enumerate() {
             let leaf_object = At::object(&leaf.meta.reference);
             let leaf_spec = leaf_object.field("spec");

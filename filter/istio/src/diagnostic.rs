@@ -87,6 +87,11 @@ impl Diagnostics {
         self.push(at.diagnostic(Severity::Warning, code, message, help));
     }
 
+    /// Adds a note: worth knowing, and often what was meant.
+    pub fn note(&mut self, at: &At<'_>, code: &'static str, message: impl Into<String>, help: impl Into<String>) {
+        self.push(at.diagnostic(Severity::Note, code, message, help));
+    }
+
     /// Whether anything found forbids serving the configuration.
     pub fn has_errors(&self) -> bool {
         self.found.iter().any(|diagnostic| diagnostic.severity == Severity::Error)

@@ -15,6 +15,9 @@ pub mod delegates;
 pub mod diagnostic;
 mod duration;
 pub mod filter_config;
+mod kinds;
+#[cfg(feature = "tools")]
+mod kubernetes;
 #[macro_use]
 mod raw;
 pub mod destination_rule;

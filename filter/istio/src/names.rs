@@ -43,6 +43,17 @@ pub fn service_domains(host: &str, namespace: &str) -> Vec<String> {
     domains
 }
 
+/// Whether an object of `namespace` is seen from another namespace (`exportTo`): nothing and `*` mean everywhere, `.` means
+/// its own.
+pub fn is_exported(export_to: &[String], namespace: &str, to: &str) -> bool {
+    export_to.is_empty()
+        || export_to.iter().any(|target| match target.as_str() {
+            "*" => true,
+            "." => namespace == to,
+            name => name == to,
+        })
+}
+
 /// Whether `pattern` (`*`, `*.suffix` or a plain name) covers `host`. `*.foo.com` does not cover `foo.com`
 /// (istio `pkg/config/host/name.go`).
 pub fn covers(pattern: &str, host: &str) -> bool {
@@ -70,6 +81,15 @@ mod tests {
         assert_eq!(service_domains(host, "a"), [host, "reviews", "reviews.a", "reviews.a.svc"]);
         assert_eq!(service_domains(host, "b"), [host, "reviews.a", "reviews.a.svc"]);
         assert_eq!(service_domains("example.com", "a"), ["example.com"]);
+    }
+
+    #[test]
+    fn export_to_names_namespaces() {
+        let seen = |export_to: &[&str], to| {
+            is_exported(&export_to.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), "a", to)
+        };
+        assert!(seen(&[], "b") && seen(&["*"], "b") && seen(&["."], "a") && seen(&["c", "b"], "b"));
+        assert!(!seen(&["."], "b") && !seen(&["c"], "a"));
     }
 
     #[test]

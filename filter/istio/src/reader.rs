@@ -164,6 +164,11 @@ impl<'de> SeqAccess<'de> for Items<'de> {
         let Some((index, item)) = self.items.next() else { return Ok(None) };
         seed.deserialize(Reader(item)).map(Some).map_err(|error| error.inside(Segment::Index(index)))
     }
+
+    /// Without it, a list of one would get room for four.
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len())
+    }
 }
 
 struct Fields<'a> {

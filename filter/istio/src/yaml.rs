@@ -3,6 +3,8 @@
 //! The tree of places grows beside the tree of values, so that a finding about `spec.http[1].route` can be shown with
 //! file, line and column long after reading.
 
+mod encoding;
+
 use crate::config::{Config, ObjectRef};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
@@ -10,8 +12,11 @@ use serde_json::{Map, Number, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Values one file may hold once its aliases are written out: far above any manifest, far below any harm.
+/// Values one file may hold: far above any manifest, far below any harm.
 const NODES_MAX: usize = 5_000_000;
+
+/// Values that the aliases of one file may stand for.
+const ALIASED_MAX: usize = 100_000;
 
 /// Levels one document may nest.
 const DEPTH_MAX: usize = 100;
@@ -123,22 +128,36 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// As [`read`], from bytes: what is not UTF-8 is a finding with its place.
+/// As [`read`], from bytes: what is not UTF-8 is a finding with its place, and so is JSON that only YAML would take in a
+/// file that calls itself JSON.
 pub fn read_bytes(file: &str, bytes: &[u8], config: &mut Config, sources: &mut Sources, diagnostics: &mut Diagnostics) {
-    match std::str::from_utf8(bytes) {
+    let text = encoding::text(bytes).and_then(|text| {
+        let is_json = file.len() > 5 && file.ends_with(".json");
+        if is_json { json_alone(text).map(|()| text) } else { Ok(text) }
+    });
+    match text {
         Ok(text) => read(file, text, config, sources, diagnostics),
-        Err(error) => {
-            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            let line = before.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
-            let column = before.iter().rev().take_while(|byte| **byte != b'\n').count().saturating_add(1);
-            let fault = SyntaxFault {
-                at: Position { line, column },
-                message: "not UTF-8 from here on".to_owned(),
-                help: "save the file as UTF-8",
-            };
-            report(file.into(), fault, config, sources, diagnostics);
-        }
+        Err(fault) => report(file.into(), fault, config, sources, diagnostics),
     }
+}
+
+/// Kubernetes reads such a file by the rules of JSON, which are stricter than those of YAML.
+fn json_alone(text: &str) -> Result<(), SyntaxFault> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut documents = serde_json::Deserializer::from_str(text).into_iter::<serde::de::IgnoredAny>();
+    match documents.find_map(Result::err) {
+        None => Ok(()),
+        Some(error) => Err(SyntaxFault {
+            at: Position { line: error.line().max(1), column: error.column().max(1) },
+            message: format!("not valid JSON: {}", before_place(&error.to_string())),
+            help: "JSON wants double quotes, and no comma behind the last element; or call the file .yaml",
+        }),
+    }
+}
+
+/// The message without the place that it ends with.
+fn before_place(message: &str) -> &str {
+    message.split_once(" at line ").map_or(message, |(message, _)| message)
 }
 
 /// Reads every document of one file into `config`. A syntax fault ends the reading of this file, after the documents
@@ -146,6 +165,19 @@ pub fn read_bytes(file: &str, bytes: &[u8], config: &mut Config, sources: &mut S
 pub fn read(file: &str, text: &str, config: &mut Config, sources: &mut Sources, diagnostics: &mut Diagnostics) {
     let file: Arc<str> = file.into();
     let mut reader = Reader::new(text);
+    if text.trim_start_matches('\u{feff}').trim().is_empty() {
+        let (ordinal, at) = (config.skip_ordinal(), Position { line: 1, column: 1 });
+        sources.objects.push((file.clone(), Place { at, inside: Inside::Nothing }));
+        diagnostics.push(Diagnostic {
+            severity: Severity::Warning,
+            code: "empty-file",
+            object: ObjectRef { kind: "file".into(), namespace: "".into(), name: file, ordinal },
+            path: String::new(),
+            message: "there is nothing in this file".to_owned(),
+            help: "write an object into it, or remove it".to_owned(),
+        });
+        return;
+    }
     loop {
         match reader.document() {
             Ok(None) => return,
@@ -167,7 +199,32 @@ pub fn read(file: &str, text: &str, config: &mut Config, sources: &mut Sources, 
     }
 }
 
+/// Reports a file that could not be read at all; `reason` as the system gives it.
+pub fn report_unreadable(
+    file: &str,
+    reason: String,
+    config: &mut Config,
+    sources: &mut Sources,
+    diagnostics: &mut Diagnostics,
+) {
+    let at = Position { line: 1, column: 1 };
+    let message = format!("cannot be read: {reason}");
+    let fault = SyntaxFault { at, message, help: "see to it that the file is there and may be read" };
+    report_as("unreadable", file.into(), fault, config, sources, diagnostics);
+}
+
 fn report(
+    file: Arc<str>,
+    fault: SyntaxFault,
+    config: &mut Config,
+    sources: &mut Sources,
+    diagnostics: &mut Diagnostics,
+) {
+    report_as("syntax", file, fault, config, sources, diagnostics);
+}
+
+fn report_as(
+    code: &'static str,
     file: Arc<str>,
     fault: SyntaxFault,
     config: &mut Config,
@@ -178,7 +235,7 @@ fn report(
     sources.objects.push((file.clone(), Place { at: fault.at, inside: Inside::Nothing }));
     diagnostics.push(Diagnostic {
         severity: Severity::Error,
-        code: "syntax",
+        code,
         object: ObjectRef { kind: "file".into(), namespace: "".into(), name: file, ordinal },
         path: String::new(),
         message: fault.message,
@@ -204,6 +261,8 @@ struct Reader<'t> {
     /// Anchored nodes with their size, for aliases.
     anchors: BTreeMap<usize, (Node, usize)>,
     nodes: usize,
+    aliased: usize,
+    text: &'t str,
 }
 
 fn position(span: Span) -> Position {
@@ -214,7 +273,7 @@ impl<'t> Reader<'t> {
     fn new(text: &'t str) -> Self {
         // Windows editors put a byte order mark in front.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Self { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), nodes: 0 }
+        Self { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), nodes: 0, aliased: 0, text }
     }
 
     fn event(&mut self) -> Result<Option<(Event<'t>, Position)>, SyntaxFault> {
@@ -223,11 +282,12 @@ impl<'t> Reader<'t> {
             Some(Ok((event, span))) => Ok(Some((event, position(span)))),
             Some(Err(error)) => {
                 let marker = error.marker();
-                Err(SyntaxFault {
-                    at: Position { line: marker.line(), column: marker.col().saturating_add(1) },
+                let at = Position { line: marker.line(), column: marker.col().saturating_add(1) };
+                Err(tab_before(self.text, at).unwrap_or_else(|| SyntaxFault {
+                    at,
                     message: format!("not valid YAML: {}", error.info()),
                     help: "indent with blanks, close every quote and bracket, and put a blank behind each `:`",
-                })
+                }))
             }
         }
     }
@@ -270,13 +330,22 @@ impl<'t> Reader<'t> {
             Event::SequenceStart(anchor, _) => (anchor, self.list(at, depth)?),
             Event::MappingStart(anchor, _) => (anchor, self.map(at, depth)?),
             Event::Alias(anchor) => {
-                let Some((node, size)) = self.anchors.get(&anchor).cloned() else {
+                let Some((node, size)) = self.anchors.get(&anchor) else {
                     return Err(SyntaxFault {
                         at,
                         message: "this alias refers to nothing".to_owned(),
                         help: "define the anchor before it",
                     });
                 };
+                self.aliased = self.aliased.saturating_add(*size);
+                if self.aliased > ALIASED_MAX {
+                    return Err(SyntaxFault {
+                        at,
+                        message: format!("the aliases stand for more than {ALIASED_MAX} values"),
+                        help: "aliases that repeat each other grow without end: write the values out",
+                    });
+                }
+                let (node, size) = (node.clone(), *size);
                 self.count(size, at)?;
                 return Ok(node);
             }
@@ -339,14 +408,26 @@ impl<'t> Reader<'t> {
     fn count(&mut self, nodes: usize, at: Position) -> Result<(), SyntaxFault> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > NODES_MAX {
-            return Err(SyntaxFault {
-                at,
-                message: format!("more than {NODES_MAX} values"),
-                help: "aliases that repeat each other grow without end",
-            });
+            return Err(SyntaxFault { at, message: format!("more than {NODES_MAX} values"), help: "split the file" });
         }
         Ok(())
     }
+}
+
+/// A tab in the indentation of the line where the reading ended, or of the one before: the most frequent reason, and
+/// invisible in most editors.
+fn tab_before(text: &str, at: Position) -> Option<SyntaxFault> {
+    let lines = text.lines().zip(1..).skip(at.line.saturating_sub(2)).take(2);
+    let tabbed = lines.filter_map(|(line, number)| {
+        let indentation = line.split(|next: char| next != ' ' && next != '\t').next()?;
+        Some((number, indentation.find('\t')?))
+    });
+    let (line, column) = tabbed.last()?;
+    Some(SyntaxFault {
+        at: Position { line, column: column.saturating_add(1) },
+        message: "not valid YAML: a tab in the indentation".to_owned(),
+        help: "indent with blanks",
+    })
 }
 
 /// What a plain scalar means to Kubernetes (YAML 1.2 core schema, and 1.1's words for booleans stay text).

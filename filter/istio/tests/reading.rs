@@ -114,7 +114,7 @@ fn aliases_that_repeat_each_other_end() {
         let previous = format!("*a{}", level - 1);
         text += &format!("a{level}: &a{level} [{}]\n", [previous.as_str(); 10].join(", "));
     }
-    check(&text, &["more than 5000000 values"]);
+    check(&text, &["the aliases stand for more than 100000 values"]);
 }
 
 #[test]
@@ -130,4 +130,70 @@ fn windows_line_ends_and_byte_order_marks_are_no_matter() {
     let (config, findings) = read(&format!("\u{feff}{HEAD}spec: {{hosts: [a]}}\n").replace('\n', "\r\n"));
     assert_eq!(findings, [""; 0]);
     assert_eq!(config.virtual_services[0].spec.hosts, ["a"]);
+}
+
+const CLUSTER: &str = "apiVersion: v1
+kind: Service
+metadata: {name: reviews, namespace: a}
+spec:
+  selector: {app: reviews}
+  ports:
+  - {name: http, port: 80, targetPort: 8080}
+  - {name: grpc-api, port: 90, targetPort: api}
+  - {name: dns, port: 53, protocol: UDP}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: reviews-x, namespace: a, labels: {kubernetes.io/service-name: reviews}}
+addressType: IPv4
+ports: [{name: http, port: 8080}, {name: grpc-api, port: 9090}]
+endpoints:
+- {addresses: [10.0.0.1], conditions: {ready: true}, targetRef: {kind: Pod, name: reviews-1}}
+- {addresses: [10.0.0.2], conditions: {ready: false}, targetRef: {kind: Pod, name: reviews-2}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: reviews-1, namespace: a, labels: {app: reviews, version: v1}}
+status: {podIP: 10.0.0.1}
+";
+
+#[test]
+fn a_service_of_kubernetes_is_a_service() {
+    let (mut config, findings) = read(CLUSTER);
+    assert_eq!(findings, [""; 0]);
+    assert!(!config.is_empty());
+    let mut diagnostics = Diagnostics::default();
+    config.complete(&mut diagnostics);
+    assert_eq!(diagnostics, Diagnostics::default());
+    let entry = &config.service_entries[0];
+    assert_eq!(
+        (&*entry.meta.reference.kind, entry.spec.hosts.as_slice()),
+        ("Service", &["reviews.a.svc.cluster.local".to_owned()][..])
+    );
+    let ports: Vec<_> = entry.spec.ports.iter().map(|port| (port.number, &*port.name, &*port.protocol)).collect();
+    assert_eq!(ports, [(80, "http", "HTTP"), (90, "grpc-api", "GRPC")]);
+    let [endpoint] = entry.spec.endpoints.as_slice() else { panic!("one endpoint is ready") };
+    assert_eq!((&*endpoint.address, endpoint.ports["http"], endpoint.ports["grpc-api"]), ("10.0.0.1", 8080, 9090));
+    assert_eq!(endpoint.labels["version"], "v1");
+    // The filter reads what is written for it.
+    let mut again = Config::default();
+    again.add(config.written[0].clone(), &mut diagnostics);
+    assert_eq!((diagnostics, again.service_entries[0].spec.ports.len()), (Diagnostics::default(), 2));
+}
+
+#[test]
+fn what_the_files_do_not_say_about_endpoints_is_told() {
+    let codes = |text: &str| {
+        let (mut config, mut diagnostics) = (read(text).0, Diagnostics::default());
+        config.complete(&mut diagnostics);
+        let known = config.endpoints_unknown.is_empty();
+        (known, diagnostics.iter().map(|found| format!("{}[{}]", found.severity, found.code)).collect::<Vec<_>>())
+    };
+    let service = CLUSTER.split("---").next().unwrap();
+    assert_eq!(codes(service), (false, vec!["note[endpoints-unknown]".to_owned()]));
+    let without_pods = CLUSTER.replace("kind: Pod\n", "kind: ConfigMap\n");
+    assert_eq!(codes(&without_pods), (false, vec![]));
+    let subsets = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: a}\nspec: {host: reviews, subsets: [{name: v1}]}\n";
+    assert_eq!(codes(&(without_pods + subsets)), (false, vec!["warning[endpoints-unknown]".to_owned()]));
+    assert_eq!(codes(CLUSTER), (true, vec![]));
 }

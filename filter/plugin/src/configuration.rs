@@ -1,5 +1,6 @@
 //! From the bytes of a plugin configuration to a compiled policy, or to every reason why not.
 
+use crate::compact::Compact;
 use crate::protobuf;
 use istio_config::{Diagnostics, FilterConfig, Severity};
 use serde_json::Value;
@@ -35,25 +36,10 @@ fn parse(bytes: &[u8]) -> Result<Value, String> {
         return Err("the filter has no configuration; `shunt render` writes one".to_owned());
     }
     // A Struct begins with the tag of its first field, which is a line feed; so may JSON.
-    serde_json::from_slice(bytes).map(whole_numbers).or_else(|json_fault| {
+    serde_json::from_slice(bytes).map(|Compact(value)| value).or_else(|json_fault| {
         protobuf::decode_struct(bytes)
             .ok_or_else(|| format!("the configuration is neither JSON nor a google.protobuf.Struct: {json_fault}"))
     })
-}
-
-/// `80.0` becomes `80`: Istio passes configuration through a Struct, which knows doubles only.
-fn whole_numbers(mut value: Value) -> Value {
-    match &mut value {
-        Value::Number(number) if number.is_f64() => {
-            if let Some(whole) = number.as_f64().and_then(protobuf::number) {
-                return whole;
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| *item = whole_numbers(item.take())),
-        Value::Object(fields) => fields.values_mut().for_each(|field| *field = whole_numbers(field.take())),
-        _ => {}
-    }
-    value
 }
 
 #[cfg(test)]

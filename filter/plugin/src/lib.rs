@@ -6,12 +6,14 @@
 //!
 //! - [`configuration`](mod@configuration): text or protobuf Struct to a compiled policy
 //! - [`explain`](mod@explain): the same policy asked why, by tools
+//! - `compact`: JSON text to a value that takes little room
 //! - [`pairs`](mod@pairs): the host's encoding of a header map, read in place
 //! - [`protobuf`](mod@protobuf): Envoy hands a Struct over undecoded
 //! - `hostcalls`: the calls the SDK would panic in
 //! - `random`: one generator per VM, seeded by the host
 //! - `root`, `stream`: the two contexts
 
+mod compact;
 pub mod configuration;
 pub mod explain;
 pub mod pairs;

@@ -1,6 +1,7 @@
 //! `google.protobuf.Struct` to JSON: Envoy hands a plugin configuration of that type over undecoded.
 
-use serde_json::{Map, Number, Value};
+use crate::compact;
+use serde_json::{Number, Value};
 
 /// Levels a Struct may nest.
 const DEPTH_MAX: usize = 100;
@@ -20,7 +21,7 @@ enum Field<'a> {
 
 fn structure(bytes: &[u8], depth: usize) -> Option<Value> {
     let depth = depth.checked_sub(1)?;
-    let mut fields = Map::new();
+    let mut fields = Vec::new();
     each_field(bytes, |number, field| match (number, field) {
         (1, Field::Bytes(entry)) => {
             let (mut key, mut value) = (String::new(), Value::Null);
@@ -32,12 +33,12 @@ fn structure(bytes: &[u8], depth: usize) -> Option<Value> {
                 }
                 Some(())
             })?;
-            fields.insert(key, value);
+            fields.push((key, value));
             Some(())
         }
         _ => None,
     })?;
-    Some(Value::Object(fields))
+    Some(compact::object(fields))
 }
 
 fn one_value(bytes: &[u8], depth: usize) -> Option<Value> {
@@ -67,7 +68,7 @@ fn list(bytes: &[u8], depth: usize) -> Option<Value> {
         }
         _ => None,
     })?;
-    Some(Value::Array(items))
+    Some(compact::list(items))
 }
 
 /// A double as JSON, whole where it is.

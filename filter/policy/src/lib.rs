@@ -34,6 +34,7 @@ mod route;
 mod select;
 mod table;
 
+pub use compile::Pattern;
 pub use decision::{Abort, Decision, Fault, Forward, ResponseRule};
 pub use format::Fact;
 pub use headers::Edit;

@@ -445,6 +445,19 @@ fn edits_that_istio_drops_are_dropped_with_a_warning() {
 }
 
 #[test]
+fn edits_that_the_router_obeys_are_reported() {
+    let rule = "headers: {request: {set: {X-Envoy-Upstream-Rq-Timeout-Ms: '5', x-envoy-max-retries: '1'}, remove: [x-envoy-upstream-rq-per-try-timeout-ms]}, response: {set: {x-envoy-upstream-rq-timeout-ms: '5'}}}\nroute: [{destination: {host: a}}]\n";
+    let at = "spec.http[0].headers.request";
+    check_findings(
+        &one_rule(rule),
+        &[
+            &format!("{at}.remove[0]: warning[router-header]"),
+            &format!("{at}.set[X-Envoy-Upstream-Rq-Timeout-Ms]: warning[router-header]"),
+        ],
+    );
+}
+
+#[test]
 fn faults_are_found_all_at_once() {
     let objects = object(
         "VirtualService",
@@ -670,6 +683,39 @@ fn a_delegate_needs_a_root_and_a_root_its_delegate() {
     check_findings(&alone, &["spec.hosts: error[no-hosts]"]);
     let lost = object("VirtualService", "r", "hosts: [r]\nhttp: [{delegate: {name: gone}}]\n");
     check_findings(&lost, &["spec.http[0].delegate: warning[unknown-delegate]"]);
+}
+
+#[test]
+fn what_is_not_exported_is_left_out_and_said() {
+    let rules = |export_to: &str| {
+        service("r", &[80])
+            + &object(
+                "VirtualService",
+                "r",
+                &format!(
+                    "exportTo: [{export_to}]\nhosts: [r]\nhttp: [{{route: [{{destination: {{host: r, subset: v1}}}}]}}]\n"
+                ),
+            )
+    };
+    let decided = |rules: &str, by: &str| check_decision(rules, "GET r /", 0, by);
+    decided(&rules("default"), "outbound|80|v1|r.default.svc.cluster.local by default/r: http[0]");
+    check_findings(&rules("'*'"), &[]);
+    decided(
+        &rules("elsewhere"),
+        "outbound|80||r.default.svc.cluster.local by r.default.svc.cluster.local: default route",
+    );
+    check_findings(&rules("elsewhere"), &["spec.exportTo: note[not-exported]"]);
+    let root = object("VirtualService", "r", "hosts: [r]\nhttp: [{delegate: {name: l}}]\n");
+    let leaf = |export_to: &str| {
+        object(
+            "VirtualService",
+            "l",
+            &format!("exportTo: [{export_to}]\nhttp: [{{route: [{{destination: {{host: s}}}}]}}]\n"),
+        )
+    };
+    // A delegate has to be seen by its root.
+    check_findings(&(root.clone() + &leaf(".")), &[]);
+    check_findings(&(root + &leaf("elsewhere")), &["spec.http[0].delegate: warning[delegate-not-exported]"]);
 }
 
 #[test]

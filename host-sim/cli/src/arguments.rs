@@ -1,6 +1,6 @@
 //! The command line. Names and habits are those of kubectl and istioctl; other programs drive it, so it is a contract.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use envoy_plan::PathNormalization;
 use std::net::SocketAddr;
@@ -23,6 +23,10 @@ pub(crate) enum Command {
     Sim(SimOptions),
     /// Try: a standalone proxy that serves the rules on real sockets and reloads changed files
     Proxy(ProxyOptions),
+    /// Check: every fault and every surprise in the rules, with its place and a way out
+    Check(CheckOptions),
+    /// Explain: which rule takes a request and why, where it goes, and what is changed on the way
+    Explain(ExplainOptions),
     /// Ship: write the rules for Envoy
     Render(RenderOptions),
     /// Print a completion script for a shell
@@ -78,6 +82,63 @@ pub(crate) struct ProxyOptions {
     /// Worker threads; as many as there are processors unless given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) workers: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainOptions {
+    #[command(flatten)]
+    pub(crate) manifests: Manifests,
+    /// `METHOD URL`, `URL`, or behind `--` a whole curl command
+    #[arg(value_name = "METHOD URL", conflicts_with = "requests")]
+    pub(crate) request: Vec<String>,
+    /// Header of the request; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", conflicts_with = "requests")]
+    pub(crate) headers: Vec<String>,
+    /// Requests, one a line as JSON, as a curl command or as an access log has them, or a HAR file; `-` for standard input
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) requests: Option<PathBuf>,
+    /// Host of the lines in --requests that name none
+    #[arg(long, value_name = "HOST", requires = "requests")]
+    pub(crate) host: Option<String>,
+    /// Tell at most so many of the match blocks tried before; 100 for one request and none for many unless given
+    #[arg(long, value_name = "N")]
+    pub(crate) tried: Option<u32>,
+    /// How paths are normalised before the rules see them, as in Istio's mesh configuration
+    #[arg(long, value_name = "BASE|NONE|MERGE_SLASHES|DECODE_AND_MERGE_SLASHES", default_value_t)]
+    pub(crate) path_normalization: PathNormalization,
+    /// `text` or `json`, one object a line; anything else is a file to write to, by its ending
+    #[arg(short, long, value_name = "text|json|FILE")]
+    pub(crate) output: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckOptions {
+    #[command(flatten)]
+    pub(crate) manifests: Manifests,
+    /// Fail (exit code 1) from this severity on; --strict is the same as `warning`
+    #[arg(long, value_enum, ignore_case = true, default_value = "error")]
+    pub(crate) failure_threshold: Threshold,
+    /// Show findings from this severity on
+    #[arg(long, value_enum, ignore_case = true, default_value = "warning")]
+    pub(crate) output_threshold: Threshold,
+    /// Leave out a code for some objects, as in 'IST0130=VirtualService reviews.default'; `*` stands for any text; may be repeated
+    #[arg(short = 'S', long = "suppress", value_name = "CODE=KIND NAME.NAMESPACE")]
+    pub(crate) suppress: Vec<String>,
+    /// Hosts that call each other, first to last: work out how retries multiply; may be repeated
+    #[arg(long, value_name = "HOST,HOST,…")]
+    pub(crate) chain: Vec<String>,
+    /// `text`, `json` or `sarif`; anything else is a file to write to, by its ending
+    #[arg(short, long, default_value = "text", value_name = "text|json|sarif|FILE")]
+    pub(crate) output: String,
+}
+
+/// A severity on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Threshold {
+    #[value(alias = "info")]
+    Note,
+    Warning,
+    Error,
 }
 
 #[derive(Debug, Args)]

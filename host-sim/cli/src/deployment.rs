@@ -4,8 +4,10 @@ use crate::arguments::Manifests;
 use crate::failure::Failure;
 use crate::input::Input;
 use envoy_plan::Plan;
-use istio_config::FilterConfig;
+use istio_config::yaml::Sources;
+use istio_config::{FilterConfig, ObjectRef};
 use std::sync::Arc;
+use traffic_explain::carried::Surroundings;
 use traffic_policy::Policy;
 
 /// One configuration, checked.
@@ -14,6 +16,7 @@ pub(crate) struct Deployment {
     pub(crate) filter: FilterConfig,
     /// The rules again, compiled natively: for questions that need no host.
     pub(crate) policy: Policy,
+    sources: Arc<Sources>,
 }
 
 impl Deployment {
@@ -25,6 +28,7 @@ impl Deployment {
 
     /// Checks what was read: by the same engine that the filter is, so that nothing it would refuse gets that far.
     pub(crate) fn new(mut input: Input, namespace: &str, strict: bool) -> Result<Self, Failure> {
+        input.config.complete(&mut input.diagnostics);
         let (plan, bindings) = Plan::build(&input.config, &mut input.diagnostics);
         let filter = FilterConfig {
             config: std::mem::take(&mut input.config),
@@ -36,7 +40,17 @@ impl Deployment {
         input.accept(strict)?;
         // Without a policy there was an error, and that was not accepted.
         let policy = policy.ok_or(Failure::Found)?;
-        Ok(Self { plan: Arc::new(plan), filter, policy })
+        Ok(Self { plan: Arc::new(plan), filter, policy, sources: Arc::new(input.sources) })
+    }
+
+    /// What an explanation needs beside the filter.
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        let sources = self.sources.clone();
+        let places = move |object: &ObjectRef, path: &str| {
+            let (file, at) = sources.locate(object, path)?;
+            Some(format!("{file}:{}", at.line))
+        };
+        Surroundings { plan: self.plan.clone(), config: self.filter.config.clone(), places: Box::new(places) }
     }
 
     /// The filter's configuration as the filter takes it.

@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Input {
     pub(crate) config: Config,
     pub(crate) diagnostics: Diagnostics,
-    sources: Sources,
+    pub(crate) sources: Sources,
+    /// How many files were read, or tried.
+    pub(crate) files: usize,
 }
 
 /// A manifest that is longer is a mistake, and would be read into memory whole.
@@ -24,15 +26,7 @@ impl Input {
         let mut input = Self::default();
         for path in paths {
             if path.as_os_str() == "-" {
-                let mut text = Vec::new();
-                std::io::stdin()
-                    .lock()
-                    .take(FILE_SIZE_MAX + 1)
-                    .read_to_end(&mut text)
-                    .map_err(|error| Failure::file(path, error))?;
-                if u64::try_from(text.len()).is_ok_and(|size| size > FILE_SIZE_MAX) {
-                    return Err(Failure::file(path, format!("a manifest has at most {FILE_SIZE_MAX} bytes")));
-                }
+                let text = contents(std::io::stdin().lock()).map_err(|error| Failure::file(path, error))?;
                 input.add("<stdin>", &text);
             } else {
                 input.add_files(path, recursive)?;
@@ -46,6 +40,48 @@ impl Input {
         Ok(input)
     }
 
+    /// Reads all that can be read of what `-f` names; a file that cannot be is a finding like any other. `Err` only for a
+    /// name that stands for nothing.
+    pub(crate) fn read_what_can_be(paths: &[PathBuf], recursive: bool) -> Result<Self, Failure> {
+        let mut input = Self::default();
+        for path in paths {
+            if path.as_os_str() == "-" {
+                let text = contents(std::io::stdin().lock());
+                input.files = input.files.saturating_add(1);
+                input.add_or_report("<stdin>", text);
+                continue;
+            }
+            std::fs::metadata(path).map_err(|error| Failure::file(path, error))?;
+            let mut files = vec![path.clone()];
+            if path.is_dir() {
+                files.clear();
+                let (input, mut unlisted) = (&mut input, Vec::new());
+                list(path, recursive, &mut files, &mut unlisted);
+                unlisted
+                    .into_iter()
+                    .for_each(|(path, reason)| input.add_or_report(&path.display().to_string(), Err(reason)));
+                files.sort();
+                if files.is_empty() {
+                    return Err(Failure::file(path, "no .yaml, .yml or .json file in this directory"));
+                }
+            }
+            for file in files {
+                input.files = input.files.saturating_add(1);
+                input.add_or_report(&file.display().to_string(), text_of(&file));
+            }
+        }
+        Ok(input)
+    }
+
+    fn add_or_report(&mut self, name: &str, text: Result<Vec<u8>, String>) {
+        match text {
+            Ok(text) => self.add(name, &text),
+            Err(reason) => {
+                yaml::report_unreadable(name, reason, &mut self.config, &mut self.sources, &mut self.diagnostics);
+            }
+        }
+    }
+
     /// Adds a file, or the files of a directory.
     pub(crate) fn add_path(&mut self, path: &Path) -> Result<(), Failure> {
         self.add_files(path, false)
@@ -56,11 +92,7 @@ impl Input {
     }
 
     fn add_file(&mut self, path: &Path) -> Result<(), Failure> {
-        let size = std::fs::metadata(path).map_err(|error| Failure::file(path, error))?.len();
-        if size > FILE_SIZE_MAX {
-            return Err(Failure::file(path, format!("{size} bytes; a manifest has at most {FILE_SIZE_MAX}")));
-        }
-        let text = std::fs::read(path).map_err(|error| Failure::file(path, error))?;
+        let text = text_of(path).map_err(|error| Failure::file(path, error))?;
         self.add(&path.display().to_string(), &text);
         Ok(())
     }
@@ -92,6 +124,66 @@ impl Input {
     }
 }
 
+/// The whole text of a file, or of standard input for `-`; what is no UTF-8 in it becomes a replacement character.
+pub(crate) fn text(path: &Path) -> Result<String, Failure> {
+    let mut text = Vec::new();
+    let read = match path.as_os_str() == "-" {
+        true => std::io::stdin().lock().read_to_end(&mut text),
+        false => std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut text)),
+    };
+    read.map_err(|error| Failure::file(path, error))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The text of a file, or why there is none.
+fn text_of(path: &Path) -> Result<Vec<u8>, String> {
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let size = file.metadata().map_err(|error| error.to_string())?.len();
+    if size > FILE_SIZE_MAX {
+        return Err(format!("{size} bytes; a manifest has at most {FILE_SIZE_MAX}"));
+    }
+    contents(file)
+}
+
+fn contents(from: impl Read) -> Result<Vec<u8>, String> {
+    let mut text = Vec::new();
+    from.take(FILE_SIZE_MAX + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;
+    if u64::try_from(text.len()).is_ok_and(|size| size > FILE_SIZE_MAX) {
+        return Err(format!("a manifest has at most {FILE_SIZE_MAX} bytes"));
+    }
+    Ok(text)
+}
+
+/// Lists manifests as [`collect`] does, and apart from them what cannot be read, with the reason.
+fn list(directory: &Path, recursive: bool, files: &mut Vec<PathBuf>, unlisted: &mut Vec<(PathBuf, String)>) {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) => return unlisted.push((directory.to_owned(), error.to_string())),
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let is_link = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+        if path.is_dir() {
+            if recursive && !is_link {
+                list(&path, recursive, files, unlisted);
+            }
+        } else if is_manifest(&path) && path.is_file() {
+            files.push(path);
+        } else if is_manifest(&path) && !is_hidden(&path) {
+            let reason = if path.exists() { "not a regular file" } else { "the link leads nowhere" };
+            unlisted.push((path, reason.to_owned()));
+        }
+    }
+}
+
+fn is_manifest(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ["yaml", "yml", "json"].iter().any(|known| ending == *known))
+}
+
+/// Editors keep their locks under such names.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
 /// The files a path stands for: itself, or the manifests in a directory, sorted by name.
 pub(crate) fn manifests(path: &Path, recursive: bool) -> Result<Vec<PathBuf>, Failure> {
     if !path.is_dir() {
@@ -113,11 +205,9 @@ fn collect(directory: &Path, recursive: bool, files: &mut Vec<PathBuf>) -> Resul
         let path = entry.path();
         // Links to directories are not followed: they can lead in circles.
         let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let is_manifest =
-            path.extension().is_some_and(|ending| ["yaml", "yml", "json"].iter().any(|known| ending == *known));
         if is_directory && recursive {
             collect(&path, recursive, files)?;
-        } else if is_manifest && path.is_file() {
+        } else if is_manifest(&path) && path.is_file() {
             files.push(path);
         }
     }

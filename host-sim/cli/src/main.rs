@@ -1,4 +1,4 @@
-//! `shunt`: one command to rehearse, try and render traffic rules. Arguments, files and exit codes; every algorithm is
+//! `shunt`: one command to check, rehearse, try and render traffic rules. Arguments, files and exit codes; every algorithm is
 //! elsewhere.
 //!
 //! Exit codes are a contract: 0 for success, 1 when something was found or failed, 2 for a call that could not be
@@ -6,7 +6,9 @@
 //! told goes to stderr.
 
 mod arguments;
+mod check;
 mod deployment;
+mod explain;
 mod failure;
 mod input;
 mod module;
@@ -26,6 +28,8 @@ fn main() -> ExitCode {
     let done = match &arguments.command {
         Command::Sim(options) => sim::run(options, &arguments.module),
         Command::Proxy(options) => proxy::run(options, &arguments.module),
+        Command::Check(options) => check::run(options),
+        Command::Explain(options) => explain::run(options, &arguments.module),
         Command::Render(options) => match &options.target {
             RenderTarget::Envoy(options) => render::envoy(options, &arguments.module),
         },

@@ -34,20 +34,27 @@ impl Output {
         self.format == "json"
     }
 
+    /// The name of the form.
+    pub(crate) fn format(&self) -> &str {
+        &self.format
+    }
+
     /// The file, if it is one.
     pub(crate) fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
 
+    /// As [`Output::write`], for a text with colours: they are kept on a terminal only.
+    pub(crate) fn write_styled(&self, text: &str) -> Result<(), Failure> {
+        match &self.file {
+            None => to_stdout(anstream::AutoStream::auto(std::io::stdout().lock()), text),
+            Some(_) => self.write(&anstream::adapter::strip_str(text).to_string()),
+        }
+    }
+
     /// Writes to standard output, or to the file: whole or not at all.
     pub(crate) fn write(&self, text: &str) -> Result<(), Failure> {
-        let Some(path) = &self.file else {
-            return match std::io::stdout().lock().write_all(text.as_bytes()) {
-                // Whoever reads may stop reading.
-                Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Failed(error.to_string())),
-                _ => Ok(()),
-            };
-        };
+        let Some(path) = &self.file else { return to_stdout(std::io::stdout().lock(), text) };
         // A pipe or a device is written to, never replaced.
         if std::fs::metadata(path).is_ok_and(|known| !known.is_file()) {
             return std::fs::write(path, text).map_err(|error| Failure::file(path, error));
@@ -62,5 +69,13 @@ impl Output {
         })?;
         say::note(&format!("wrote {}", path.display()));
         Ok(())
+    }
+}
+
+fn to_stdout(mut stdout: impl Write, text: &str) -> Result<(), Failure> {
+    match stdout.write_all(text.as_bytes()) {
+        // Whoever reads may stop reading.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Failed(error.to_string())),
+        _ => Ok(()),
     }
 }

@@ -34,6 +34,9 @@ pub(crate) fn for_guest(parts: &request::Parts, outside: &Outside) -> Result<Hea
     if is_http1 && (foreign || !arrival::is_method_of_http1(method)) {
         return Err(LocalReply::INVALID_REQUEST);
     }
+    if parts.uri.scheme().is_some() && target.starts_with(b"?") {
+        return Err(LocalReply::NOT_A_PATH);
+    }
     let authority = authority(parts)?;
     let path = arrival::admit(method, &authority, target, outside.path_normalization)?;
     let mut map = HeaderMap::with_capacity(parts.headers.len() + 6, 768);

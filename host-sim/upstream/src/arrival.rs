@@ -88,7 +88,7 @@ pub fn is_kept(name: &[u8]) -> bool {
 ///
 /// The answer in its place, which no filter sees: 400 for a character that may not stand in an authority, or that is none
 /// of printable ASCII in the target, for a fragment, for an escaped NUL and for what is no path; 404 for `*`, which only
-/// OPTIONS may ask for, and for a query without a path.
+/// OPTIONS may ask for.
 pub fn admit<'t>(
     method: &[u8],
     authority: &[u8],
@@ -100,8 +100,6 @@ pub fn admit<'t>(
     }
     match target.first() {
         Some(b'/') => {}
-        // What is left of a whole URL that has no path.
-        Some(b'?') => return Err(LocalReply::NOT_A_PATH),
         Some(b'*') if target.len() == 1 && method == b"OPTIONS" => return Err(LocalReply::NOT_A_PATH),
         _ => return Err(LocalReply::INVALID_REQUEST),
     }
@@ -133,7 +131,7 @@ mod tests {
             ("GET", "*", 400),
             ("OPTIONS", "*", 404),
             ("OPTIONS", "**", 400),
-            ("GET", "?a", 404),
+            ("GET", "?a", 400),
             ("GET", "/\u{e9}", 400),
             ("GET", "/?\u{e9}", 400),
             ("GET", "/a\tb", 400),

@@ -102,8 +102,8 @@ impl LocalReply {
     pub(crate) const BAD_PATH: Self =
         Self { status: 400, body: "", flags: Flags::NONE, details: "path_normalization_failed", grpc_status: None };
 
-    /// The target does not begin with a slash.
-    pub(crate) const NOT_A_PATH: Self =
+    /// The target is HTTP, but does not begin with a slash: `*`, or what is left of a whole URL that has a query and no path.
+    pub const NOT_A_PATH: Self =
         Self { status: 404, body: "", flags: Flags::NONE, details: "absolute_path_rejected", grpc_status: None };
 
     /// The profile is unknown: no route matches.

@@ -12,6 +12,7 @@ mod re2;
 mod rules;
 mod virtual_hosts;
 
+pub use pattern::Pattern;
 pub(crate) use pattern::anchored;
 
 use crate::route::Policy;
@@ -19,7 +20,7 @@ use istio_config::delegates::Expanded;
 use istio_config::diagnostic::{At, Diagnostics};
 use istio_config::filter_config::ProfileBinding;
 use istio_config::services::Services;
-use istio_config::{FilterConfig, ObjectRef, delegates};
+use istio_config::{FilterConfig, ObjectRef, delegates, names};
 use std::collections::BTreeMap;
 
 /// Bindings by VirtualService and rule.
@@ -37,25 +38,27 @@ impl Policy {
         }
         let rules: Vec<_> = expanded
             .iter()
-            .filter(|rules| {
-                let service = &rules.service;
-                is_exported(&service.spec.export_to, service.meta.namespace(), &config.namespace)
+            .filter_map(|rules| {
+                is_visible(rules, config, diagnostics).then(|| rules::compile(rules, &bindings, diagnostics)).flatten()
             })
-            .filter_map(|rules| rules::compile(rules, &bindings, diagnostics))
             .collect();
         let policy = virtual_hosts::compile(&rules, &services, config, diagnostics);
         (!diagnostics.has_errors()).then_some(policy)
     }
 }
 
-/// Whether an object of `namespace` is seen from `proxy_namespace` (`exportTo`).
-fn is_exported(export_to: &[String], namespace: &str, proxy_namespace: &str) -> bool {
-    export_to.is_empty()
-        || export_to.iter().any(|target| match target.as_str() {
-            "*" => true,
-            "." => namespace == proxy_namespace,
-            name => name == proxy_namespace,
-        })
+/// Whether the proxy's namespace sees these rules (`exportTo`); says so if not.
+fn is_visible(rules: &Expanded<'_>, config: &FilterConfig, diagnostics: &mut Diagnostics) -> bool {
+    let service = &rules.service;
+    let visible = names::is_exported(&service.spec.export_to, service.meta.namespace(), &config.namespace);
+    if !visible {
+        let object = At::object(&service.meta.reference);
+        let message =
+            format!("not exported to namespace `{}` of the proxy; the rules are not served", config.namespace);
+        let help = "add the namespace, or give the proxy another one";
+        diagnostics.note(&object.field("spec").field("exportTo"), "not-exported", message, help);
+    }
+    visible
 }
 
 /// A binding that names no rule was rendered from other files: better to say so than to route by it.

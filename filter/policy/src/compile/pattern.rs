@@ -25,6 +25,39 @@ pub(super) fn whole_string(at: &At<'_>, pattern: &str, diagnostics: &mut Diagnos
     compile(at, pattern, anchored, diagnostics)
 }
 
+/// An RE2 pattern as match conditions use it, over whole values; for tools that ask about patterns.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    text: String,
+    regex: Regex,
+}
+
+impl Pattern {
+    /// Compiles a pattern. `None` when a policy would refuse it.
+    pub fn new(text: &str) -> Option<Self> {
+        let sound = !text.is_empty() && text.len() <= PATTERN_MAX;
+        let translated = re2::translate(text).ok().filter(|_| sound)?;
+        build(&translated).ok()?;
+        build(&anchored(&translated)).ok().map(|regex| Self { text: text.to_owned(), regex })
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it matches the whole of `value`.
+    pub fn matches(&self, value: &[u8]) -> bool {
+        self.regex.is_match(value)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
 fn compile(
     at: &At<'_>,
     pattern: &str,

@@ -1,0 +1,38 @@
+//! Header rules that speak to Envoy's router instead of the upstream.
+
+use crate::view::View;
+use istio_config::Diagnostics;
+use istio_config::diagnostic::At;
+use istio_config::virtual_service::Headers;
+
+/// Envoy's own words begin so; on a request the router obeys many of them (`x-envoy-max-retries`,
+/// `x-envoy-upstream-rq-timeout-ms` …).
+const ROUTER_PREFIX: &str = "x-envoy-";
+
+pub(crate) fn analyse(view: &View<'_>, diagnostics: &mut Diagnostics) {
+    for rule in view.rules() {
+        rule.at(|at| {
+            look_at(at, rule.raw.headers.as_deref(), diagnostics);
+            let list = at.field("route");
+            for (index, route) in rule.raw.route.iter().enumerate() {
+                look_at(&list.index(index), route.headers.as_deref(), diagnostics);
+            }
+        });
+    }
+}
+
+fn look_at(at: &At<'_>, headers: Option<&Headers>, diagnostics: &mut Diagnostics) {
+    let Some(request) = headers.and_then(|headers| headers.request.as_ref()) else { return };
+    let at = at.field("headers");
+    let at = at.field("request");
+    for (field, entries) in [("set", &request.set), ("add", &request.add)] {
+        let at = at.field(field);
+        for name in entries.keys().filter(|name| name.to_ascii_lowercase().starts_with(ROUTER_PREFIX)) {
+            let message = format!(
+                "`{name}` is Envoy's own: its router may obey it, over what this rule says, before the upstream sees it"
+            );
+            let help = "use `retries` and `timeout`, or another name";
+            diagnostics.warning(&at.key(name), "router-header", message, help);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What will surprise in a configuration, beyond what cannot be served.
+//!
+//! Reading, plan and policy report what they meet anyway: what istioctl refuses, and names that lead nowhere. This crate
+//! asks the questions that nobody needs answered to serve a request: whether a rule can ever be reached, whether a retry
+//! has time to happen, whether a copy carries out a write twice. [`check`] puts everything together; what it finds is
+//! shown by [`Report`], as text, JSON or SARIF.
+//!
+//! Each analyser is one module, one function from a [`View`] to findings, and none knows another:
+//!
+//! - [`reach`](mod@reach): rules and match blocks that an earlier one takes everything from, proved by
+//!   [`cover`](mod@cover) and [`text_set`](mod@text_set)
+//! - [`gateways`](mod@gateways), [`hosts`](mod@hosts), [`subsets`](mod@subsets): what refers to nothing
+//! - [`retries`](mod@retries), [`weights`](mod@weights), [`hashing`](mod@hashing), [`mirrors`](mod@mirrors),
+//!   [`headers`](mod@headers), [`patterns`](mod@patterns), [`names`](mod@names), [`deprecated`](mod@deprecated): what does not
+//!   do what it seems to
+//!
+//! A finding says what is so, not what may be; where the rules alone cannot tell, it is a note.
+
+mod chain;
+mod codes;
+mod cover;
+mod deprecated;
+mod gateways;
+mod hashing;
+mod headers;
+mod hosts;
+mod mirrors;
+mod names;
+mod patterns;
+mod reach;
+mod report;
+mod retries;
+mod sarif;
+mod simple_regex;
+mod subsets;
+mod suppression;
+mod text_set;
+mod view;
+mod weights;
+
+pub use chain::Chain;
+pub use codes::{Code, code};
+pub use report::{Finding, Report, Summary};
+pub use suppression::{BadSuppression, Suppression};
+pub use view::View;
+
+use envoy_plan::Plan;
+use istio_config::{Config, Diagnostics, FilterConfig};
+use traffic_policy::Policy;
+
+/// All analysers, in the order of their findings.
+const ANALYSERS: [fn(&View<'_>, &mut Diagnostics); 13] = [
+    reach::analyse,
+    gateways::analyse,
+    hosts::analyse,
+    subsets::analyse,
+    weights::analyse,
+    hashing::analyse,
+    retries::analyse,
+    mirrors::analyse,
+    headers::analyse,
+    patterns::analyse,
+    names::analyse,
+    deprecated::analyse,
+    chain::analyse,
+];
+
+/// Everything that can be said about a configuration: what the plan and the policy report while they are built, and what
+/// the analysers add. `namespace` is the proxy's.
+pub fn check(mut config: Config, namespace: &str, diagnostics: &mut Diagnostics) -> Config {
+    config.complete(diagnostics);
+    let (_, bindings) = Plan::build(&config, diagnostics);
+    let filter = FilterConfig { config, bindings, namespace: namespace.to_owned(), ..FilterConfig::default() };
+    // Whether there is a policy at all does not matter here; its findings do.
+    let _ = Policy::compile(&filter, diagnostics);
+    analyse(&filter.config, diagnostics);
+    filter.config
+}
+
+/// What the analysers alone find.
+pub fn analyse(config: &Config, diagnostics: &mut Diagnostics) {
+    let view = View::new(config);
+    for analyser in ANALYSERS {
+        analyser(&view, diagnostics);
+    }
+}

@@ -1,0 +1,193 @@
+//! What carries a decision out: the plan's part of an answer, the same for every request that a rule takes.
+
+use envoy_plan::{Cluster, DEFAULT_PROFILE, Plan, Profile, RetryPolicy};
+use istio_config::{Config, ObjectRef};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use traffic_policy::explain::{ActionName, Explanation, RuleName};
+
+/// Finds the place of a field of an object, as `file:line`.
+pub type Places = dyn Fn(&ObjectRef, &str) -> Option<String> + Send + Sync;
+
+/// What the filter does not know of its own decisions.
+pub struct Surroundings {
+    /// The plan that belongs to the filter's configuration.
+    pub plan: Arc<Plan>,
+    /// The objects as they were read.
+    pub config: Config,
+    /// Where they stand.
+    pub places: Box<Places>,
+}
+
+/// What carries a decision out. Serialized in camel case; what is absent or empty is left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Carried {
+    /// `name` of the rule (`http[].name`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where the rule stands, as `file:line`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// Limit for the whole request in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// When and how often it is tried again; absent for never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
+    /// The cluster of each mirror, in the order of `mirrors`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mirror_clusters: Vec<String>,
+    /// Every cluster that a request or a copy may go to; `null` for one that does not exist (503).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub clusters: BTreeMap<String, Option<ClusterTold>>,
+    /// The profile routes in Envoy's configuration that carry it, each as `shunt render envoy` writes it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub envoy_routes: Vec<Value>,
+}
+
+/// `retries`, with everything that goes without saying.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Retries {
+    /// Tries after the first.
+    pub attempts: u32,
+    /// Conditions and status codes.
+    pub on: Vec<String>,
+    /// Limit for each try in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_try_timeout_ms: Option<u64>,
+    /// The first waiting time lies between 0 and this, in milliseconds.
+    pub backoff_ms: u64,
+}
+
+/// A cluster.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterTold {
+    /// As `trafficPolicy.loadBalancer.simple` says it.
+    pub load_balancer: &'static str,
+    /// `address:port` of each endpoint; none of them means 503.
+    pub endpoints: Vec<String>,
+}
+
+impl Surroundings {
+    /// The plan's part of an answer.
+    pub fn carried(&self, explanation: &Explanation<'_>) -> Carried {
+        let mut carried = Carried::default();
+        if let Some(rule) = &explanation.rule {
+            carried.name = self.field(rule, "name").and_then(Value::as_str).map(str::to_owned);
+            carried.place = self.place(rule);
+        }
+        if explanation.action != ActionName::Forward {
+            return carried;
+        }
+        let names = explanation.profiles.iter().map(|name| if name.is_empty() { DEFAULT_PROFILE } else { name });
+        let mut profiles: Vec<(usize, &Profile)> =
+            names.enumerate().filter_map(|(drawn, name)| Some((drawn, self.profile(name)?))).collect();
+        if profiles.is_empty() {
+            profiles.extend(self.profile(DEFAULT_PROFILE).map(|profile| (0, profile)));
+        }
+        carried.mirror_clusters = mirror_clusters(explanation.mirrors.len(), &profiles);
+        // A combination of mirrors that cannot be drawn has no profile of its own; the richest is always one of the rule's.
+        let own = profiles.iter().max_by_key(|(_, profile)| profile.mirrors.len());
+        if let Some((_, Profile { name: _, timeout, retry, mirrors: _ })) = own {
+            carried.timeout_ms = timeout.map(millis);
+            carried.retries = retry.as_ref().map(Retries::from);
+        }
+        let destinations = explanation.destinations.iter().map(|destination| &*destination.cluster);
+        let all = destinations.chain(carried.mirror_clusters.iter().map(String::as_str));
+        carried.clusters =
+            all.map(|name| (name.to_owned(), self.plan.clusters.get(name).map(ClusterTold::from))).collect();
+        let mut told: Vec<&str> = Vec::new();
+        for (_, profile) in profiles {
+            if !told.contains(&profile.name.as_str()) {
+                told.push(&profile.name);
+                carried.envoy_routes.push(envoy_render::profile_route(profile));
+            }
+        }
+        carried
+    }
+
+    /// A field of the rule, or of its match block, as the user wrote it.
+    pub fn written(&self, rule: &RuleName<'_>, condition: &str) -> Option<&Value> {
+        let block = rule.r#match.and_then(|block| usize::try_from(block).ok())?;
+        let block = self.field(rule, "match")?.get(block)?;
+        let Some((field, key)) = condition.strip_suffix(']').and_then(|condition| condition.split_once('[')) else {
+            return block.get(condition);
+        };
+        // Header names are compared without their case.
+        let entries = block.get(field)?.as_object()?;
+        entries.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value)
+    }
+
+    /// Where the rule, or its match block, stands.
+    pub fn place(&self, rule: &RuleName<'_>) -> Option<String> {
+        let object = self.object(rule)?;
+        let block = rule.r#match.map(|block| format!(".match[{block}]")).unwrap_or_default();
+        (self.places)(object, &format!("spec.http[{}]{block}", rule.http?))
+    }
+
+    fn field(&self, rule: &RuleName<'_>, name: &str) -> Option<&Value> {
+        let object = self.object(rule)?;
+        let is_it = |written: &&Value| {
+            let text = |path: &str| written.pointer(path).and_then(Value::as_str);
+            text("/kind") == Some(&object.kind)
+                && text("/metadata/name") == Some(&object.name)
+                && text("/metadata/namespace").unwrap_or("default") == &*object.namespace
+        };
+        let written = self.config.written.iter().find(is_it)?;
+        written.pointer("/spec/http")?.get(usize::try_from(rule.http?).ok()?)?.get(name)
+    }
+
+    fn object(&self, rule: &RuleName<'_>) -> Option<&ObjectRef> {
+        let services = self.config.virtual_services.iter();
+        services.map(|service| &service.meta).find(|meta| meta.full_name() == rule.owner).map(|meta| &meta.reference)
+    }
+
+    fn profile(&self, name: &str) -> Option<&Profile> {
+        self.plan.profiles.iter().find(|profile| profile.name == name)
+    }
+}
+
+/// The profile of a combination lists the clusters of its mirrors in order; together they name all.
+fn mirror_clusters(count: usize, profiles: &[(usize, &Profile)]) -> Vec<String> {
+    let cluster = |mirror: usize| {
+        profiles.iter().find_map(|(drawn, profile)| {
+            let bits: Vec<usize> = (0..count).filter(|bit| drawn >> bit & 1 == 1).collect();
+            let place = bits.iter().position(|bit| *bit == mirror)?;
+            (profile.mirrors.len() == bits.len()).then(|| profile.mirrors.get(place))?
+        })
+    };
+    (0..count).map(|mirror| cluster(mirror).cloned().unwrap_or_default()).collect()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl From<&RetryPolicy> for Retries {
+    fn from(policy: &RetryPolicy) -> Self {
+        let RetryPolicy { retries, on, status_codes, per_try_timeout, backoff, .. } = policy;
+        let conditions = on.iter().map(|condition| condition.name().to_owned());
+        Self {
+            attempts: *retries,
+            on: conditions.chain(status_codes.iter().map(u16::to_string)).collect(),
+            per_try_timeout_ms: per_try_timeout.map(millis),
+            backoff_ms: millis(backoff.base),
+        }
+    }
+}
+
+impl From<&Cluster> for ClusterTold {
+    fn from(cluster: &Cluster) -> Self {
+        let endpoints = cluster.endpoints.iter();
+        Self {
+            load_balancer: cluster.load_balancing.name(),
+            endpoints: endpoints.map(|endpoint| format!("{}:{}", endpoint.address, endpoint.port)).collect(),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The target `compiler` for libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| shunt_fuzz::targets::compiler(data));

@@ -1,0 +1,4 @@
+//! The target `header_pairs` for libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| shunt_fuzz::targets::header_pairs(data));
