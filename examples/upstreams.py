@@ -12,6 +12,7 @@ import http.client
 import http.server
 import json
 import random
+import sys
 import threading
 import time
 
@@ -136,6 +137,11 @@ class Upstream(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
+    def handle_error(self, request, client_address):
+        """Say nothing when the caller has gone away: it may, after its timeout."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class Request(http.server.BaseHTTPRequestHandler):
     """One request to it."""
@@ -148,7 +154,9 @@ class Request(http.server.BaseHTTPRequestHandler):
         self.body = self.rfile.read(int(self.headers.get("content-length", 0)))
         answers = paths.get(path) or paths.get("*") or [text("no such file", 404)]
         reply = random.choice(answers)(self)
-        print(f"{name}: {self.command} {self.path} -> {reply[0] if reply else 'closed'}", flush=True)
+        # In one piece, since other threads write too.
+        sys.stdout.write(f"{name}: {self.command} {self.path} -> {reply[0] if reply else 'closed'}\n")
+        sys.stdout.flush()
         if reply is None:
             self.close_connection = True
             return
