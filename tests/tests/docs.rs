@@ -35,7 +35,7 @@ const COMMANDS_MIN: usize = 100;
 const ENVOY: &str = ".cache/envoy/envoy";
 
 /// Programs that not every machine has.
-const PROGRAMS: [&str; 2] = ["curl", "python3"];
+const PROGRAMS: [&str; 3] = ["curl", "jq", "python3"];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
