@@ -12,6 +12,7 @@
 //! - [`check`](mod@check), [`chance`](mod@chance): what was expected against what was observed
 //! - [`corpus`](mod@corpus): all cases in one arm, and a report of every failure
 //! - [`servers`](mod@servers), [`client`](mod@client), [`message`](mod@message): raw HTTP/1.1 over loopback
+//! - [`docs`](mod@docs): the commands in the documents, run and compared
 //! - [`process`](mod@process): programs that are started, waited for and ended
 #![allow(
     clippy::unwrap_used,
@@ -27,6 +28,7 @@ pub mod chance;
 pub mod check;
 pub mod client;
 pub mod corpus;
+pub mod docs;
 pub mod escapes;
 pub mod fleet;
 pub mod message;
