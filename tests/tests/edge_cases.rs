@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Edges that have a reason in place of a case, or beside one.
-const REASONS_MAX: usize = 16;
+const REASONS_MAX: usize = 13;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
