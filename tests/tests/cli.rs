@@ -158,3 +158,44 @@ fn the_proxy_refuses_what_render_refuses() {
     let folder = folder(&RULES.replace("weight: 1", "weight: 0"));
     check(folder.path(), "proxy -f . --listen 127.0.0.1:0", 1, &["error[no-weight]"]);
 }
+
+/// What `kubectl get svc,endpointslices,pods -o yaml` prints, cut down.
+#[test]
+fn services_of_kubernetes_are_served() {
+    let cluster = "apiVersion: v1
+kind: List
+items:
+- apiVersion: v1
+  kind: Service
+  metadata: {name: reviews, namespace: default}
+  spec: {clusterIP: 10.96.0.1, selector: {app: reviews}, ports: [{name: http, port: 80, protocol: TCP, targetPort: 8080}]}
+  status: {loadBalancer: {}}
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: reviews-abc, namespace: default, labels: {kubernetes.io/service-name: reviews}}
+  addressType: IPv4
+  ports: [{name: http, port: 8080, protocol: TCP}]
+  endpoints: [{addresses: [10.244.0.7], conditions: {ready: true}, targetRef: {kind: Pod, name: reviews-1, namespace: default}}]
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: reviews-1, namespace: default, labels: {app: reviews, version: v1}}
+  spec: {containers: []}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews}
+spec: {host: reviews, subsets: [{name: v1, labels: {version: v1}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews}
+spec: {hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v1}}]}]}
+";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("cluster.yaml"), cluster).unwrap();
+    check(folder.path(), &format!("{RENDER} cluster.yaml"), 0, &[]);
+    let written = std::fs::read_to_string(folder.path().join("out.json")).unwrap();
+    for part in ["outbound|80|v1|reviews.default.svc.cluster.local", "10.244.0.7", "8080"] {
+        assert!(written.contains(part), "{part}");
+    }
+}

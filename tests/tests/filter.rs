@@ -224,3 +224,27 @@ fn chance_is_the_hosts() {
     let v1 = first.iter().filter(|is_v1| **is_v1).count();
     assert!((12..=52).contains(&v1), "{v1} of 64");
 }
+
+#[test]
+fn a_request_goes_on_under_a_span_of_its_own_when_asked() {
+    const SPANS: [(&str, &str); 2] =
+        [("x-b3-traceid", "80f198ee56343ba864fe8b2a57d3eff7"), ("x-b3-spanid", "e457b5a2e4d86bd1")];
+    let sent = |fresh: bool| {
+        let mut configuration = configuration(json!([{ "route": [to("v1")] }]));
+        configuration["tracing"] = json!({ "freshSpans": fresh });
+        let mut vm = start(configuration.to_string().as_bytes(), 7).unwrap();
+        let stream = vm.open_stream();
+        let mut head = get("a.com", "/");
+        head.extend(SPANS);
+        vm.request_headers(stream, head, true);
+        let head = vm.request(stream).expect("a request").clone();
+        let value = |name: &str| head.get_str(name).map(str::to_owned);
+        [value("x-b3-traceid"), value("x-b3-spanid"), value("x-b3-parentspanid")]
+    };
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(sent(false), [text(SPANS[0].1), text(SPANS[1].1), None], "untouched");
+    let [trace, span, parent] = sent(true);
+    assert_eq!((trace, parent), (text(SPANS[0].1), text(SPANS[1].1)));
+    let span = span.expect("a span");
+    assert!(span != SPANS[1].1 && span.len() == 16 && span.bytes().all(|digit| digit.is_ascii_hexdigit()), "{span}");
+}

@@ -19,7 +19,7 @@ pub fn code(code: &str) -> Option<&'static Code> {
 }
 
 /// Sorted by code.
-pub(crate) const CODES: [Code; 104] = [
+pub(crate) const CODES: [Code; 103] = [
     Code { code: "IST0002", istio: Some("IST0002"), meaning: "A deprecated field" },
     Code { code: "IST0101", istio: Some("IST0101"), meaning: "A host, port, subset or Gateway that does not exist" },
     Code {
@@ -105,7 +105,7 @@ pub(crate) const CODES: [Code; 104] = [
         meaning: "A rule without route, redirect, directResponse and delegate",
     },
     Code { code: "no-delay", istio: Some("IST0106"), meaning: "A delay without a duration" },
-    Code { code: "no-host", istio: Some("IST0106"), meaning: "A destination or service without a host" },
+    Code { code: "no-host", istio: Some("IST0106"), meaning: "A service without a host" },
     Code {
         code: "no-hosts",
         istio: Some("IST0106"),
@@ -177,7 +177,6 @@ pub(crate) const CODES: [Code; 104] = [
     Code { code: "unknown-rule", istio: None, meaning: "A profile for a rule that does not exist" },
     Code { code: "unreadable", istio: None, meaning: "A file that cannot be read" },
     Code { code: "unused-subset", istio: None, meaning: "Subsets that no rule names" },
-    Code { code: "wildcard-host", istio: Some("IST0106"), meaning: "A destination that is a wildcard" },
     Code { code: "wildcard-in-mesh", istio: Some("IST0106"), meaning: "Host `*` in the mesh" },
     Code { code: "zero-timeout", istio: Some("IST0106"), meaning: "A timeout of zero" },
 ];

@@ -21,6 +21,16 @@ enum Condition {
     Query(String, TextSet),
 }
 
+/// Which paths a block may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach<'b> {
+    Anywhere,
+    /// Only this one.
+    Exact(&'b str),
+    /// Only those that begin so.
+    Prefix(&'b str),
+}
+
 /// Where a block holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Scope {
@@ -102,10 +112,28 @@ impl Block {
 
     /// Whether no request that `later` takes would get past this block, wherever the VirtualService holds (`gateways`).
     pub(crate) fn covers(&self, later: &Self, gateways: &[String]) -> bool {
-        self.scope.covers(&later.scope, gateways)
-            && (self.takes_all
-                || self.path.as_ref().is_none_or(|own| later.path.as_ref().is_some_and(|path| path.is_within(own)))
-                    && self.conditions.iter().all(|own| later.conditions.iter().any(|known| known.implies(own))))
+        let takes = self.takes_all
+            || self.path.as_ref().is_none_or(|own| later.path.as_ref().is_some_and(|path| path.is_within(own)))
+                && self.conditions.iter().all(|own| later.conditions.iter().any(|known| known.implies(own)));
+        takes && self.scope.covers(&later.scope, gateways)
+    }
+
+    /// What a path must be like for this block to take it, as far as a look-up goes.
+    pub(crate) fn reach(&self) -> Reach<'_> {
+        match &self.path {
+            _ if self.takes_all => Reach::Anywhere,
+            Some(TextSet::Exact(text)) => Reach::Exact(text),
+            Some(TextSet::Prefix(text)) => Reach::Prefix(text),
+            _ => Reach::Anywhere,
+        }
+    }
+
+    /// A text that every path the block takes begins with, if case is no matter.
+    pub(crate) fn sure_start(&self) -> String {
+        match &self.path {
+            None => String::new(),
+            Some(set) => set.sure_start(),
+        }
     }
 
     /// Whether it takes every request, everywhere.

@@ -79,7 +79,7 @@ pub fn check(mut config: Config, namespace: &str, diagnostics: &mut Diagnostics)
 
 /// What the analysers alone find.
 pub fn analyse(config: &Config, diagnostics: &mut Diagnostics) {
-    let view = View::new(config);
+    let view = View::with_faults(config, diagnostics);
     for analyser in ANALYSERS {
         analyser(&view, diagnostics);
     }

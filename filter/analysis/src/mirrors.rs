@@ -10,7 +10,7 @@ const WRITES: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
 pub(crate) fn analyse(view: &View<'_>, diagnostics: &mut Diagnostics) {
     for rule in view.rules() {
         // Without a route there is nothing to copy.
-        if rule.raw.route.is_empty() {
+        if rule.raw.route.is_empty() || !view.is_whole_rule(rule) {
             continue;
         }
         for (field, destination) in rule.mirrored() {

@@ -54,6 +54,17 @@ impl TextSet {
         }
     }
 
+    /// A text that every text of the set begins with, if case is no matter.
+    pub(crate) fn sure_start(&self) -> String {
+        match self {
+            Self::Any => String::new(),
+            Self::Exact(text) | Self::Prefix(text) | Self::ExactAnyCase(text) | Self::PrefixAnyCase(text) => {
+                text.clone()
+            }
+            Self::Pattern(pattern) => simple_regex::sure_prefix(pattern.text()),
+        }
+    }
+
     /// Whether every text of this set is in `other`.
     pub(crate) fn is_within(&self, other: &Self) -> bool {
         match (self, other) {

@@ -5,6 +5,7 @@ use istio_config::diagnostic::At;
 use istio_config::services::Services;
 use istio_config::virtual_service::{Destination, HttpRoute};
 use istio_config::{Config, Diagnostics, ObjectRef, Resource, VirtualService, names};
+use std::collections::BTreeSet;
 
 /// The gateway name that stands for all sidecars.
 pub(crate) const MESH: &str = "mesh";
@@ -15,6 +16,8 @@ pub struct View<'c> {
     pub(crate) config: &'c Config,
     pub(crate) services: Services,
     pub(crate) expanded: Vec<Expanded<'c>>,
+    /// Objects of which a field could not be read, by ordinal: what the field would have said is not known.
+    incomplete: BTreeSet<usize>,
 }
 
 /// One rule of one VirtualService.
@@ -34,7 +37,23 @@ impl<'c> View<'c> {
     /// Prepares a configuration. What is wrong with delegates the policy reports.
     pub fn new(config: &'c Config) -> Self {
         let expanded = delegates::expand(config, &mut Diagnostics::default());
-        Self { config, services: Services::new(config), expanded }
+        Self { config, services: Services::new(config), expanded, incomplete: BTreeSet::new() }
+    }
+
+    /// The same, with what is known of faults in reading: a misspelt `match` must not count as none.
+    pub(crate) fn with_faults(config: &'c Config, diagnostics: &Diagnostics) -> Self {
+        let unread = diagnostics.iter().filter(|found| found.code == "unknown-field");
+        Self { incomplete: unread.map(|found| found.object.ordinal).collect(), ..Self::new(config) }
+    }
+
+    /// Whether everything that a VirtualService and its delegates say is known.
+    pub(crate) fn is_whole(&self, expanded: &Expanded<'_>) -> bool {
+        rules_of(expanded).all(|rule| self.is_whole_rule(rule))
+    }
+
+    /// Whether everything that a rule says is known.
+    pub(crate) fn is_whole_rule(&self, rule: Rule<'_>) -> bool {
+        [&rule.owner.meta.reference, rule.object].iter().all(|object| !self.incomplete.contains(&object.ordinal))
     }
 
     /// All rules, VirtualService by VirtualService.

@@ -105,9 +105,9 @@ pub struct Config {
     pub workloads: BTreeMap<String, Vec<BTreeMap<String, String>>>,
     #[cfg(feature = "tools")]
     kubernetes: Kubernetes,
-    read: usize,
-    /// Kind, namespace and name of every object.
+    /// Kind, namespace and name of every object that is kept.
     known: BTreeSet<[Arc<str>; 3]>,
+    read: usize,
 }
 
 impl Config {
@@ -154,7 +154,7 @@ impl Config {
             Object::ServiceEntry(resource) => resource.meta.reference.clone(),
             Object::Gateway(resource) => resource.meta.reference.clone(),
         };
-        let ObjectRef { kind, namespace, name, .. } = &reference;
+        let ObjectRef { kind, namespace, name, ordinal: _ } = &reference;
         if !self.known.insert([kind.clone(), namespace.clone(), name.clone()]) {
             diagnostics.error(
                 &At::object(&reference).field("metadata").field("name"),

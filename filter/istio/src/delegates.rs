@@ -17,14 +17,42 @@ pub struct Expanded<'c> {
     /// The VirtualService.
     pub service: Cow<'c, Resource<VirtualService>>,
     /// Where each rule stands, when that is not simply in the same place.
-    origins: Vec<(ObjectRef, usize)>,
+    origins: Vec<Origin>,
 }
+
+/// Where the user wrote a rule that was written out.
+#[derive(Clone, Debug)]
+struct Origin {
+    /// Index in the root's `spec.http`.
+    root: usize,
+    /// The delegate, and the index in its `spec.http`.
+    delegate: Option<(ObjectRef, usize)>,
+    /// For each match block the root's and the delegate's that were crossed.
+    blocks: Vec<Crossed>,
+}
+
+/// Indices in `match` of root and delegate; `None` where one has no match.
+type Crossed = (Option<usize>, Option<usize>);
+
+/// A rule and one of its match blocks: index in `spec.http`, index in `match`.
+pub type Place = (usize, Option<usize>);
 
 impl Expanded<'_> {
     /// Where the user finds a rule: the object, and its index in `spec.http`.
     pub fn rule_origin(&self, http: usize) -> (&ObjectRef, usize) {
-        let origin = self.origins.get(http).map(|(object, index)| (object, *index));
-        origin.unwrap_or((&self.service.meta.reference, http))
+        let own = &self.service.meta.reference;
+        self.origins.get(http).map_or((own, http), |origin| match &origin.delegate {
+            Some((object, index)) => (object, *index),
+            None => (own, origin.root),
+        })
+    }
+
+    /// Where the user finds a match block: in the VirtualService with the hosts, and in its delegate.
+    pub fn block_origin(&self, http: usize, block: Option<usize>) -> (Place, Option<(&ObjectRef, Place)>) {
+        let Some(Origin { root, delegate, blocks }) = self.origins.get(http) else { return ((http, block), None) };
+        let Some((object, index)) = delegate else { return ((*root, block), None) };
+        let (of_root, of_delegate) = block.and_then(|block| blocks.get(block)).copied().unwrap_or_default();
+        ((*root, of_root), Some((object, (*index, of_delegate))))
     }
 }
 
@@ -83,13 +111,13 @@ fn expand_one<'c>(
     let object = At::object(&root.meta.reference);
     let spec = object.field("spec");
     let http = spec.field("http");
-    for (index, rule) in root.spec.http.iter().enumerate() {
+    for (root_index, rule) in root.spec.http.iter().enumerate() {
         let Some(delegate) = &rule.delegate else {
             service.spec.http.push(rule.clone());
-            origins.push((root.meta.reference.clone(), index));
+            origins.push(Origin { root: root_index, delegate: None, blocks: Vec::new() });
             continue;
         };
-        let at = http.index(index);
+        let at = http.index(root_index);
         let at = at.field("delegate");
         if !rule.route.is_empty() || rule.redirect.is_some() || rule.direct_response.is_some() {
             let help = "move route, redirect or directResponse into the delegate";
@@ -125,9 +153,10 @@ fn expand_one<'c>(
                 continue;
             }
             match merge_rule(rule, leaf_rule, leaf.meta.namespace()) {
-                Some(merged) => {
+                Some((merged, blocks)) => {
                     service.spec.http.push(merged);
-                    origins.push((leaf.meta.reference.clone(), index));
+                    let delegate = Some((leaf.meta.reference.clone(), index));
+                    origins.push(Origin { root: root_index, delegate, blocks });
                 }
                 None => {
                     let message = format!(
@@ -144,11 +173,13 @@ fn expand_one<'c>(
     Expanded { service: Cow::Owned(service), origins }
 }
 
-/// The delegate's rule under the root's. `None` when their matches contradict each other.
-fn merge_rule(root: &HttpRoute, leaf: &HttpRoute, leaf_namespace: &str) -> Option<HttpRoute> {
+/// The delegate's rule under the root's, and which match blocks were crossed. `None` when their matches contradict each
+/// other.
+fn merge_rule(root: &HttpRoute, leaf: &HttpRoute, leaf_namespace: &str) -> Option<(HttpRoute, Vec<Crossed>)> {
     let root = root.clone();
     let mut merged = in_full(leaf.clone(), leaf_namespace);
-    merged.r#match = merge_matches(&root.r#match, &merged.r#match)?;
+    let blocks;
+    (merged.r#match, blocks) = merge_matches(&root.r#match, &merged.r#match)?.into_iter().unzip();
     merged.name = joined(&root.name, &merged.name);
     merged.rewrite = merged.rewrite.or(root.rewrite);
     merged.direct_response = merged.direct_response.or(root.direct_response);
@@ -163,7 +194,7 @@ fn merge_rule(root: &HttpRoute, leaf: &HttpRoute, leaf_namespace: &str) -> Optio
     if merged.mirrors.is_empty() {
         merged.mirrors = root.mirrors;
     }
-    Some(merged)
+    Some((merged, blocks))
 }
 
 /// Short names mean what they mean in the delegate's own namespace.
@@ -190,14 +221,18 @@ fn joined(root: &str, leaf: &str) -> String {
 }
 
 /// Every block of the delegate under every block of the root that it fits. `None` when one fits nowhere.
-fn merge_matches(root: &[HttpMatchRequest], leaf: &[HttpMatchRequest]) -> Option<Vec<HttpMatchRequest>> {
-    if root.is_empty() || leaf.is_empty() {
-        return Some([root, leaf].concat());
+fn merge_matches(root: &[HttpMatchRequest], leaf: &[HttpMatchRequest]) -> Option<Vec<(HttpMatchRequest, Crossed)>> {
+    if leaf.is_empty() {
+        return Some(root.iter().enumerate().map(|(at, root)| (root.clone(), (Some(at), None))).collect());
+    }
+    if root.is_empty() {
+        return Some(leaf.iter().enumerate().map(|(at, leaf)| (leaf.clone(), (None, Some(at)))).collect());
     }
     let mut merged = Vec::new();
-    for leaf in leaf {
+    for (leaf_at, leaf) in leaf.iter().enumerate() {
         let before = merged.len();
-        merged.extend(root.iter().filter(|root| !conflict(root, leaf)).map(|root| merge_match(root, leaf)));
+        let fitting = root.iter().enumerate().filter(|(_, root)| !conflict(root, leaf));
+        merged.extend(fitting.map(|(at, root)| (merge_match(root, leaf), (Some(at), Some(leaf_at)))));
         if merged.len() == before {
             return None;
         }

@@ -34,6 +34,18 @@ pub struct FilterConfig {
     pub namespace: String,
     /// Labels of the proxy's workload, which `sourceLabels` are compared with.
     pub labels: BTreeMap<String, String>,
+    /// What is done to trace context.
+    pub tracing: Tracing,
+}
+
+/// What is done to trace context on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tracing {
+    /// Each request goes on under a new span, as a child of the one it came with: `x-b3-spanid`, `b3` and `traceparent`
+    /// are renewed. Otherwise all trace headers pass untouched.
+    #[serde(default)]
+    pub fresh_spans: bool,
 }
 
 /// Ties one `http` rule to the profile routes that carry its native policy.
@@ -65,6 +77,8 @@ struct Raw {
     _objects: Vec<Value>,
     #[serde(default)]
     bindings: Vec<ProfileBinding>,
+    #[serde(default)]
+    tracing: Tracing,
 }
 
 impl FilterConfig {
@@ -107,6 +121,7 @@ impl FilterConfig {
             config,
             bindings: raw.bindings,
             labels: raw.labels,
+            tracing: raw.tracing,
             namespace: raw.namespace.unwrap_or_else(|| "default".to_owned()),
         }
     }
@@ -119,6 +134,7 @@ impl FilterConfig {
             "kind": KIND,
             "namespace": self.namespace,
             "labels": self.labels,
+            "tracing": self.tracing,
             "objects": self.config.written.iter().filter_map(for_the_filter).collect::<Vec<_>>(),
             "bindings": self.bindings,
         })

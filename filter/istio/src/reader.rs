@@ -98,7 +98,7 @@ impl de::Error for Error {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(Reason::Type { found: found.to_string(), expected: expected.to_string() })
+        Self::new(Reason::Type { found: found.to_string(), expected: in_words(&expected.to_string()) })
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -147,9 +147,24 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         visitor.visit_enum(Word(self))
     }
 
+    /// serde would take the elements of a list for the fields, in the order of their declaration.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        match self.0 {
+            Value::Array(_) => {
+                Err(Error::new(Reason::Type { found: "a list".to_owned(), expected: "a map".to_owned() }))
+            }
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+        newtype_struct seq tuple tuple_struct map identifier ignored_any
     }
 }
 
@@ -231,6 +246,19 @@ impl<'de> VariantAccess<'de> for Word<'de> {
     fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
         self.0.deserialize_any(visitor)
     }
+}
+
+/// serde names Rust's types; these are words for them.
+fn in_words(expected: &str) -> String {
+    match expected {
+        "i32" | "i64" => "a whole number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not below 0",
+        "f32" | "f64" => "a number",
+        "a sequence" => "a list",
+        name if name.starts_with("struct ") => "a map",
+        other => other,
+    }
+    .to_owned()
 }
 
 /// Says in words what a value is.

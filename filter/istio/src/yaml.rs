@@ -414,10 +414,10 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// A tab in the indentation of the line where the reading ended, or of the one before: the most frequent reason, and
+/// A tab in the indentation of the line where the reading ended, or of one beside it: the most frequent reason, and
 /// invisible in most editors.
 fn tab_before(text: &str, at: Position) -> Option<SyntaxFault> {
-    let lines = text.lines().zip(1..).skip(at.line.saturating_sub(2)).take(2);
+    let lines = text.lines().zip(1..).skip(at.line.saturating_sub(2)).take(3);
     let tabbed = lines.filter_map(|(line, number)| {
         let indentation = line.split(|next: char| next != ' ' && next != '\t').next()?;
         Some((number, indentation.find('\t')?))

@@ -40,7 +40,7 @@ fn every_fault_of_an_object_is_reported_with_line_and_field() {
         &[
             "f.yaml:8:7: spec.http[0].match[0].ury: error[unknown-field]: unknown field `ury` | did you mean `uri`?",
             "f.yaml:9:5: spec.http[0].timeout: error[bad-type]: this is integer `5` | write a string",
-            "f.yaml:10:15: spec.http[1].retries.attempts: error[bad-type]: this is string \"many\" | write i32",
+            "f.yaml:10:15: spec.http[1].retries.attempts: error[bad-type]: this is string \"many\" | write a whole number",
             "f.yaml:13:7: spec.http[1].route[0].weigth: error[unknown-field]: unknown field `weigth` | did you mean `weight`?",
         ],
     );

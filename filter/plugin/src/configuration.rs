@@ -70,7 +70,7 @@ mod tests {
         let spec = r#"{"hosts": ["a"], "http": [{"match": [{"uri": {"regex": "("}}], "route": [{"destination": {"host": ""}}]}]}"#;
         check(
             &format!("{{\"objects\": [{OBJECT}{spec}}}]}}"),
-            &["spec.http[0].match[0].uri: error[bad-regex]", "spec.http[0].route[0].destination.host: error[no-host]"],
+            &["spec.http[0].match[0].uri: error[bad-regex]", "spec.http[0].route[0].destination.host: error[bad-host]"],
         );
     }
 

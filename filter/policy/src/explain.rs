@@ -15,6 +15,7 @@ use crate::route::{Action, ActionKind, ForwardRule, LeftOut, Policy, RouteRule, 
 use crate::select::Draw;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::fmt;
 
 pub use crate::route::WhyLeftOut;
 
@@ -96,6 +97,21 @@ pub struct RuleName<'p> {
     /// Index in `match`; absent when the rule has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#match: Option<u32>,
+    /// The rule of the delegate that this one hands over to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegate: Option<Box<RuleName<'p>>>,
+}
+
+impl fmt::Display for RuleName<'_> {
+    /// As [`RuleId`] is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.http, self.r#match) {
+            (None, _) => write!(f, "{}: default route", self.owner)?,
+            (Some(http), None) => write!(f, "{}: http[{http}]", self.owner)?,
+            (Some(http), Some(block)) => write!(f, "{}: http[{http}].match[{block}]", self.owner)?,
+        }
+        self.delegate.iter().try_for_each(|delegate| write!(f, " -> {delegate}"))
+    }
 }
 
 /// A match block that did not take the request.
@@ -383,8 +399,9 @@ fn owned(bytes: &[u8]) -> Cow<'static, str> {
 
 impl<'p> From<&'p RuleId> for RuleName<'p> {
     fn from(id: &'p RuleId) -> Self {
-        let RuleId { owner, http, match_block } = id;
-        Self { owner: Cow::Borrowed(owner), http: *http, r#match: *match_block }
+        let RuleId { owner, http, match_block, delegate } = id;
+        let delegate = delegate.as_ref().map(|delegate| Box::new(Self::from(&**delegate)));
+        Self { owner: Cow::Borrowed(owner), http: *http, r#match: *match_block, delegate }
     }
 }
 

@@ -14,6 +14,7 @@
 //! - [`index`](mod@index): how the first match is found without walking the list
 //! - [`select`](mod@select): weights and the draw
 //! - [`headers`](mod@headers), [`format`](mod@format), [`rewrite`](mod@rewrite): what changes on the way
+//! - [`trace`](mod@trace): a span of its own for each hop, when asked
 //! - [`reply`](mod@reply): what is answered here
 //! - [`explain`](mod@explain): the same look-up with everything said and nothing drawn
 
@@ -33,6 +34,7 @@ mod rewrite;
 mod route;
 mod select;
 mod table;
+mod trace;
 
 pub use compile::Pattern;
 pub use decision::{Abort, Decision, Fault, Forward, ResponseRule};

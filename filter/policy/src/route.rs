@@ -11,6 +11,7 @@ use crate::reply::{Cors, CorsOutcome, LocalReply, Redirect};
 use crate::request::{HeaderPair, RequestHead};
 use crate::rewrite::PathRewrite;
 use crate::select::{Draw, WeightedTargets};
+use crate::trace;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,6 +24,8 @@ pub struct Policy {
     pub(crate) virtual_hosts: Vec<VirtualHost>,
     pub(crate) actions: Vec<Action>,
     pub(crate) targets: Vec<Target>,
+    /// Whether each request goes on under a span of its own (`tracing.freshSpans`).
+    pub(crate) fresh_spans: bool,
 }
 
 /// The rules of one or more domains, in order.
@@ -110,7 +113,8 @@ pub(crate) struct Target {
     pub(crate) edits: Arc<HeaderEdits>,
 }
 
-/// Names a rule for people: `default/reviews: http[1].match[0]`.
+/// Names a rule for people, as they wrote it: `default/reviews: http[1].match[0]`, and with a delegate
+/// `default/reviews: http[1].match[0] -> team/reviews: http[0]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleId {
     /// `namespace/name` of the VirtualService, or the host of a service that has none.
@@ -119,15 +123,18 @@ pub struct RuleId {
     pub http: Option<u32>,
     /// Index in `match`; `None` when the rule has no match.
     pub match_block: Option<u32>,
+    /// The rule of the delegate that this one hands over to.
+    pub delegate: Option<Arc<RuleId>>,
 }
 
 impl fmt::Display for RuleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.http, self.match_block) {
-            (None, _) => write!(f, "{}: default route", self.owner),
-            (Some(http), None) => write!(f, "{}: http[{http}]", self.owner),
-            (Some(http), Some(block)) => write!(f, "{}: http[{http}].match[{block}]", self.owner),
+            (None, _) => write!(f, "{}: default route", self.owner)?,
+            (Some(http), None) => write!(f, "{}: http[{http}]", self.owner)?,
+            (Some(http), Some(block)) => write!(f, "{}: http[{http}].match[{block}]", self.owner)?,
         }
+        self.delegate.as_ref().map_or(Ok(()), |delegate| write!(f, " -> {delegate}"))
     }
 }
 
@@ -232,6 +239,11 @@ impl Policy {
                 let (edits, tried) = headers::resolve(&target.edits.request, request.pairs(), &mut render);
                 (edits, self.response_rule(target_index, cors, &headers::borrowed(&tried), draws))
             }
+        };
+        // Before the rule's own edits, which have the last word.
+        let edits = match self.fresh_spans {
+            true => trace::fresh_span(request, || draws.draw()).into_iter().chain(edits).collect(),
+            false => edits,
         };
         Some(Decision::Forward(Forward {
             rule: &rule.id,

@@ -474,7 +474,7 @@ fn faults_are_found_all_at_once() {
             "spec.http[0].match[2].headers[b]: error[empty-prefix]",
             "spec.http[0].route: error[no-weight]",
             "spec.http[1]: error[no-action]",
-            "spec.http[2].route[0].destination.host: error[wildcard-host]",
+            "spec.http[2].route[0].destination.host: error[bad-host]",
             "spec.http[2].route[0].weight: error[negative-weight]",
             "spec.http[2].mirrorPercentage: error[bad-percentage]",
             "spec.http[3].route[0].headers.request.set[a b]: error[bad-header-name]",
@@ -645,21 +645,24 @@ fn delegation(root_match: &str, leaf_match: &str) -> String {
 
 #[test]
 fn a_delegates_rules_are_crossed_with_the_roots() {
-    let to_leaf = |block: &str| format!("outbound|80||s.n.svc.cluster.local by default/r: http[0]{block}");
+    // Named as they were written, on both sides.
+    let to_leaf = |root: &str, leaf: &str| {
+        format!("outbound|80||s.n.svc.cluster.local by default/r: http[0]{root} -> n/l: http[0]{leaf}")
+    };
     let rest = "outbound|80|rest|r.default.svc.cluster.local by default/r: http[1]";
     let nested =
         delegation("{uri: {prefix: /a}}", "{uri: {prefix: /a/b}}, {uri: {exact: /a/x}, headers: {h: {exact: '1'}}}");
-    check_decision(&nested, "GET r /a/bc", 0, &to_leaf(".match[0]"));
-    check_decision(&nested, "GET r /a/x\nh: 1", 0, &to_leaf(".match[1]"));
+    check_decision(&nested, "GET r /a/bc", 0, &to_leaf(".match[0]", ".match[0]"));
+    check_decision(&nested, "GET r /a/x\nh: 1", 0, &to_leaf(".match[0]", ".match[1]"));
     check_decision(&nested, "GET r /a/x", 0, rest);
     check_decision(
         &delegation("{uri: {prefix: /a}}", "{headers: {h: {exact: '1'}}}"),
         "GET r /ab\nh: 1",
         0,
-        &to_leaf(".match[0]"),
+        &to_leaf(".match[0]", ".match[0]"),
     );
-    check_decision(&delegation("", "{uri: {regex: '/z.*'}}"), "GET r /zz", 0, &to_leaf(".match[0]"));
-    check_decision(&delegation("{uri: {prefix: /a}}", ""), "GET r /a", 0, &to_leaf(".match[0]"));
+    check_decision(&delegation("", "{uri: {regex: '/z.*'}}"), "GET r /zz", 0, &to_leaf("", ".match[0]"));
+    check_decision(&delegation("{uri: {prefix: /a}}", ""), "GET r /a", 0, &to_leaf(".match[0]", ""));
 }
 
 #[test]
@@ -672,7 +675,7 @@ fn a_delegates_rule_that_asks_for_more_than_the_root_gives_is_dropped() {
         ("{headers: {h: {exact: a}}}", "{headers: {h: {exact: b}}}"),
     ] {
         let objects = delegation(root, leaf);
-        check_decision(&objects, "GET r /a", 0, "outbound|80|rest|r.default.svc.cluster.local by default/r: http[0]");
+        check_decision(&objects, "GET r /a", 0, "outbound|80|rest|r.default.svc.cluster.local by default/r: http[1]");
         check_findings(&objects, &["spec.http[0].match: warning[delegate-conflict]"]);
     }
 }

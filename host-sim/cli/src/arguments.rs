@@ -53,6 +53,17 @@ pub(crate) struct Manifests {
     pub(crate) strict: bool,
 }
 
+/// What Istio says for a whole mesh.
+#[derive(Debug, Args)]
+pub(crate) struct Mesh {
+    /// What is done to request paths before a rule sees them, as in Istio's MeshConfig: NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub(crate) path_normalization: PathNormalization,
+    /// Send each request on under a new span id, as a child of the one it came with (x-b3-*, b3, traceparent)
+    #[arg(long)]
+    pub(crate) fresh_spans: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SimOptions {
     /// File or directory with a `kind: Scenario`, or `-`; may be repeated, the reports are then compared. Without it: a demonstration
@@ -76,9 +87,8 @@ pub(crate) struct ProxyOptions {
     /// Where statistics and the running configuration can be read
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) admin: Option<SocketAddr>,
-    /// What is done to request paths before a rule sees them, as in Istio's MeshConfig: NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES
-    #[arg(long, value_name = "NAME", default_value_t)]
-    pub(crate) path_normalization: PathNormalization,
+    #[command(flatten)]
+    pub(crate) mesh: Mesh,
     /// Worker threads; as many as there are processors unless given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) workers: Option<u16>,
@@ -103,9 +113,8 @@ pub(crate) struct ExplainOptions {
     /// Tell at most so many of the match blocks tried before; 100 for one request and none for many unless given
     #[arg(long, value_name = "N")]
     pub(crate) tried: Option<u32>,
-    /// How paths are normalised before the rules see them, as in Istio's mesh configuration
-    #[arg(long, value_name = "BASE|NONE|MERGE_SLASHES|DECODE_AND_MERGE_SLASHES", default_value_t)]
-    pub(crate) path_normalization: PathNormalization,
+    #[command(flatten)]
+    pub(crate) mesh: Mesh,
     /// `text` or `json`, one object a line; anything else is a file to write to, by its ending
     #[arg(short, long, value_name = "text|json|FILE")]
     pub(crate) output: Option<String>,
@@ -163,9 +172,8 @@ pub(crate) struct RenderEnvoyOptions {
     /// Where Envoy's administration page is
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) admin: SocketAddr,
-    /// What is done to request paths before a rule sees them, as in Istio's MeshConfig: NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES
-    #[arg(long, value_name = "NAME", default_value_t)]
-    pub(crate) path_normalization: PathNormalization,
+    #[command(flatten)]
+    pub(crate) mesh: Mesh,
     /// `yaml` or `json` for standard output; anything else is a file to write to, by its ending
     #[arg(short, long, default_value = "yaml", value_name = "yaml|json|FILE")]
     pub(crate) output: String,

@@ -1,9 +1,10 @@
 //! From manifests to what every host runs on: a plan, and the configuration of the filter that belongs to it.
 
-use crate::arguments::Manifests;
+use crate::arguments::{Manifests, Mesh};
 use crate::failure::Failure;
 use crate::input::Input;
 use envoy_plan::Plan;
+use istio_config::filter_config::Tracing;
 use istio_config::yaml::Sources;
 use istio_config::{FilterConfig, ObjectRef};
 use std::sync::Arc;
@@ -21,19 +22,21 @@ pub(crate) struct Deployment {
 
 impl Deployment {
     /// Reads and checks manifests; every finding is printed.
-    pub(crate) fn load(manifests: &Manifests) -> Result<Self, Failure> {
+    pub(crate) fn load(manifests: &Manifests, mesh: &Mesh) -> Result<Self, Failure> {
         let Manifests { files, recursive, namespace, strict } = manifests;
-        Self::new(Input::read(files, *recursive)?, namespace, *strict)
+        let tracing = Tracing { fresh_spans: mesh.fresh_spans };
+        Self::new(Input::read(files, *recursive)?, namespace, tracing, *strict)
     }
 
     /// Checks what was read: by the same engine that the filter is, so that nothing it would refuse gets that far.
-    pub(crate) fn new(mut input: Input, namespace: &str, strict: bool) -> Result<Self, Failure> {
+    pub(crate) fn new(mut input: Input, namespace: &str, tracing: Tracing, strict: bool) -> Result<Self, Failure> {
         input.config.complete(&mut input.diagnostics);
         let (plan, bindings) = Plan::build(&input.config, &mut input.diagnostics);
         let filter = FilterConfig {
             config: std::mem::take(&mut input.config),
             bindings,
             namespace: namespace.to_owned(),
+            tracing,
             ..FilterConfig::default()
         };
         let policy = Policy::compile(&filter, &mut input.diagnostics);

@@ -14,17 +14,17 @@ const TRIED: u32 = 100;
 
 /// Runs the command.
 pub(crate) fn run(options: &ExplainOptions, module: &Option<PathBuf>) -> Result<(), Failure> {
-    let ExplainOptions { manifests, request, headers, requests, host, tried, path_normalization, output } = options;
+    let ExplainOptions { manifests, request, headers, requests, host, tried, mesh, output } = options;
     let output = output.as_deref().unwrap_or(if requests.is_some() { "json" } else { "text" });
     let output = Output::new(output, &["text", "json"])?;
     // The call is understood before any file is read.
     let single = if request.is_empty() { None } else { Some(one(request, headers)?) };
-    let deployment = Deployment::load(manifests)?;
+    let deployment = Deployment::load(manifests, mesh)?;
     let module = module::compiled(module)?;
     let configuration = deployment.filter_configuration();
     let surroundings = Arc::new(deployment.surroundings());
     let start = || {
-        Asker::start(&module, &configuration, surroundings.clone(), *path_normalization)
+        Asker::start(&module, &configuration, surroundings.clone(), mesh.path_normalization)
             .map_err(|error| Failure::Failed(error.to_string()))
     };
     let tell = |asker: &mut Asker, request: &Request, tried: u32| {

@@ -1,6 +1,6 @@
 //! `shunt proxy`: serves the rules on real sockets, and goes on serving while files change.
 
-use crate::arguments::{Manifests, ProxyOptions};
+use crate::arguments::{Manifests, Mesh, ProxyOptions};
 use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::watch::Watch;
@@ -18,12 +18,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 const GRACE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(options: &ProxyOptions, module: &Option<PathBuf>) -> Result<(), Failure> {
-    let ProxyOptions { manifests, listen, admin, path_normalization, workers } = options;
+    let ProxyOptions { manifests, listen, admin, mesh, workers } = options;
     // Before the first look at the files: what changes while they are read is seen as a change.
     let mut watch = Watch::new(&manifests.files, manifests.recursive);
-    let deployment = Deployment::load(manifests)?;
+    let deployment = Deployment::load(manifests, mesh)?;
     let compiled = module::compiled(module)?;
-    let mut settings = Settings { admin: *admin, path_normalization: *path_normalization, ..Settings::new(*listen) };
+    let path_normalization = mesh.path_normalization;
+    let mut settings = Settings { admin: *admin, path_normalization, ..Settings::new(*listen) };
     if let Some(workers) = workers {
         settings.workers = usize::from(*workers);
     }
@@ -52,7 +53,7 @@ pub(crate) fn run(options: &ProxyOptions, module: &Option<PathBuf>) -> Result<()
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK_EVERY);
         if may_reload && watch.has_changed() {
-            reload(manifests, &handle);
+            reload(manifests, mesh, &handle);
         }
     }
     say::note("stopping");
@@ -62,8 +63,8 @@ pub(crate) fn run(options: &ProxyOptions, module: &Option<PathBuf>) -> Result<()
 }
 
 /// A configuration that is refused changes nothing: what runs goes on.
-fn reload(manifests: &Manifests, handle: &Handle) {
-    let reloaded = Deployment::load(manifests).and_then(|deployment| {
+fn reload(manifests: &Manifests, mesh: &Mesh, handle: &Handle) {
+    let reloaded = Deployment::load(manifests, mesh).and_then(|deployment| {
         handle.deploy(for_the_proxy(&deployment)).map_err(|refused| Failure::Failed(refused.to_string()))
     });
     match reloaded {

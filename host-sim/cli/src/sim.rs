@@ -9,6 +9,7 @@ use crate::{module, say};
 use host_abi::Module;
 use indicatif::{ProgressBar, ProgressStyle};
 use istio_config::Severity;
+use istio_config::filter_config::Tracing;
 use istio_config::yaml::{Document, documents};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -126,7 +127,8 @@ fn scenarios(
         for manifest in &scenario.spec.manifests {
             read_manifest(manifest, &mut input)?;
         }
-        let deployment = Deployment::new(input, "default", false)?;
+        let tracing = Tracing { fresh_spans: scenario.spec.fresh_spans };
+        let deployment = Deployment::new(input, "default", tracing, false)?;
         rehearsals.push(Rehearsal { scenario, deployment, file: file.to_owned(), document });
     }
     if rehearsals.is_empty() {

@@ -10,7 +10,7 @@ use host_abi::{
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use traffic_policy::explain::Explanation;
+use traffic_policy::explain::{Explanation, RuleName};
 
 /// The filter's export that explains.
 const EXPORT: &str = "shunt_explain";
@@ -20,8 +20,8 @@ pub struct Asker {
     vm: Vm<Nowhere>,
     surroundings: Arc<Surroundings>,
     normalization: PathNormalization,
-    /// By rule and first cluster: what carries a decision out does not depend on the request.
-    carried: BTreeMap<(String, Option<u32>, String), (Carried, String)>,
+    /// By match block and first cluster: what carries a decision out does not depend on the request.
+    carried: BTreeMap<(String, String), (Carried, String)>,
 }
 
 /// Why there is no answer.
@@ -137,8 +137,8 @@ impl Asker {
 
     fn carried(&mut self, explanation: &Explanation<'_>) -> Result<&(Carried, String), AskerError> {
         let cluster = explanation.destinations.first().map(|destination| destination.cluster.to_string());
-        let (owner, http) = explanation.rule.as_ref().map_or(("", None), |rule| (&rule.owner, rule.http));
-        let key = (owner.to_owned(), http, cluster.unwrap_or_default());
+        let rule = explanation.rule.as_ref().map(RuleName::to_string);
+        let key = (rule.unwrap_or_default(), cluster.unwrap_or_default());
         if !self.carried.contains_key(&key) {
             let carried = self.surroundings.carried(explanation);
             let text = serde_json::to_string(&carried)?;

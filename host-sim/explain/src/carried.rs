@@ -79,7 +79,8 @@ impl Surroundings {
     pub fn carried(&self, explanation: &Explanation<'_>) -> Carried {
         let mut carried = Carried::default();
         if let Some(rule) = &explanation.rule {
-            carried.name = self.field(rule, "name").and_then(Value::as_str).map(str::to_owned);
+            let last = rule.delegate.as_deref().unwrap_or(rule);
+            carried.name = self.field(last, "name").and_then(Value::as_str).map(str::to_owned);
             carried.place = self.place(rule);
         }
         if explanation.action != ActionName::Forward {
@@ -112,8 +113,14 @@ impl Surroundings {
         carried
     }
 
-    /// A field of the rule, or of its match block, as the user wrote it.
+    /// A condition of the match block as the user wrote it; of a delegated rule in the delegate, or in the rule that hands
+    /// over to it.
     pub fn written(&self, rule: &RuleName<'_>, condition: &str) -> Option<&Value> {
+        let delegate = rule.delegate.as_deref();
+        delegate.and_then(|delegate| self.written(delegate, condition)).or_else(|| self.written_here(rule, condition))
+    }
+
+    fn written_here(&self, rule: &RuleName<'_>, condition: &str) -> Option<&Value> {
         let block = rule.r#match.and_then(|block| usize::try_from(block).ok())?;
         let block = self.field(rule, "match")?.get(block)?;
         let Some((field, key)) = condition.strip_suffix(']').and_then(|condition| condition.split_once('[')) else {
@@ -124,8 +131,11 @@ impl Surroundings {
         entries.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value)
     }
 
-    /// Where the rule, or its match block, stands.
+    /// Where the rule, or its match block, stands; of a delegated rule the delegate's.
     pub fn place(&self, rule: &RuleName<'_>) -> Option<String> {
+        if let Some(delegate) = &rule.delegate {
+            return self.place(delegate);
+        }
         let object = self.object(rule)?;
         let block = rule.r#match.map(|block| format!(".match[{block}]")).unwrap_or_default();
         (self.places)(object, &format!("spec.http[{}]{block}", rule.http?))

@@ -29,7 +29,7 @@ pub fn write(answer: &Answer, surroundings: &Surroundings) -> String {
     explanation.left_out.iter().for_each(|left_out| no_place(&mut out, left_out, surroundings));
     if let Some(rule) = &explanation.rule {
         let name = carried.name.as_deref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
-        line(&mut out, "takes it", &format!("{}{name}{}", rule_text(rule), place(surroundings, rule)));
+        line(&mut out, "takes it", &format!("{rule}{name}{}", place(surroundings, rule)));
     }
     faults(&mut out, explanation);
     if let Some(told) = &explanation.reply {
@@ -53,14 +53,6 @@ fn host(out: &mut String, explanation: &Explanation<'_>) {
     }
 }
 
-fn rule_text(rule: &RuleName<'_>) -> String {
-    match (rule.http, rule.r#match) {
-        (None, _) => format!("{}: default route", rule.owner),
-        (Some(http), None) => format!("{}: http[{http}]", rule.owner),
-        (Some(http), Some(block)) => format!("{}: http[{http}].match[{block}]", rule.owner),
-    }
-}
-
 fn place(surroundings: &Surroundings, rule: &RuleName<'_>) -> String {
     surroundings.place(rule).map(|place| format!("  ({place})")).unwrap_or_default()
 }
@@ -72,7 +64,7 @@ fn vain(out: &mut String, tried: &Tried<'_>, surroundings: &Surroundings) {
         values => values.iter().map(|value| format!("\"{value}\"")).collect::<Vec<_>>().join(", "),
     };
     let wanted = surroundings.written(rule, condition).map(|wanted| format!(", wanted {}", condition_text(wanted)));
-    let text = format!("{}: {condition} is {found}{}", rule_text(rule), wanted.unwrap_or_default());
+    let text = format!("{rule}: {condition} is {found}{}", wanted.unwrap_or_default());
     line(out, "no", &format!("{text}{}", place(surroundings, rule)));
 }
 
@@ -85,7 +77,7 @@ fn no_place(out: &mut String, left_out: &NoPlace<'_>, surroundings: &Surrounding
         WhyLeftOut::SourceNamespace => "its `sourceNamespace` is not that of this proxy",
         WhyLeftOut::BehindCatchAll => "a rule before it takes every request",
     };
-    line(out, "never", &format!("{}: {why}{}", rule_text(rule), place(surroundings, rule)));
+    line(out, "never", &format!("{rule}: {why}{}", place(surroundings, rule)));
 }
 
 /// A `StringMatch` as it was written.

@@ -1,7 +1,7 @@
 //! Path normalisation as Envoy does it, byte for byte, so that what the filter matches is what an upstream would resolve.
 //!
 //! `BASE` is Envoy's `normalize_path` (Chromium's `CanonicalizePath` behind it): dot segments are removed, also written
-//! `%2e`; escaped unreserved characters are unescaped; a backslash is a slash; what may not stand in a path is escaped.
+//! `%2e`, and plain ones also with path parameters (`..;a`, CVE-2026-73511); escaped unreserved characters are unescaped; a backslash is a slash; what may not stand in a path is escaped.
 //! `//` and `%2F` stay. `MERGE_SLASHES` adds `merge_slashes`, and `DECODE_AND_MERGE_SLASHES` does
 //! `path_with_escaped_slashes_action: UNESCAPE_AND_FORWARD` before both. The query is left alone.
 
@@ -31,7 +31,7 @@ pub(crate) fn normalize(target: &[u8], how: PathNormalization) -> Result<Cow<'_,
         return Ok(Cow::Borrowed(target));
     }
     let path = if decode { decode_slashes(path) } else { Cow::Borrowed(path) };
-    let mut path = Canonical::of(&path)?;
+    let mut path = Canonical::of(&without_dot_parameters(&path))?;
     if merge && has_double_slash(&path) {
         path = merge_slashes(&path);
     }
@@ -66,6 +66,19 @@ fn decode_slashes(path: &[u8]) -> Cow<'_, [u8]> {
         rest = tail;
     }
     Cow::Owned(decoded)
+}
+
+/// Path parameters of dot segments go, whatever stands in them; those of others stay. Envoy does this before everything
+/// else, so here a dot is only a dot and a slash only a slash.
+fn without_dot_parameters(path: &[u8]) -> Cow<'_, [u8]> {
+    let bare =
+        |segment: &[u8]| [&b".;"[..], b"..;"].iter().find(|start| segment.starts_with(start)).map(|s| s.len() - 1);
+    let is_slash = |byte: &u8| *byte == b'/';
+    if !path.split(is_slash).any(|segment| bare(segment).is_some()) {
+        return Cow::Borrowed(path);
+    }
+    let segments = path.split(is_slash).map(|segment| segment.get(..bare(segment).unwrap_or(segment.len())));
+    Cow::Owned(segments.map(Option::unwrap_or_default).collect::<Vec<_>>().join(&b'/'))
 }
 
 /// One slash for several. A path of slashes alone keeps two, the first and the last.
@@ -249,9 +262,30 @@ mod tests {
                 ("//..", "/"),
                 ("/a//../..", "/"),
                 ("/a;p=1/../b", "/b"),
-                ("/a/..;/b", "/a/..;/b"),
             ],
         );
+    }
+
+    #[test]
+    fn dot_segments_lose_their_parameters_first() {
+        let as_base = [
+            ("/a/..;/b", "/b"),
+            ("/a/.;x=1;y/b", "/a/b"),
+            ("/a/..;", "/"),
+            ("/a/.;x?q;", "/a/?q;"),
+            ("/a/..;%00%zz../b", "/b"),
+            ("/a/..;x\\b", "/"),
+            ("/a/%2e%2e;/b", "/a/..;/b"),
+            ("/a/.%2e;/b", "/a/..;/b"),
+            ("/a/..%3b/b", "/a/..%3b/b"),
+            ("/a/b..;/c", "/a/b..;/c"),
+            ("/a/...;/b", "/a/...;/b"),
+            ("/a/..\\;/b", "/;/b"),
+        ];
+        check(PathNormalization::Base, &as_base);
+        check(PathNormalization::MergeSlashes, &as_base);
+        check(PathNormalization::Base, &[("/a/..;%2fb", "/"), ("/a/..;//b", "//b")]);
+        check(PathNormalization::DecodeAndMergeSlashes, &[("/a/..;%2fb", "/b"), ("/a/..;%5cb", "/")]);
     }
 
     #[test]

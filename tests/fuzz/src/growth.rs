@@ -107,7 +107,7 @@ pub const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "rules merged by a Gateway",
-        size: 200,
+        size: 800,
         prepare: |n| {
             let bound = |i| {
                 let mut service = service(&format!("r{i}"), &["a.example.com"], vec![forward(i, json!({}))]);

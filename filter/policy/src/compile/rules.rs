@@ -9,8 +9,8 @@ use crate::matcher::{PathMatcher, RequestMatcher};
 use crate::ratio::Ratio;
 use crate::reply::Cors;
 use crate::rewrite::{PathRewrite, Substitution};
-use crate::route::FaultRule;
-use istio_config::delegates::Expanded;
+use crate::route::{FaultRule, RuleId};
+use istio_config::delegates::{Expanded, Place};
 use istio_config::diagnostic::{At, Diagnostics};
 use istio_config::virtual_service::{
     Destination, HttpMirrorPolicy, HttpRewrite, HttpRoute, HttpRouteDestination, Percent, RegexRewrite, VirtualService,
@@ -25,6 +25,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct RuleSet<'c> {
     pub(super) meta: &'c ObjectMeta,
+    /// Where the user wrote the rules.
+    expanded: &'c Expanded<'c>,
     /// Hosts in full, in lower case.
     pub(super) hosts: Vec<String>,
     /// `mesh` and gateway names in full.
@@ -115,10 +117,29 @@ pub(super) fn compile<'c>(
         .collect();
     Some(RuleSet {
         meta,
+        expanded,
         hosts: hosts.iter().map(|host| names::full_host(host, meta.namespace())).collect(),
         gateways: listeners::gateway_names(&expanded.service),
         rules: rules.into_iter().collect::<Option<_>>()?,
     })
+}
+
+impl RuleSet<'_> {
+    /// The name of a rule's match block, as the user wrote it. `http`: the rule's number once delegates are written out.
+    pub(super) fn rule_id(&self, owner: &Arc<str>, http: u32, match_block: Option<u32>) -> RuleId {
+        let large = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let small = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let id = |owner: Arc<str>, (http, block): Place, delegate| RuleId {
+            owner,
+            http: Some(small(http)),
+            match_block: block.map(small),
+            delegate,
+        };
+        let (root, delegate) = self.expanded.block_origin(large(http), match_block.map(large));
+        let delegate = delegate
+            .map(|(object, place)| Arc::new(id(format!("{}/{}", object.namespace, object.name).into(), place, None)));
+        id(owner.clone(), root, delegate)
+    }
 }
 
 fn rule<'c>(
@@ -351,11 +372,13 @@ fn destination_host(
     diagnostics: &mut Diagnostics,
 ) -> Option<String> {
     if raw.host.is_empty() {
-        diagnostics.error(&at.field("host"), "no-host", "the destination has no host", "name the service");
+        // In the words of envoy-plan, which looks at every destination too: one fault is one finding.
+        diagnostics.error(&at.field("host"), "bad-host", "no host", "write the name of a service");
         return None;
     }
     if raw.host.contains('*') {
-        diagnostics.error(&at.field("host"), "wildcard-host", "a destination cannot be a wildcard", "name one service");
+        let message = format!("`{}` is no host name", raw.host);
+        diagnostics.error(&at.field("host"), "bad-host", message, "write the name of a service");
         return None;
     }
     Some(names::full_host(&raw.host, meta.namespace()))

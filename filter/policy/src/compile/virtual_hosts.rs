@@ -93,6 +93,7 @@ pub(super) fn compile(
     }
     let mut policy = builder.policy;
     policy.hosts = hosts;
+    policy.fresh_spans = config.tracing.fresh_spans;
     policy
 }
 
@@ -120,7 +121,12 @@ fn claim_mesh(
         let field = object.field("spec").field("hosts").path.to_string();
         for (position, host) in set.hosts.iter().enumerate() {
             let at = object.field(&field);
-            if let Some(holder) = by_host.get(host.as_str()).and_then(|holder| rule_sets.get(*holder)) {
+            let holder = by_host.get(host.as_str());
+            if holder == Some(index) {
+                // Twice in one VirtualService: that is reported as what it is.
+                continue;
+            }
+            if let Some(holder) = holder.and_then(|holder| rule_sets.get(*holder)) {
                 let message = format!(
                     "`{host}` already has rules in VirtualService {}; only those are served",
                     holder.meta.full_name()
@@ -251,7 +257,7 @@ impl Builder<'_> {
             let mut behind_all = false;
             for template in &set.rules {
                 for block in &template.blocks {
-                    let id = RuleId { owner: owner.clone(), http: Some(template.http), match_block: block.match_block };
+                    let id = set.rule_id(&owner, template.http, block.match_block);
                     if behind_all {
                         left_out.push(LeftOut { rule: id, why: WhyLeftOut::BehindCatchAll });
                         continue;
@@ -325,7 +331,7 @@ impl Builder<'_> {
     /// A rule without conditions.
     fn catch_all(&mut self, owner: &str, kind: ActionKind) -> RouteRule {
         let action = push(&mut self.policy.actions, Action { fault: None, cors: None, kind });
-        let id = RuleId { owner: owner.into(), http: None, match_block: None };
+        let id = RuleId { owner: owner.into(), http: None, match_block: None, delegate: None };
         RouteRule { id, matcher: Arc::new(RequestMatcher::default()), rewrite: None, action }
     }
 

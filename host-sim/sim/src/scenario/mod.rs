@@ -87,6 +87,9 @@ pub struct Spec {
     /// How paths are normalised before the filter sees them; `BASE` unless given.
     #[serde(default)]
     pub path_normalization: Normalization,
+    /// Each request goes on under a new span; whoever configures the filter reads it.
+    #[serde(default)]
+    pub fresh_spans: bool,
     /// How the services behave. An endpoint that no version describes answers 200 at once, and the report says so.
     #[serde(default)]
     pub services: Vec<ServiceSpec>,
@@ -165,6 +168,7 @@ impl Scenario {
             duration,
             requests,
             path_normalization: _,
+            fresh_spans: _,
             services,
             load,
             client_timeout,
