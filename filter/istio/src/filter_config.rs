@@ -129,15 +129,20 @@ impl FilterConfig {
     /// The JSON form, as [`FilterConfig::read`] takes it. DestinationRules and endpoints stay out: every VM would keep
     /// them, and the filter decides without them.
     pub fn to_json(&self) -> Value {
-        json!({
+        let mut json = json!({
             "apiVersion": API_VERSION,
             "kind": KIND,
             "namespace": self.namespace,
             "labels": self.labels,
-            "tracing": self.tracing,
             "objects": self.config.written.iter().filter_map(for_the_filter).collect::<Vec<_>>(),
             "bindings": self.bindings,
-        })
+        });
+        if self.tracing != Tracing::default()
+            && let Some(fields) = json.as_object_mut()
+        {
+            fields.insert("tracing".to_owned(), json!(self.tracing));
+        }
+        json
     }
 }
 
