@@ -74,6 +74,8 @@ fn a_change_of_weights_moves_the_difference() {
     let rule = &report.objects[0].rules[0];
     let fields: Vec<_> = rule.fields.iter().map(|field| field.path.as_str()).collect();
     assert_eq!(fields, ["route[0].weight", "route[1].weight"]);
+    let text = report.to_text();
+    assert!(text.contains("    30 %  v1 → v2 of a.example:80\n"), "{text}");
     // Other numbers, the same shares.
     let report = check(rules(80, 20), rules(8, 2), &[]);
     assert!(!report.objects.is_empty() && !report.changes_requests());

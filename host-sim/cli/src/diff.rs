@@ -49,7 +49,10 @@ pub(crate) fn run(options: &DiffOptions) -> Result<(), Failure> {
     match wrong {
         0 if *exit_code && report.changes_requests() => Err(Failure::Found),
         0 => Ok(()),
-        wrong => Err(Failure::Failed(format!("{wrong} lines are no request"))),
+        wrong => {
+            let read = report.recorded.as_ref().map_or(0, |recorded| recorded.requests).saturating_add(wrong);
+            Err(Failure::Failed(format!("{wrong} of {read} lines are no request")))
+        }
     }
 }
 

@@ -219,6 +219,15 @@ fn rule_text(rule: &RuleTitle) -> String {
     }
 }
 
+/// `v1 → v2 of HOST:PORT`, or both ends in full.
+fn move_text(from: &str, to: &str) -> String {
+    let (from, to) = (version(from), version(to));
+    match (from.split_once(" of "), to.split_once(" of ")) {
+        (Some((subset, host)), Some((_, other))) if host == other => format!("{subset} → {to}"),
+        _ => format!("{from} → {to}"),
+    }
+}
+
 fn group_text(out: &mut String, group: &Group, of: Option<usize>) {
     let Group { difference, example, count, hosts: _ } = group;
     let (old, new) = (rule_text(&difference.old), rule_text(&difference.new));
@@ -226,7 +235,7 @@ fn group_text(out: &mut String, group: &Group, of: Option<usize>) {
     let counted = of.map(|all| format!("  {count} of {}", plural(all, "request"))).unwrap_or_default();
     line(out, 1, &format!("{rules}{counted}"));
     for moved in &difference.moves {
-        line(out, 2, &format!("{:>6}  {} → {}", percent(moved.share), version(&moved.from), version(&moved.to)));
+        line(out, 2, &format!("{:>6}  {}", percent(moved.share), move_text(&moved.from, &moved.to)));
     }
     for detail in &difference.details {
         line(out, 2, &format!("{}: {} → {}", detail.what, short(&detail.old), short(&detail.new)));
