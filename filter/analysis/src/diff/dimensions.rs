@@ -7,7 +7,7 @@ use super::overlap;
 use crate::view::{Rule, View, rules_of};
 use istio_config::names;
 use istio_config::virtual_service::{Headers, HttpMatchRequest, HttpRoute, StringMatch};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A value that no rule is likely to name.
 const OTHER: &str = "other";
@@ -38,16 +38,20 @@ pub(crate) struct Table {
     pub(crate) dimensions: BTreeMap<Slot, Vec<Option<String>>>,
     /// For each match block the values with which it can be met.
     pub(crate) blocks: Vec<BTreeMap<Slot, Vec<String>>>,
+    /// What is among the dimensions already: there may be ten thousand paths.
+    known: BTreeSet<(Slot, String)>,
 }
 
 impl Table {
     /// The requests to `host` that the rules of either side tell apart.
     pub(crate) fn new(host: &str, sides: [&View<'_>; 2]) -> Self {
         let name = example_host(host);
-        let mut table = Self { host: name.clone(), dimensions: BTreeMap::new(), blocks: Vec::new() };
+        let mut table =
+            Self { host: name.clone(), dimensions: BTreeMap::new(), blocks: Vec::new(), known: BTreeSet::new() };
         let first = [(Slot::Path, "/other"), (Slot::Method, "GET"), (Slot::Scheme, "http"), (Slot::Authority, &name)];
         for (slot, value) in first {
-            table.dimensions.insert(slot, vec![Some(value.to_owned())]);
+            table.dimensions.insert(slot.clone(), Vec::new());
+            table.add(slot, value.to_owned());
         }
         for view in sides {
             for expanded in &view.expanded {
@@ -74,10 +78,8 @@ impl Table {
         if slot == Slot::Path && !value.starts_with('/') {
             return;
         }
-        let values = self.dimensions.entry(slot).or_insert_with(|| vec![None]);
-        let value = Some(value);
-        if !values.contains(&value) {
-            values.push(value);
+        if self.known.insert((slot.clone(), value.clone())) {
+            self.dimensions.entry(slot).or_insert_with(|| vec![None]).push(Some(value));
         }
     }
 

@@ -3,7 +3,7 @@
 //! Compared is what a client, a version or a mirror would notice. By which rule it happens is told, and is no difference:
 //! rules in another order that do the same change nothing.
 
-use crate::view::{View, rules_of};
+use crate::view::{View, rule_at};
 use istio_config::names;
 use istio_config::virtual_service::HttpRoute;
 use std::collections::BTreeMap;
@@ -127,7 +127,7 @@ fn aborted(http: Option<u16>, grpc: Option<u16>) -> String {
 fn raw_rule<'v>(rule: &RuleName<'_>, view: &'v View<'_>) -> Option<(crate::view::Rule<'v>, &'v HttpRoute)> {
     let place = usize::try_from(rule.http?).ok()?;
     let expanded = view.expanded.iter().find(|expanded| expanded.service.meta.full_name() == rule.owner)?;
-    rules_of(expanded).nth(place).map(|rule| (rule, rule.raw))
+    rule_at(expanded, place).map(|rule| (rule, rule.raw))
 }
 
 fn carried(
