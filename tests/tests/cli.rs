@@ -199,3 +199,37 @@ spec: {hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v
         assert!(written.contains(part), "{part}");
     }
 }
+
+#[test]
+fn diff_ends_with_0_unless_asked_and_finds_faults_of_both_sides() {
+    let folder = folder(RULES);
+    let at = folder.path();
+    for (name, rules) in [
+        ("old", RULES.to_owned()),
+        ("new", RULES.replacen("weight: 1", "weight: 3", 1)),
+        ("bad", RULES.replace("weight: 1", "weight: 0")),
+        ("worse", RULES.replace("uri:", "ury:")),
+    ] {
+        std::fs::create_dir(at.join(name)).unwrap();
+        std::fs::write(at.join(name).join("rules.yaml"), rules + "---\n" + SERVICE).unwrap();
+    }
+    std::fs::write(at.join("requests.txt"), "{\"url\": \"http://reviews.example.com/a\"}\nno request\n").unwrap();
+    check(at, "diff old new", 0, &[]);
+    check(at, "diff --exit-code old new", 1, &[]);
+    check(at, "diff --exit-code old old", 0, &[]);
+    check(at, "diff old new -o told.json", 0, &["wrote told.json"]);
+    let told = std::fs::read_to_string(at.join("told.json")).unwrap();
+    assert!(told.contains("\"kind\": \"DiffReport\"") && told.contains("\"share\": 0.25"), "{told}");
+    check(
+        at,
+        "diff bad worse",
+        1,
+        &["bad/rules.yaml:", "error[no-weight]", "worse/rules.yaml:", "error[unknown-field]"],
+    );
+    check(at, "diff old new --requests requests.txt", 1, &["requests.txt:2: ", "1 of 2 lines are no request"]);
+    check(at, "diff old", 2, &["NEW"]);
+    check(at, "diff old missing", 2, &["missing: "]);
+    check(at, "diff - -", 2, &["standard input can be read once only"]);
+    check(at, "diff old new --samples 0", 2, &["--samples"]);
+    check(at, "diff old new -o yaml", 2, &["the formats here are text and json"]);
+}

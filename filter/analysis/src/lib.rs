@@ -14,12 +14,15 @@
 //!   [`headers`](mod@headers), [`patterns`](mod@patterns), [`names`](mod@names), [`deprecated`](mod@deprecated): what does not
 //!   do what it seems to
 //!
+//! [`diff`](mod@diff) asks two configurations at once: which rules changed, and for which requests.
+//!
 //! A finding says what is so, not what may be; where the rules alone cannot tell, it is a note.
 
 mod chain;
 mod codes;
 mod cover;
 mod deprecated;
+pub mod diff;
 mod gateways;
 mod hashing;
 mod headers;

@@ -64,11 +64,14 @@ impl<'c> View<'c> {
 
 /// The rules of one VirtualService.
 pub(crate) fn rules_of<'v>(expanded: &'v Expanded<'_>) -> impl Iterator<Item = Rule<'v>> {
+    (0..expanded.service.spec.http.len()).filter_map(|index| rule_at(expanded, index))
+}
+
+/// The rule with this index.
+pub(crate) fn rule_at<'v>(expanded: &'v Expanded<'_>, index: usize) -> Option<Rule<'v>> {
     let owner = &*expanded.service;
-    owner.spec.http.iter().enumerate().map(move |(index, raw)| {
-        let (object, place) = expanded.rule_origin(index);
-        Rule { owner, raw, object, place, index }
-    })
+    let (object, place) = expanded.rule_origin(index);
+    Some(Rule { owner, raw: owner.spec.http.get(index)?, object, place, index })
 }
 
 impl<'v> Rule<'v> {

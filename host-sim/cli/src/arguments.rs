@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Check(CheckOptions),
     /// Explain: which rule takes a request and why, where it goes, and what is changed on the way
     Explain(ExplainOptions),
+    /// Compare: which rules changed, and which requests meet another version or anything else
+    Diff(DiffOptions),
     /// Ship: write the rules for Envoy
     Render(RenderOptions),
     /// Print a completion script for a shell
@@ -118,6 +120,41 @@ pub(crate) struct ExplainOptions {
     /// `text` or `json`, one object a line; anything else is a file to write to, by its ending
     #[arg(short, long, value_name = "text|json|FILE")]
     pub(crate) output: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffOptions {
+    /// File or directory with Istio objects as they were, or `-` for standard input
+    pub(crate) old: PathBuf,
+    /// The same as they are now
+    pub(crate) new: PathBuf,
+    /// Read directories with everything below them
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+    /// Namespace of the proxy; decides which short names reach a service
+    #[arg(short, long, default_value = "default")]
+    pub(crate) namespace: String,
+    /// Compare these recorded requests too, one a line as for `explain`, or a HAR file; `-` for standard input
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) requests: Option<PathBuf>,
+    /// Host of the lines in --requests that name none
+    #[arg(long, value_name = "HOST", requires = "requests")]
+    pub(crate) host: Option<String>,
+    /// How paths of --requests are normalised before the rules see them, as in Istio's mesh configuration
+    #[arg(long, value_name = "BASE|NONE|MERGE_SLASHES|DECODE_AND_MERGE_SLASHES", default_value_t)]
+    pub(crate) path_normalization: PathNormalization,
+    /// Compare at most so many requests for each host: a sample where all combinations are more
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) samples: u32,
+    /// Seed of the sample
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// End with exit code 1 when a request meets anything else
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    /// `text` or `json`; anything else is a file to write to, by its ending
+    #[arg(short, long, default_value = "text", value_name = "text|json|FILE")]
+    pub(crate) output: String,
 }
 
 #[derive(Debug, Args)]

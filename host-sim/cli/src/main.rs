@@ -8,6 +8,7 @@
 mod arguments;
 mod check;
 mod deployment;
+mod diff;
 mod explain;
 mod failure;
 mod input;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Proxy(options) => proxy::run(options, &arguments.module),
         Command::Check(options) => check::run(options),
         Command::Explain(options) => explain::run(options, &arguments.module),
+        Command::Diff(options) => diff::run(options),
         Command::Render(options) => match &options.target {
             RenderTarget::Envoy(options) => render::envoy(options, &arguments.module),
         },

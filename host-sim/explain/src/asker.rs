@@ -79,7 +79,7 @@ impl Asker {
     ///
     /// The module cannot be asked.
     pub fn ask(&mut self, request: &Request, tried: u32) -> Result<Answer, AskerError> {
-        let request = match self.admitted(request) {
+        let request = match request.admitted(self.normalization) {
             Ok(request) => request,
             Err(status) => {
                 return Ok(Answer { request: request.clone(), explanation: Err(status), carried: Carried::default() });
@@ -97,7 +97,7 @@ impl Asker {
     ///
     /// The module cannot be asked.
     pub fn ask_json(&mut self, request: &Request, tried: u32) -> Result<String, AskerError> {
-        let admitted = self.admitted(request);
+        let admitted = request.admitted(self.normalization);
         let Request { method, authority, target, .. } = admitted.as_ref().unwrap_or(request);
         let mut out = String::from("{\"request\":");
         out += &serde_json::to_string(&Asked { method, authority, path: target })?;
@@ -117,22 +117,6 @@ impl Asker {
             out += carried;
         }
         Ok(out + "}")
-    }
-
-    /// The request as a host shows it to the filter, or the status with which the host answers itself.
-    fn admitted(&self, request: &Request) -> Result<Request, u16> {
-        let Request { method, scheme, authority, target, headers } = request;
-        let target =
-            upstream::arrival::admit(method.as_bytes(), authority.as_bytes(), target.as_bytes(), self.normalization)
-                .map_err(|reply| reply.status)?;
-        let kept = headers.iter().filter(|(name, _)| upstream::arrival::is_kept(name.as_bytes()));
-        Ok(Request {
-            method: method.clone(),
-            scheme: scheme.clone(),
-            authority: authority.clone(),
-            target: String::from_utf8_lossy(&target).into_owned(),
-            headers: kept.cloned().collect(),
-        })
     }
 
     fn carried(&mut self, explanation: &Explanation<'_>) -> Result<&(Carried, String), AskerError> {

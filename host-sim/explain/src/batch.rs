@@ -17,6 +17,16 @@ enum Item<'t> {
     Entry(Result<Request, RequestError>),
 }
 
+impl Item<'_> {
+    fn request(&self, host: Option<&str>) -> Result<Cow<'_, Request>, RequestError> {
+        match self {
+            Self::Line(line) => read::line(line, host).map(Cow::Owned),
+            Self::Entry(Ok(request)) => Ok(Cow::Borrowed(request)),
+            Self::Entry(Err(error)) => Err(error.clone()),
+        }
+    }
+}
+
 /// Answers to some of the requests, in order.
 #[derive(Debug, Default)]
 pub struct Answered {
@@ -52,6 +62,14 @@ impl<'t> Batch<'t> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// Every request with its number, in order; `host` is for lines that name none.
+    pub fn requests(
+        &self,
+        host: Option<&str>,
+    ) -> impl Iterator<Item = (usize, Result<Cow<'_, Request>, RequestError>)> {
+        self.items.iter().map(move |(number, item)| (*number, item.request(host)))
     }
 
     /// Explains all, each by `tell`; `host` is for lines that name none. `take` gets the answers as they come.
@@ -92,12 +110,7 @@ fn answers(
 ) -> Result<Answered, AskerError> {
     let mut answered = Answered { count: chunk.len(), ..Answered::default() };
     for (number, item) in chunk {
-        let request = match item {
-            Item::Line(line) => read::line(line, host).map(Cow::Owned),
-            Item::Entry(Ok(request)) => Ok(Cow::Borrowed(request)),
-            Item::Entry(Err(error)) => Err(error.clone()),
-        };
-        match request {
+        match item.request(host) {
             Ok(request) => answered.text += &tell(asker, &request)?,
             Err(error) => {
                 let told = serde_json::json!({ "line": number, "error": error.to_string() });

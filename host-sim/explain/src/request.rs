@@ -1,5 +1,7 @@
 //! One request as it would arrive: what the first filter of a host sees.
 
+use envoy_plan::PathNormalization;
+
 /// A request head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -76,6 +78,26 @@ impl Request {
     /// Whether it has this header.
     pub fn has(&self, name: &str) -> bool {
         self.headers.iter().any(|(own, _)| own == name)
+    }
+
+    /// The request as a host shows it to the filter, its path normalised.
+    ///
+    /// # Errors
+    ///
+    /// The status with which the host answers itself, before any filter.
+    pub fn admitted(&self, normalization: PathNormalization) -> Result<Self, u16> {
+        let Self { method, scheme, authority, target, headers } = self;
+        let target =
+            upstream::arrival::admit(method.as_bytes(), authority.as_bytes(), target.as_bytes(), normalization)
+                .map_err(|reply| reply.status)?;
+        let kept = headers.iter().filter(|(name, _)| upstream::arrival::is_kept(name.as_bytes()));
+        Ok(Self {
+            method: method.clone(),
+            scheme: scheme.clone(),
+            authority: authority.clone(),
+            target: String::from_utf8_lossy(&target).into_owned(),
+            headers: kept.cloned().collect(),
+        })
     }
 
     /// The head as a filter is given it, pseudo-headers first. Hosts add `x-forwarded-proto` before any filter runs.

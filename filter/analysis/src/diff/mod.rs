@@ -1,0 +1,90 @@
+//! What a change of the rules means: which rules changed, and which requests meet something else.
+//!
+//! The first is a comparison of what was written ([`objects`](mod@objects)). The second asks both policies the same
+//! questions: for each host, requests are made from every condition that either side's match blocks ask for
+//! ([`dimensions`](mod@dimensions)), all combinations where they are few enough, else samples drawn from a seed
+//! ([`cells`](mod@cells)). Two answers differ in what a client, a version or a mirror would notice
+//! ([`outcome`](mod@outcome)); what changes in the same way is told once, with the plainest request
+//! ([`groups`](mod@groups)). Recorded requests are compared by the same code.
+
+mod cells;
+mod dimensions;
+mod examples;
+mod fields;
+mod groups;
+mod hosts;
+mod objects;
+mod outcome;
+mod report;
+mod request;
+
+pub use fields::FieldChange;
+pub use groups::{Group, Groups};
+pub use objects::{ObjectChange, Presence, RuleChange};
+pub use outcome::{Detail, Difference, Move, RuleTitle};
+pub use report::{DiffReport, HostCompared, Recorded};
+pub use request::Sample;
+
+use crate::view::View;
+use istio_config::{FilterConfig, names};
+use outcome::Outcome;
+use traffic_policy::{Policy, RequestHead};
+
+/// How far the comparison goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// Requests for each host at most. Where all combinations are more, so many are drawn.
+    pub samples: usize,
+    /// Seed of what is drawn.
+    pub seed: u64,
+}
+
+/// One configuration, ready to be asked.
+#[derive(Debug)]
+pub struct Side<'a> {
+    filter: &'a FilterConfig,
+    policy: &'a Policy,
+    view: View<'a>,
+}
+
+impl<'a> Side<'a> {
+    /// `policy` is compiled from `filter`.
+    pub fn new(filter: &'a FilterConfig, policy: &'a Policy) -> Self {
+        Self { filter, policy, view: View::new(&filter.config) }
+    }
+
+    fn outcome(&self, request: &RequestHead<'_>) -> Outcome<'_> {
+        Outcome::new(self.policy.explain(request, 0), request, &self.view)
+    }
+}
+
+/// How one request fares on both sides; `None` when nobody would notice a difference.
+pub fn compare(old: &Side<'_>, new: &Side<'_>, request: &RequestHead<'_>) -> Option<Difference> {
+    outcome::difference(&old.outcome(request), &new.outcome(request))
+}
+
+/// Compares two configurations: what was written, and then what requests meet.
+pub fn diff(old: &Side<'_>, new: &Side<'_>, effort: Effort) -> DiffReport {
+    let objects = objects::compare(&old.filter.config.written, &new.filter.config.written);
+    let mut groups = Groups::default();
+    let mut compared = Vec::new();
+    for host in hosts::touched(&objects, [old, new]) {
+        let table = dimensions::Table::new(&host, [&old.view, &new.view]);
+        let mut told =
+            HostCompared { host: host.clone(), requests: 0, changed: 0, is_sampled: table.size() > effort.samples };
+        table.for_each(effort, |sample| {
+            told.requests = told.requests.saturating_add(1);
+            if let Some(difference) = sample.with_head(|head| compare(old, new, head)) {
+                told.changed = told.changed.saturating_add(1);
+                groups.add(&host, sample, difference);
+            }
+        });
+        compared.push(told);
+    }
+    DiffReport { objects, hosts: compared, groups, effort, recorded: None }
+}
+
+/// Whether two hosts, of which either may be a wildcard, have a name in common.
+fn overlap(one: &str, other: &str) -> bool {
+    names::covers(one, other) || names::covers(other, one) || one == other
+}
