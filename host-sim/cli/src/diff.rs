@@ -1,6 +1,6 @@
 //! `shunt diff`: which rules changed, and what that means for requests.
 
-use crate::arguments::{DiffOptions, Manifests};
+use crate::arguments::{DiffOptions, Manifests, Mesh};
 use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -32,7 +32,8 @@ pub(crate) fn run(options: &DiffOptions) -> Result<(), Failure> {
     }
     let load = |path: &Path| {
         let (recursive, namespace) = (*recursive, namespace.clone());
-        Deployment::load(&Manifests { files: vec![path.to_owned()], recursive, namespace, strict: false })
+        let mesh = Mesh { path_normalization: *path_normalization, fresh_spans: false };
+        Deployment::load(&Manifests { files: vec![path.to_owned()], recursive, namespace, strict: false }, &mesh)
     };
     let (old, new) = (load(old), load(new));
     let (old, new) = (old?, new?);
