@@ -24,9 +24,9 @@ impl Entry {
 /// Headers or trailers in wire order.
 ///
 /// ```
-/// let mut headers = host_abi::HeaderMap::from([(":method", "GET"), ("Accept", "a"), ("accept", "b")]);
-/// assert_eq!(headers.get("accept"), Some(&b"a"[..]));
-/// headers.set("accept", "c");
+/// let mut headers = host_abi::HeaderMap::from([(":method", "GET"), ("X-User", "a"), ("x-user", "b")]);
+/// assert_eq!(headers.get("x-user"), Some(&b"a"[..]));
+/// headers.set("x-user", "c");
 /// assert_eq!(headers.len(), 2);
 /// ```
 #[derive(Clone, Default)]

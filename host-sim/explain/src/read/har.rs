@@ -49,9 +49,12 @@ pub fn requests(text: &str) -> Result<Vec<Result<Request, RequestError>>, Reques
     let archive: Archive =
         serde_json::from_str(text).map_err(|error| RequestError(format!("not a HAR file: {error}")))?;
     let request = |Entry { request: Sent { method, url, headers } }| {
+        // Browsers also record what never left them, such as `data:` URLs.
+        if !url.contains("://") {
+            return Err(RequestError(format!("`{url}` is no URL of a server")));
+        }
         let mut request = Request::to(&method, &url)?;
         headers.iter().for_each(|Header { name, value }| request.add(name, value));
-        // Browsers record the target under `:path` too, and there it has lost nothing.
         Ok(request)
     };
     Ok(archive.log.entries.into_iter().map(request).collect())

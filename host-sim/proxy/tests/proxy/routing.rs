@@ -48,7 +48,8 @@ async fn the_upstream_sees_the_request_and_no_decision() {
     for absent in ["x-forwarded-for", "x-mine", "te", "connection", "transfer-encoding", "content-length"] {
         assert!(!seen.headers.contains_key(absent), "{absent}");
     }
-    for name in seen.headers.keys() {
+    assert_eq!(seen.headers["x-envoy-attempt-count"], "1");
+    for name in seen.headers.keys().filter(|name| *name != "x-envoy-attempt-count") {
         assert!(!name.as_str().starts_with("x-shunt-") && !name.as_str().starts_with("x-envoy-"), "{name}");
     }
 }
