@@ -46,7 +46,7 @@ const TABLE: [(&str, &[&str], &[&str]); 16] = [
     // Fuzz targets reach what takes bytes from outside, the filter's own readers among it.
     (
         "shunt-fuzz",
-        &["istio-config", "traffic-policy", "traffic-filter", "envoy-plan", "envoy-render"],
+        &["istio-config", "traffic-policy", "traffic-filter", "envoy-plan", "envoy-render", "upstream"],
         &["proxy-wasm", "wasmtime", "tokio", "hyper"],
     ),
     // Tests may use everything but the filter, which they only have compiled.

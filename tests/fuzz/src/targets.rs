@@ -3,7 +3,8 @@
 use crate::objects;
 use crate::requests::{self, HOSTS, Head};
 use arbitrary::{Result, Unstructured};
-use envoy_plan::Plan;
+use envoy_plan::{PathNormalization, Plan};
+use istio_config::filter_config::Tracing;
 use istio_config::{Config, Diagnostics, FilterConfig, Severity, yaml};
 use serde_json::{Value, json};
 use traffic_filter::{configuration, pairs, protobuf};
@@ -29,6 +30,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "edits", run: edits, wants_seeds: false },
     Target { name: "request_head", run: request_head, wants_seeds: false },
     Target { name: "header_pairs", run: header_pairs, wants_seeds: false },
+    Target { name: "path", run: path, wants_seeds: false },
+    Target { name: "trace", run: trace, wants_seeds: false },
 ];
 
 /// YAML and JSON files, as a user hands them over: everything that is found has a place.
@@ -301,6 +304,68 @@ pub fn header_pairs(data: &[u8]) {
     assert_eq!(pairs::read(&pairs::write(&read)), read);
     // What was read decides like any other request.
     RequestHead::new(&read).query_parameters().for_each(drop);
+}
+
+/// What a host does to a request target before a rule sees it: no dot segment is left, and no slash beside another where
+/// they are merged.
+pub fn path(data: &[u8]) {
+    let how = PathNormalization::ALL[data.first().map_or(0, |byte| usize::from(*byte) % PathNormalization::ALL.len())];
+    let rest = data.get(1..).unwrap_or_default();
+    // Most bytes would only be refused.
+    let letters: Vec<u8> = rest.iter().map(|byte| b"/.%2eEfFcC0;\\ab|?~"[usize::from(*byte) % 18]).collect();
+    for target in [rest, &[b"/", &*letters].concat()] {
+        let Ok(admitted) = upstream::arrival::admit(b"GET", b"a", target, how) else { continue };
+        assert!(admitted.starts_with(b"/"), "{admitted:?}");
+        let path = admitted.split(|byte| *byte == b'?').next().unwrap_or_default();
+        if how != PathNormalization::None {
+            let is_dots = |segment: &[u8]| segment == b"." || segment == b"..";
+            assert!(!path.split(|byte| *byte == b'/').any(is_dots), "{}", String::from_utf8_lossy(path));
+            assert!(!path.contains(&b'\\'), "{}", String::from_utf8_lossy(path));
+        }
+        if matches!(how, PathNormalization::MergeSlashes | PathNormalization::DecodeAndMergeSlashes) {
+            let only_slashes = path.iter().all(|byte| *byte == b'/');
+            assert!(only_slashes || !path.windows(2).any(|pair| pair == b"//"), "{}", String::from_utf8_lossy(path));
+        }
+    }
+}
+
+/// Trace headers, right and wrong, under a span of their own: what is written is an id of the same form.
+pub fn trace(data: &[u8]) {
+    let _ = try_trace(&mut Unstructured::new(data));
+}
+
+fn try_trace(u: &mut Unstructured<'_>) -> Result<()> {
+    const PARTS: [&str; 9] = [
+        "00", "01", "ff", "1", "d", "-", "b7ad6b7169203331", "0af7651916cd43dd8448eb211c80319c", "0000000000000000",
+    ];
+    let rule = json!({"route": [{"destination": {"host": "a", "port": {"number": 80}}}]});
+    let (mut config, mut diagnostics) = (Config::default(), Diagnostics::default());
+    config.add(objects::virtual_service("rules", &["*"], vec![rule]), &mut diagnostics);
+    let tracing = Tracing { fresh_spans: true };
+    let config = FilterConfig { config, tracing, namespace: "default".to_owned(), ..FilterConfig::default() };
+    let Some(policy) = Policy::compile(&config, &mut diagnostics) else { return Ok(()) };
+    let mut head: Head = vec![(b":authority".to_vec(), b"a".to_vec()), (b":path".to_vec(), b"/".to_vec())];
+    for _ in 0..u.int_in_range(0..=5)? {
+        let name = requests::choose(u, &["traceparent", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid"])?;
+        let mut value = Vec::new();
+        for _ in 0..u.int_in_range(0..=7)? {
+            value.extend(requests::choose(u, &PARTS)?.as_bytes());
+        }
+        if u.ratio(1, 8)? {
+            value.extend(u.arbitrary::<&[u8]>()?);
+        }
+        head.push((name.as_bytes().to_vec(), value));
+    }
+    let Decision::Forward(forward) = policy.decide(&RequestHead::new(&requests::pairs(&head)), &mut Chance(u)) else {
+        panic!("the rule takes every request");
+    };
+    for edit in &forward.edits {
+        let Edit::Set(name, value) = edit else { panic!("{edit:?}") };
+        let before = head.iter().find(|(own, _)| own == name.as_bytes()).map_or(16, |(_, before)| before.len());
+        let is_text = value.iter().all(|byte| byte.is_ascii_hexdigit() || b"-d".contains(byte) || *name == "traceparent");
+        assert!(is_text && value.len() <= before.max(16) + 17, "{edit:?}");
+    }
+    Ok(())
 }
 
 /// `google.protobuf.Struct`, as Envoy encodes it.

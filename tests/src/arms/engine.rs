@@ -13,6 +13,7 @@ use host_abi::HeaderMap;
 use istio_config::{Config, Diagnostics, FilterConfig, yaml};
 use std::sync::Arc;
 use std::time::Duration;
+use traffic_policy::explain::Explanation;
 use traffic_policy::{Abort, Decision, Edit, Forward, HeaderPair, Policy, RequestHead};
 use upstream::request_head::{ATTEMPT_COUNT_HEADER, EXPECTED_TIMEOUT_HEADER, reaches_upstream};
 use upstream::{
@@ -147,7 +148,10 @@ impl World {
 
     fn serve(&mut self, head: &HeaderMap, body: &str) -> Result<Response, String> {
         let pairs: Vec<HeaderPair<'_>> = head.iter().collect();
-        let (mut response, rule) = match self.policy.decide(&RequestHead::new(&pairs), &mut || self.chance.draw()) {
+        let request = RequestHead::new(&pairs);
+        let decision = self.policy.decide(&request, &mut || self.chance.draw());
+        explained(&decision, &self.policy.explain(&request, usize::MAX))?;
+        let (mut response, rule) = match decision {
             Decision::Reply(reply) => {
                 let mut head = HeaderMap::from([(":status", reply.status.to_string())]);
                 head.extend(reply.headers.iter().map(|(name, value)| (name.as_bytes(), &**value)));
@@ -171,6 +175,24 @@ impl World {
             apply(&mut response.head, &self.policy.response_edits(&rule, &pairs));
         }
         Ok(response)
+    }
+}
+
+/// What is told about a request is what was done with it: the same rule and one of the outcomes that are possible, and every
+/// match block before it has a reason.
+fn explained(decision: &Decision<'_>, told: &Explanation<'_>) -> Result<(), String> {
+    let agrees = match decision {
+        Decision::Reply(reply) => told.reply.as_ref().is_some_and(|told| told.status == reply.status),
+        Decision::Forward(forward) => {
+            told.rule.as_ref().is_some_and(|rule| rule.to_string() == forward.rule.to_string())
+                && told.destinations.iter().any(|told| told.cluster == forward.cluster && told.probability > 0.0)
+                && (told.delay.is_some() || forward.fault.delay_ms.is_none())
+                && (told.abort.is_some() || forward.fault.abort.is_none())
+        }
+    };
+    match agrees && told.untold == 0 {
+        true => Ok(()),
+        false => Err(format!("the explanation tells something else: {told:?}\n  than was decided: {decision:?}")),
     }
 }
 

@@ -1,0 +1,4 @@
+//! The target `path` for libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| shunt_fuzz::targets::path(data));
