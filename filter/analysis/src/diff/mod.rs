@@ -25,15 +25,17 @@ pub use outcome::{Detail, Difference, Move, RuleTitle};
 pub use report::{DiffReport, HostCompared, Recorded};
 pub use request::Sample;
 
-use crate::view::View;
+use crate::view::{Rule, View, rule_at};
 use istio_config::{FilterConfig, names};
 use outcome::Outcome;
+use std::collections::BTreeMap;
 use traffic_policy::{Policy, RequestHead};
 
 /// How far the comparison goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
-    /// Requests for each host at most. Where all combinations are more, so many are drawn.
+    /// Requests for each host at most. Where all combinations are more, so many are drawn. Many hosts share ten times as
+    /// many.
     pub samples: usize,
     /// Seed of what is drawn.
     pub seed: u64,
@@ -45,16 +47,40 @@ pub struct Side<'a> {
     filter: &'a FilterConfig,
     policy: &'a Policy,
     view: View<'a>,
+    /// Places in `view.expanded`, by `namespace/name`.
+    places: BTreeMap<String, usize>,
+}
+
+/// For how many hosts the full number of requests is made.
+const FULL_HOSTS: usize = 10;
+
+/// How few requests are enough for one of very many hosts.
+const SAMPLES_MIN: usize = 200;
+
+impl Effort {
+    /// The same work, shared by so many hosts.
+    fn shared_by(self, hosts: usize) -> Self {
+        let share = self.samples.saturating_mul(FULL_HOSTS).checked_div(hosts).unwrap_or(self.samples);
+        Self { samples: share.max(SAMPLES_MIN).min(self.samples), ..self }
+    }
 }
 
 impl<'a> Side<'a> {
     /// `policy` is compiled from `filter`.
     pub fn new(filter: &'a FilterConfig, policy: &'a Policy) -> Self {
-        Self { filter, policy, view: View::new(&filter.config) }
+        let view = View::new(&filter.config);
+        let names = view.expanded.iter().map(|expanded| expanded.service.meta.full_name());
+        Self { filter, policy, places: names.zip(0..).collect(), view }
+    }
+
+    /// The rule with this index of a VirtualService.
+    fn rule(&self, owner: &str, http: u32) -> Option<Rule<'_>> {
+        let expanded = self.view.expanded.get(*self.places.get(owner)?)?;
+        rule_at(expanded, usize::try_from(http).ok()?)
     }
 
     fn outcome(&self, request: &RequestHead<'_>) -> Outcome<'_> {
-        Outcome::new(self.policy.explain(request, 0), request, &self.view)
+        Outcome::new(self.policy.explain(request, 0), request, self)
     }
 }
 
@@ -68,7 +94,9 @@ pub fn diff(old: &Side<'_>, new: &Side<'_>, effort: Effort) -> DiffReport {
     let objects = objects::compare(&old.filter.config.written, &new.filter.config.written);
     let mut groups = Groups::default();
     let mut compared = Vec::new();
-    for host in hosts::touched(&objects, [old, new]) {
+    let hosts = hosts::touched(&objects, [old, new]);
+    let effort = effort.shared_by(hosts.len());
+    for host in hosts {
         let table = dimensions::Table::new(&host, [&old.view, &new.view]);
         let mut told =
             HostCompared { host: host.clone(), requests: 0, changed: 0, is_sampled: table.size() > effort.samples };
@@ -87,4 +115,16 @@ pub fn diff(old: &Side<'_>, new: &Side<'_>, effort: Effort) -> DiffReport {
 /// Whether two hosts, of which either may be a wildcard, have a name in common.
 fn overlap(one: &str, other: &str) -> bool {
     names::covers(one, other) || names::covers(other, one) || one == other
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_hosts_share_the_work() {
+        let samples = |hosts| Effort { samples: 20_000, seed: 1 }.shared_by(hosts).samples;
+        assert_eq!([0, 1, 10, 20, 1000, 1_000_000].map(samples), [20_000, 20_000, 20_000, 10_000, 200, 200]);
+        assert_eq!(Effort { samples: 50, seed: 1 }.shared_by(1000).samples, 50);
+    }
 }

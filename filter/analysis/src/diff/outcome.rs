@@ -3,12 +3,12 @@
 //! Compared is what a client, a version or a mirror would notice. By which rule it happens is told, and is no difference:
 //! rules in another order that do the same change nothing.
 
-use crate::view::{View, rule_at};
+use super::Side;
+use crate::view::Rule;
 use istio_config::names;
-use istio_config::virtual_service::HttpRoute;
 use std::collections::BTreeMap;
 use traffic_policy::RequestHead;
-use traffic_policy::explain::{ActionName, DestinationShare, Explanation, Reply, RuleName, ToldEdit};
+use traffic_policy::explain::{ActionName, DestinationShare, Explanation, Reply, ToldEdit};
 
 /// Shares that are closer than this are the same: weights are whole numbers, so real differences are larger.
 const SAME: f64 = 1e-9;
@@ -76,7 +76,7 @@ pub(crate) struct Outcome<'p> {
 }
 
 impl<'p> Outcome<'p> {
-    pub(crate) fn new(said: Explanation<'p>, request: &RequestHead<'_>, view: &'p View<'_>) -> Self {
+    pub(crate) fn new(said: Explanation<'p>, request: &RequestHead<'_>, side: &'p Side<'_>) -> Self {
         let sent = || request.values(b":path").next().unwrap_or_default();
         let target = said.rewritten.as_deref().map(str::to_owned);
         let target = target.unwrap_or_else(|| String::from_utf8_lossy(sent()).into_owned());
@@ -86,13 +86,13 @@ impl<'p> Outcome<'p> {
             (None, ActionName::HttpsRedirect) => "redirect to https",
             (None, _) => "no rule matches",
         };
-        let raw = said.rule.as_ref().and_then(|rule| raw_rule(rule, view));
-        let name = raw.as_ref().map(|(_, raw)| raw.name.clone()).unwrap_or_default();
+        let raw = said.rule.as_ref().and_then(|rule| side.rule(&rule.owner, rule.http?));
+        let name = raw.map(|rule| rule.raw.name.clone()).unwrap_or_default();
         let owner = said.rule.as_ref().map(|rule| rule.owner.to_string()).unwrap_or_default();
         let title = RuleTitle { owner, http: said.rule.as_ref().and_then(|rule| rule.http), name, instead };
-        let body = raw.and_then(|(_, raw)| raw.direct_response.as_ref()?.body.as_ref());
+        let body = raw.and_then(|rule| rule.raw.direct_response.as_ref()?.body.as_ref());
         let body = body.and_then(|body| body.string.as_deref().or(body.bytes.as_deref())).unwrap_or_default();
-        let carried = carried(&said, raw, view);
+        let carried = carried(&said, raw, side);
         Self { said, title, target, body, carried }
     }
 
@@ -124,25 +124,16 @@ fn aborted(http: Option<u16>, grpc: Option<u16>) -> String {
     }
 }
 
-fn raw_rule<'v>(rule: &RuleName<'_>, view: &'v View<'_>) -> Option<(crate::view::Rule<'v>, &'v HttpRoute)> {
-    let place = usize::try_from(rule.http?).ok()?;
-    let expanded = view.expanded.iter().find(|expanded| expanded.service.meta.full_name() == rule.owner)?;
-    rule_at(expanded, place).map(|rule| (rule, rule.raw))
-}
-
-fn carried(
-    said: &Explanation<'_>,
-    raw: Option<(crate::view::Rule<'_>, &HttpRoute)>,
-    view: &View<'_>,
-) -> [(&'static str, String); 3] {
+fn carried(said: &Explanation<'_>, rule: Option<Rule<'_>>, side: &Side<'_>) -> [(&'static str, String); 3] {
     let (mut mirrors, mut timeout, mut retries) = (Vec::new(), "none".to_owned(), "default".to_owned());
-    if let Some((rule, raw)) = raw {
+    if let Some(rule) = rule {
+        let raw = rule.raw;
         let clusters: Vec<_> = rule
             .mirrored()
             .into_iter()
             .map(|(_, to)| {
                 let host = rule.full_host(to);
-                names::cluster_name(view.services.port_for(to, &host, 80).number(), &to.subset, &host)
+                names::cluster_name(side.view.services.port_for(to, &host, 80).number(), &to.subset, &host)
             })
             .collect();
         let shares = said.mirrors.iter().filter(|share| **share > 0.0).map(|share| percent(*share));
