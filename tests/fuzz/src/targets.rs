@@ -335,9 +335,8 @@ pub fn trace(data: &[u8]) {
 }
 
 fn try_trace(u: &mut Unstructured<'_>) -> Result<()> {
-    const PARTS: [&str; 9] = [
-        "00", "01", "ff", "1", "d", "-", "b7ad6b7169203331", "0af7651916cd43dd8448eb211c80319c", "0000000000000000",
-    ];
+    const PARTS: [&str; 9] =
+        ["00", "01", "ff", "1", "d", "-", "b7ad6b7169203331", "0af7651916cd43dd8448eb211c80319c", "0000000000000000"];
     let rule = json!({"route": [{"destination": {"host": "a", "port": {"number": 80}}}]});
     let (mut config, mut diagnostics) = (Config::default(), Diagnostics::default());
     config.add(objects::virtual_service("rules", &["*"], vec![rule]), &mut diagnostics);
@@ -362,7 +361,8 @@ fn try_trace(u: &mut Unstructured<'_>) -> Result<()> {
     for edit in &forward.edits {
         let Edit::Set(name, value) = edit else { panic!("{edit:?}") };
         let before = head.iter().find(|(own, _)| own == name.as_bytes()).map_or(16, |(_, before)| before.len());
-        let is_text = value.iter().all(|byte| byte.is_ascii_hexdigit() || b"-d".contains(byte) || *name == "traceparent");
+        let is_text =
+            value.iter().all(|byte| byte.is_ascii_hexdigit() || b"-d".contains(byte) || *name == "traceparent");
         assert!(is_text && value.len() <= before.max(16) + 17, "{edit:?}");
     }
     Ok(())

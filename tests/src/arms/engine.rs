@@ -184,8 +184,11 @@ fn explained(decision: &Decision<'_>, told: &Explanation<'_>) -> Result<(), Stri
     let agrees = match decision {
         Decision::Reply(reply) => told.reply.as_ref().is_some_and(|told| told.status == reply.status),
         Decision::Forward(forward) => {
+            // An abort comes before what would have been answered here; the cluster then means nothing.
+            let aborted_reply = forward.fault.abort.is_some() && told.reply.is_some();
             told.rule.as_ref().is_some_and(|rule| rule.to_string() == forward.rule.to_string())
-                && told.destinations.iter().any(|told| told.cluster == forward.cluster && told.probability > 0.0)
+                && (aborted_reply
+                    || told.destinations.iter().any(|told| told.cluster == forward.cluster && told.probability > 0.0))
                 && (told.delay.is_some() || forward.fault.delay_ms.is_none())
                 && (told.abort.is_some() || forward.fault.abort.is_none())
         }
