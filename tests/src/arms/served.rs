@@ -208,8 +208,9 @@ pub fn render(
 ///
 /// What it said.
 pub fn start_envoy(envoy: &Path, bootstrap: &Path, admin: SocketAddr) -> Result<Process, String> {
+    // Hot restart ties Envoy's life to the thread that started it (`PR_SET_PDEATHSIG`), and another one may use it after that.
     let arguments =
-        ["--use-dynamic-base-id", "--concurrency", "1", "--drain-time-s", "1", "--log-level", "warning", "-c"];
+        ["--disable-hot-restart", "--concurrency", "1", "--drain-time-s", "1", "--log-level", "warning", "-c"];
     let arguments = arguments.iter().map(Path::new).chain([bootstrap]);
     let mut process = Process::start(envoy, arguments, bootstrap.with_file_name("log"))?;
     process.wait_until(|| is_ok(admin, "/ready"))?;
