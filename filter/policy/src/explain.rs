@@ -11,7 +11,7 @@ use crate::matcher::Mismatch;
 use crate::ratio::Ratio;
 use crate::reply::{CorsOutcome, LocalReply};
 use crate::request::{HeaderPair, RequestHead};
-use crate::route::{Action, ActionKind, ForwardRule, LeftOut, Policy, RouteRule, RuleId, Target, at};
+use crate::route::{Action, ActionKind, ForwardRule, LeftOut, Policy, RouteRule, RuleId, Target, at, direct_reply};
 use crate::select::Draw;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -301,7 +301,7 @@ impl Policy {
             }
             ActionKind::Direct(status, body, target) => {
                 explanation.action = ActionName::DirectResponse;
-                let reply = LocalReply::plain(*status, body, "direct_response");
+                let reply = direct_reply(*status, body, request);
                 explanation.reply = Some(self.edited_reply(&reply, *target, origin, request));
             }
         }
@@ -317,20 +317,21 @@ impl Policy {
     ) {
         let ForwardRule { targets, mirrors, profiles } = forward;
         let total: u64 = targets.weights().map(|(_, weight)| weight).sum();
+        let rewritten = rule.rewrite.as_ref().map(|rewrite| rewrite.apply(request.path(), request.query()));
         let destinations = targets.weights().filter_map(|(index, weight)| {
             let target = at(&self.targets, index)?;
             let (request_edits, tried) = request_edits(target, request.pairs());
+            let left = headers::as_it_leaves(&tried, rewritten.as_deref(), target.authority.as_deref());
             Some(DestinationShare {
                 cluster: Cow::Borrowed(&target.cluster),
                 weight,
                 probability: share_of(weight, total),
                 authority: target.authority.as_deref().map(Cow::Borrowed),
                 request_edits: request_edits.into_iter().map(ToldEdit::from).collect(),
-                response_edits: self.told_response_edits(index, origin.clone(), &headers::borrowed(&tried)),
+                response_edits: self.told_response_edits(index, origin.clone(), &left),
             })
         });
         explanation.destinations = destinations.collect();
-        let rewritten = rule.rewrite.as_ref().map(|rewrite| rewrite.apply(request.path(), request.query()));
         explanation.rewritten = rewritten.map(|target| owned(&target));
         explanation.mirrors = mirrors.iter().map(|share| share.value()).collect();
         explanation.profiles = profiles.iter().map(|name| Cow::Borrowed(&**name)).collect();

@@ -67,6 +67,11 @@ impl Redirect {
         }
     }
 
+    /// To where the request was for: what Envoy adds to a direct response with a status that wants a `location`.
+    pub(crate) fn to_itself(status: u16) -> Self {
+        Self { status, scheme: None, authority: None, port: None, path: RedirectPath::Same, strips_port: true }
+    }
+
     /// The answer. `matched` is the length of the matched prefix.
     pub(crate) fn reply(&self, request: &RequestHead<'_>, matched: usize) -> LocalReply<'static> {
         let mut reply = LocalReply::plain(self.status, b"", "direct_response");
@@ -87,7 +92,7 @@ impl Redirect {
         if let Some(port) = self.port {
             location.extend_from_slice(format!(":{port}").as_bytes());
         }
-        let (path, with_query) = match &self.path {
+        let (mut path, with_query) = match &self.path {
             RedirectPath::Same => (Cow::Borrowed(request.path()), true),
             RedirectPath::Whole(path) => (Cow::Borrowed(path.as_bytes()), !path.contains('?')),
             RedirectPath::Prefix(prefix) => {
@@ -95,6 +100,9 @@ impl Redirect {
                 (Cow::Owned([prefix.as_bytes(), rest].concat()), true)
             }
         };
+        if path.first() != Some(&b'/') {
+            path.to_mut().insert(0, b'/');
+        }
         location.extend_from_slice(&path);
         if let Some(query) = request.query().filter(|_| with_query) {
             location.push(b'?');
@@ -174,6 +182,9 @@ impl Cors {
             if !value.is_empty() {
                 reply.headers.push((name, value));
             }
+        }
+        if !self.expose.is_empty() {
+            reply.headers.push(("access-control-expose-headers", Cow::Borrowed(self.expose.as_bytes())));
         }
         if !self.max_age.is_empty() {
             reply.headers.push(("access-control-max-age", Cow::Borrowed(self.max_age.as_bytes())));

@@ -210,7 +210,7 @@ impl Policy {
         let mut reply = match &action.kind {
             ActionKind::Forward(forward) => return self.forward(rule, forward, fault, cors, request, draws),
             ActionKind::Redirect(redirect, _) => redirect.reply(request, rule.matched_prefix()),
-            ActionKind::Direct(status, body, _) => LocalReply::plain(*status, body, "direct_response"),
+            ActionKind::Direct(status, body, _) => direct_reply(*status, body, request),
         };
         if let ActionKind::Redirect(_, target) | ActionKind::Direct(_, _, target) = action.kind {
             reply.response = self.response_rule(target, cors, request.pairs(), draws);
@@ -233,17 +233,20 @@ impl Policy {
             drawn | u64::from(share.hits(draws)).checked_shl(mirror).unwrap_or_default()
         });
         let profile = usize::try_from(mirrors).ok().and_then(|mirrors| action.profiles.get(mirrors));
-        let (edits, response) = match headers::literal(&target.edits.request) {
-            Some(edits) => (edits, self.response_rule(target_index, cors, request.pairs(), draws)),
-            None => {
-                let mut render = |value: &'p Value, seen: &[HeaderPair<'_>]| {
-                    let early = value.early(|early| early.evaluate(seen, &target.cluster, |fact| draws.fact(fact)));
-                    value.render(&mut early.into_iter(), |_| Vec::new())
-                };
-                let (edits, tried) = headers::resolve(&target.edits.request, request.pairs(), &mut render);
-                (edits, self.response_rule(target_index, cors, &headers::borrowed(&tried), draws))
-            }
+        let path = rule.rewrite.as_ref().map(|rewrite| rewrite.apply(request.path(), request.query()));
+        let mut render = |value: &'p Value, seen: &[HeaderPair<'_>]| {
+            let early = value.early(|early| early.evaluate(seen, &target.cluster, |fact| draws.fact(fact)));
+            value.render(&mut early.into_iter(), |_| Vec::new())
         };
+        let (edits, tried) = match headers::literal(&target.edits.request) {
+            Some(edits) if target.edits.needs_request() => {
+                (edits, headers::resolve(&target.edits.request, request.pairs(), &mut render).1)
+            }
+            Some(edits) => (edits, Vec::new()),
+            None => headers::resolve(&target.edits.request, request.pairs(), &mut render),
+        };
+        let left = headers::as_it_leaves(&tried, path.as_deref(), target.authority.as_deref());
+        let response = self.response_rule(target_index, cors, &left, draws);
         // Before the rule's own edits, which have the last word.
         let edits = match self.fresh_spans {
             true => trace::fresh_span(request, || draws.draw()).into_iter().chain(edits).collect(),
@@ -254,7 +257,7 @@ impl Policy {
             cluster: &target.cluster,
             profile: profile.map(|name| &**name).filter(|name| !name.is_empty()),
             mirrors,
-            path: rule.rewrite.as_ref().map(|rewrite| rewrite.apply(request.path(), request.query())),
+            path,
             authority: target.authority.as_deref(),
             edits,
             fault,
@@ -325,6 +328,14 @@ impl Policy {
             let targets = forward.map(|forward| forward.targets.weights()).into_iter().flatten();
             targets.filter_map(|(target, weight)| Some((&rule.id, &*at(&self.targets, target)?.cluster, weight)))
         })
+    }
+}
+
+/// `HTTPDirectResponse`, as Envoy gives it: with a `location` where the status wants one.
+pub(crate) fn direct_reply<'p>(status: u16, body: &'p [u8], request: &RequestHead<'_>) -> LocalReply<'p> {
+    match status {
+        201 | 300..=399 => LocalReply { body: body.into(), ..Redirect::to_itself(status).reply(request, 0) },
+        _ => LocalReply::plain(status, body, "direct_response"),
     }
 }
 

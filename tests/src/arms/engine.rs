@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use traffic_policy::explain::Explanation;
 use traffic_policy::{Abort, Decision, Edit, Forward, HeaderPair, Policy, RequestHead};
-use upstream::request_head::{ATTEMPT_COUNT_HEADER, EXPECTED_TIMEOUT_HEADER, reaches_upstream};
+use upstream::request_head::{ATTEMPT_COUNT_HEADER, reaches_upstream};
 use upstream::{
     Answer, Ask, Attempt, Begun, Event, Exchange, Failure, Fault, LocalReply, Step, Timestamp, Upstreams, arrival,
 };
@@ -113,7 +113,7 @@ impl Running for World {
                 let head = self.head(request, &path);
                 self.serve(&head, request.body.as_deref().unwrap_or_default())?
             }
-            Err(reply) => local(&reply),
+            Err(reply) => local(&reply, &HeaderMap::new()),
         };
         let status = response.head.get_str(":status").and_then(|status| status.parse().ok());
         Ok(Reply {
@@ -154,9 +154,10 @@ impl World {
         let (mut response, rule) = match decision {
             Decision::Pass => return Err("there are no other routes to leave it to".to_owned()),
             Decision::Reply(reply) => {
-                let mut head = HeaderMap::from([(":status", reply.status.to_string())]);
-                head.extend(reply.headers.iter().map(|(name, value)| (name.as_bytes(), &**value)));
-                (Response { head, body: reply.body.into_owned() }, reply.response)
+                let mut local = host_abi::LocalReply::new(reply.status.into(), reply.body.into_owned(), reply.details);
+                local.headers.extend(reply.headers.iter().map(|(name, value)| (name.as_bytes(), &**value)));
+                let (answer, body) = local.into_response(head);
+                (Response { head: answer, body: body.into() }, reply.response)
             }
             Decision::Forward(forward) => {
                 let head = written(head, &forward);
@@ -208,6 +209,8 @@ fn written(head: &HeaderMap, forward: &Forward<'_>) -> HeaderMap {
     let mut head: HeaderMap = head.iter().filter(|(name, _)| !forged(name)).collect();
     apply(&mut head, &forward.edits);
     if let Some(authority) = forward.authority {
+        let original = head.get(":authority").unwrap_or_default().to_vec();
+        head.set("x-envoy-original-host", original);
         head.set(":authority", authority);
     }
     if let Some(path) = &forward.path {
@@ -266,12 +269,12 @@ fn carry_out(
     let fault = Fault::read(head.iter());
     *outside.now = outside.now.after(fault.delay.unwrap_or_default());
     if let Some(reply) = fault.abort {
-        return Ok(local(&reply));
+        return Ok(local(&reply, head));
     }
     let ask = Ask::read(head.iter(), true);
     let begun = upstreams.begin(&ask, *outside.now, &mut || outside.chance.draw());
     let (mut exchange, first) = match begun {
-        Err(reply) => return Ok(local(&reply)),
+        Err(reply) => return Ok(local(&reply, head)),
         Ok(Begun { exchange, attempt, shadows }) => {
             for shadow in &shadows {
                 outside.arrive(&shadow.attempt, &shadow.exchange, head, body);
@@ -297,7 +300,7 @@ fn carry_out(
                 }
                 return Err("an answer was to be delivered and there was none".to_owned());
             }
-            Step::Reply(reply) => return Ok(local(&reply)),
+            Step::Reply(reply) => return Ok(local(&reply, head)),
             Step::Abort { details, .. } => return Err(format!("broken off: {details}")),
         }
         let limit = exchange.wake_at();
@@ -330,8 +333,8 @@ impl Outside<'_> {
         }
         let mut head: HeaderMap = head.iter().filter(|(name, _)| reaches_upstream(name)).collect();
         head.set(ATTEMPT_COUNT_HEADER, attempt.number.to_string());
-        if let Some(expected) = exchange.expected_timeout_ms(*self.now) {
-            head.set(EXPECTED_TIMEOUT_HEADER, expected.to_string());
+        for (name, value) in exchange.told(*self.now) {
+            head.set(name, value);
         }
         self.arrivals.push(super::arrival(endpoint, &head, body.as_bytes()));
         match self.scripts.next(endpoint) {
@@ -347,6 +350,9 @@ impl Outside<'_> {
     }
 }
 
-fn local(reply: &LocalReply) -> Response {
-    Response { head: HeaderMap::from([(":status", reply.status.to_string())]), body: reply.body.into() }
+/// An answer that no upstream gave, to this request.
+fn local(reply: &LocalReply, request: &HeaderMap) -> Response {
+    let reply = host_abi::LocalReply::new(reply.status.into(), reply.body, reply.details);
+    let (head, body) = reply.into_response(request);
+    Response { head, body: body.into() }
 }

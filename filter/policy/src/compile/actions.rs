@@ -343,11 +343,8 @@ pub(super) fn cors(at: &At<'_>, raw: &CorsPolicy, diagnostics: &mut Diagnostics)
             })
             .collect();
     }
-    // An exact `*` means every origin in Envoy.
-    let any = |matcher: StringMatcher| match matcher {
-        StringMatcher::Exact(text) if *text == *b"*" => StringMatcher::Present,
-        other => other,
-    };
+    // In Envoy an entry that takes the text `*` means every origin.
+    let any = |matcher: StringMatcher| if matcher.matches(b"*") { StringMatcher::Present } else { matcher };
     if let Some(max_age) = max_age.filter(|max_age| max_age.0.subsec_nanos() != 0) {
         let message = format!("{:?} is not a whole number of seconds", max_age.0);
         diagnostics.error(&at.field("maxAge"), "bad-duration", message, "Istio takes whole seconds here");

@@ -175,7 +175,13 @@ fn rule<'c>(
     let blocks = blocks(at, r#match, path_rewrite.as_ref(), meta, diagnostics);
     let route_level = headers::edits(at, route_headers.as_deref(), diagnostics);
     let fault = fault.as_ref().and_then(|raw| actions::fault(at, raw, diagnostics));
-    let cors = cors_policy.as_ref().and_then(|raw| actions::cors(at, raw, diagnostics));
+    let mut cors = cors_policy.as_ref().and_then(|raw| actions::cors(at, raw, diagnostics));
+    // istiod gives the policy to routes that forward, and to no others.
+    if route.is_empty() && cors.take().is_some() {
+        let help = "write the headers under headers.response, or leave preflights to a rule with a route";
+        let message = "corsPolicy does nothing in a rule that answers by itself";
+        diagnostics.warning(&at.field("corsPolicy"), "no-effect", message, help);
+    }
     let kind = if let Some(raw) = redirect {
         let paths: Vec<_> = blocks.iter().flatten().map(|block| block.matcher.path.as_ref()).collect();
         let redirect = actions::redirect(&at.field("redirect"), raw, &paths, diagnostics)?;
@@ -341,6 +347,12 @@ fn rewrite_template(at: &At<'_>, raw: Option<&HttpRewrite>, diagnostics: &mut Di
                 "the rewrite says nothing",
                 "give it uri, authority or uriRegexRewrite",
             );
+        }
+        if !uri.is_empty() && !uri.starts_with('/') {
+            let help = "begin it with `/`";
+            let message =
+                format!("the new path begins with `{uri}`: Envoy sends it like that, and most servers refuse it");
+            diagnostics.warning(&at.field("uri"), "path-without-slash", message, help);
         }
         return (!uri.is_empty()).then(|| RewriteTemplate::Uri(uri.as_str().into()));
     };

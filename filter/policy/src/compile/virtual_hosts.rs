@@ -154,9 +154,13 @@ fn claim_mesh(
                 diagnostics.warning(&at.index(position), "IST0109", message, "merge the two VirtualServices");
                 continue;
             }
-            by_host.insert(host, *index);
             let own = services.ports(host).is_some();
             let Some(port) = mesh_port(host, services, config) else { continue };
+            if !has_place(set, &Context { gateway: MESH.to_owned(), port }, config) {
+                // istiod makes no virtual host of no routes; whoever else has the host serves it.
+                continue;
+            }
+            by_host.insert(host, *index);
             let content = Content::mesh(*index, port);
             for domain in names::service_domains(host, &config.namespace) {
                 claim(domains, domain, if own { Claim::OwnHost } else { Claim::Mesh }, content.clone());
@@ -220,13 +224,16 @@ fn claim_gateways(
             }
             for (age, index) in oldest_first.iter().enumerate() {
                 let Some(set) = rule_sets.get(*index).filter(|set| set.gateways.contains(&name)) else { continue };
+                let context = Context { gateway: name.clone(), port };
+                if !has_place(set, &context, config) {
+                    continue;
+                }
                 for domain in listeners::shared_domains(gateway, server, &set.hosts, set.meta.namespace()) {
                     let reached = reached.entry(domain).or_default();
                     reached.requires_tls |= requires_tls;
-                    let context = Context { gateway: name.clone(), port };
                     let (_, contexts) = reached.by_age.entry(age).or_insert_with(|| (*index, Vec::new()));
                     if !contexts.contains(&context) {
-                        contexts.push(context);
+                        contexts.push(context.clone());
                     }
                 }
             }
@@ -381,6 +388,11 @@ impl Builder<'_> {
             ActionKind::Forward(ForwardRule { targets, mirrors: Box::default(), profiles: Box::default() }),
         )
     }
+}
+
+/// Whether any of its match blocks holds here.
+fn has_place(set: &RuleSet<'_>, context: &Context, config: &FilterConfig) -> bool {
+    set.rules.iter().flat_map(|rule| &rule.blocks).any(|block| keeps_out(block, context, config).is_none())
 }
 
 /// The first server or the mesh through which a block holds, or what keeps it from holding through any.

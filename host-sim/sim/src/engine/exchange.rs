@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use host_abi::{CalloutAnswer, HeaderMap};
-use upstream::request_head::{ATTEMPT_COUNT_HEADER, EXPECTED_TIMEOUT_HEADER, reaches_upstream};
+use upstream::request_head::{ATTEMPT_COUNT_HEADER, reaches_upstream};
 use upstream::{Ask, Attempt, Begun, Endpoint, Event, Exchange, Failure, Fault, Step, Timestamp};
 
 use crate::behaviour::{Answer, Behaviour, Outcome};
@@ -182,8 +182,8 @@ impl Engine {
         if job.role() != Role::Callout {
             job.head.set(ATTEMPT_COUNT_HEADER, number.to_string());
         }
-        if let Some(millis) = job.exchange.expected_timeout_ms(self.now) {
-            job.head.set(EXPECTED_TIMEOUT_HEADER, millis.to_string());
+        for (name, value) in job.exchange.told(self.now) {
+            job.head.set(name, value);
         }
         self.serial += 1;
         let (serial, role) = (self.serial, job.role());
