@@ -6,6 +6,7 @@
 use crate::ObjectRef;
 use crate::config::Config;
 use crate::diagnostic::{At, Diagnostics};
+use crate::outbound::OutboundMode;
 use crate::reader;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -36,6 +37,19 @@ pub struct FilterConfig {
     pub labels: BTreeMap<String, String>,
     /// What is done to trace context.
     pub tracing: Tracing,
+    /// What a host meets that neither the registry nor a rule knows; `None`: 404.
+    pub outbound: Option<OutboundTrafficPolicy>,
+}
+
+/// `outboundTrafficPolicy`, and what carries it out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OutboundTrafficPolicy {
+    /// As in Istio's MeshConfig.
+    pub mode: OutboundMode,
+    /// The profile of requests that pass through; empty for the default.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub profile: String,
 }
 
 /// What is done to trace context on the way.
@@ -79,6 +93,8 @@ struct Raw {
     bindings: Vec<ProfileBinding>,
     #[serde(default)]
     tracing: Tracing,
+    #[serde(default)]
+    outbound_traffic_policy: Option<OutboundTrafficPolicy>,
 }
 
 impl FilterConfig {
@@ -122,6 +138,7 @@ impl FilterConfig {
             bindings: raw.bindings,
             labels: raw.labels,
             tracing: raw.tracing,
+            outbound: raw.outbound_traffic_policy,
             namespace: raw.namespace.unwrap_or_else(|| "default".to_owned()),
         }
     }
@@ -137,10 +154,13 @@ impl FilterConfig {
             "objects": self.config.written.iter().filter_map(for_the_filter).collect::<Vec<_>>(),
             "bindings": self.bindings,
         });
-        if self.tracing != Tracing::default()
-            && let Some(fields) = json.as_object_mut()
-        {
-            fields.insert("tracing".to_owned(), json!(self.tracing));
+        if let Some(fields) = json.as_object_mut() {
+            if self.tracing != Tracing::default() {
+                fields.insert("tracing".to_owned(), json!(self.tracing));
+            }
+            if let Some(outbound) = &self.outbound {
+                fields.insert("outboundTrafficPolicy".to_owned(), json!(outbound));
+            }
         }
         json
     }

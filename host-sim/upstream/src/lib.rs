@@ -27,6 +27,7 @@ mod draw;
 mod exchange;
 mod failure;
 mod fault;
+mod passthrough;
 mod path;
 mod policy;
 mod pool;

@@ -78,6 +78,8 @@ pub struct Ask<'a> {
     pub timeout_ms: Option<&'a [u8]>,
     /// `x-envoy-upstream-rq-per-try-timeout-ms`: instead of the profile's; 0 lifts it.
     pub per_try_timeout_ms: Option<&'a [u8]>,
+    /// `:authority`: where a request goes that passes through.
+    pub authority: Option<&'a [u8]>,
     /// Whether the head is the whole request; otherwise [`crate::Event::Received`] tells when the end has come.
     pub whole: bool,
 }
@@ -88,6 +90,9 @@ impl<'a> Ask<'a> {
         let mut ask = Self { whole, ..Self::default() };
         for (name, value) in headers {
             if !name.starts_with(b"x-") {
+                if name == b":authority" {
+                    ask.authority.get_or_insert(value);
+                }
                 continue;
             }
             if let Some(field) = ask.field(name) {

@@ -7,6 +7,8 @@
 //! Where several servers claim a domain, in one Gateway or in several, their rules are one list, oldest first, and a match
 //! block with `gateways` or `port` holds if it holds for any server that leads to it. Destinations without a port take
 //! that of the first such server. If one of the servers sends plain requests to https, they go there.
+//!
+//! What no one claims is the subject of `outboundTrafficPolicy`, where it is given: a rule for `*`, as istiod makes it.
 
 use super::rules::{Block, Kind, RuleSet, RuleTemplate};
 use crate::headers::HeaderEdits;
@@ -15,12 +17,15 @@ use crate::index::RuleIndex;
 use crate::matcher::RequestMatcher;
 use crate::reply::Redirect;
 use crate::route::{
-    Action, ActionKind, ForwardRule, LeftOut, Policy, RouteRule, RuleId, Target, VirtualHost, WhyLeftOut,
+    ALLOW_ANY, Action, ActionKind, BLOCK_ALL, ForwardRule, LeftOut, Policy, RouteRule, RuleId, Target, VirtualHost,
+    WhyLeftOut,
 };
 use crate::select::WeightedTargets;
 use istio_config::diagnostic::{At, Diagnostics};
+use istio_config::filter_config::OutboundTrafficPolicy;
 use istio_config::gateway::Server;
 use istio_config::listeners::{self, MESH};
+use istio_config::outbound::OutboundMode;
 use istio_config::services::Services;
 use istio_config::{FilterConfig, Gateway, Resource, names};
 use std::collections::BTreeMap;
@@ -33,6 +38,7 @@ enum Claim {
     Mesh,
     Gateway,
     DefaultRoute,
+    Nobody,
 }
 
 /// Where rules are served; decides match blocks with `gateways` and `port`, and destinations without a port.
@@ -53,6 +59,8 @@ enum Content {
     },
     /// A known host without rules.
     Service(String, u16),
+    /// Every host that nothing knows.
+    Unknown,
 }
 
 impl Content {
@@ -84,6 +92,9 @@ pub(super) fn compile(
     let mut domains = Domains::new();
     claim_mesh(&mut domains, rule_sets, &oldest_first, services, config, diagnostics);
     claim_gateways(&mut domains, rule_sets, &oldest_first, config, diagnostics);
+    if config.outbound.is_some() {
+        claim(&mut domains, "*".to_owned(), Claim::Nobody, Content::Unknown);
+    }
     let mut builder = Builder { rule_sets, services, config, policy: Policy::default(), actions: BTreeMap::new() };
     let mut built: BTreeMap<&Content, u32> = BTreeMap::new();
     let mut hosts = HostTable::default();
@@ -240,6 +251,7 @@ impl Builder<'_> {
         let ((rules, left_out), requires_tls) = match content {
             Content::Rules { sets, requires_tls } => (self.rules(sets), *requires_tls),
             Content::Service(host, port) => ((vec![self.default_route(host, *port)], Vec::new()), false),
+            Content::Unknown => ((self.outbound_rule().into_iter().collect(), Vec::new()), false),
         };
         let index = RuleIndex::new(rules.iter().map(|rule| &*rule.matcher));
         let https_redirect = requires_tls.then(Redirect::to_https);
@@ -333,6 +345,23 @@ impl Builder<'_> {
         let action = push(&mut self.policy.actions, Action { fault: None, cors: None, kind });
         let id = RuleId { owner: owner.into(), http: None, match_block: None, delegate: None };
         RouteRule { id, matcher: Arc::new(RequestMatcher::default()), rewrite: None, action }
+    }
+
+    /// What becomes of requests to hosts that nothing knows.
+    fn outbound_rule(&mut self) -> Option<RouteRule> {
+        let OutboundTrafficPolicy { mode, profile } = self.config.outbound.as_ref()?;
+        Some(match mode {
+            OutboundMode::RegistryOnly => self.catch_all(BLOCK_ALL, ActionKind::BlockAll),
+            OutboundMode::AllowAny => {
+                let cluster = names::PASSTHROUGH_CLUSTER.into();
+                let target = push(&mut self.policy.targets, Target { cluster, authority: None, edits: Arc::default() });
+                let (targets, profiles) = (WeightedTargets::single(target), Box::new([profile.as_str().into()]));
+                self.catch_all(
+                    ALLOW_ANY,
+                    ActionKind::Forward(ForwardRule { targets, mirrors: Box::default(), profiles }),
+                )
+            }
+        })
     }
 
     fn default_route(&mut self, host: &str, port: u16) -> RouteRule {

@@ -90,6 +90,10 @@ pub struct Spec {
     /// Each request goes on under a new span; whoever configures the filter reads it.
     #[serde(default)]
     pub fresh_spans: bool,
+    /// What a host meets that neither the registry nor a rule knows, by Istio's words; whoever configures the filter reads
+    /// it. With `ALLOW_ANY`, services that the manifests do not have are the world outside.
+    #[serde(default)]
+    pub outbound_traffic_policy: Option<String>,
     /// How the services behave. An endpoint that no version describes answers 200 at once, and the report says so.
     #[serde(default)]
     pub services: Vec<ServiceSpec>,
@@ -169,6 +173,7 @@ impl Scenario {
             requests,
             path_normalization: _,
             fresh_spans: _,
+            outbound_traffic_policy: _,
             services,
             load,
             client_timeout,
