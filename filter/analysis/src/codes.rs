@@ -19,7 +19,7 @@ pub fn code(code: &str) -> Option<&'static Code> {
 }
 
 /// Sorted by code.
-pub(crate) const CODES: [Code; 103] = [
+pub(crate) const CODES: [Code; 105] = [
     Code { code: "IST0002", istio: Some("IST0002"), meaning: "A deprecated field" },
     Code { code: "IST0101", istio: Some("IST0101"), meaning: "A host, port, subset or Gateway that does not exist" },
     Code {
@@ -43,7 +43,7 @@ pub(crate) const CODES: [Code; 103] = [
     Code { code: "IST0173", istio: Some("IST0173"), meaning: "A subset that selects no endpoint" },
     Code { code: "IST0174", istio: Some("IST0174"), meaning: "A DestinationRule for a host that no service has" },
     Code { code: "authority-twice", istio: Some("IST0106"), meaning: "The host is rewritten in two places" },
-    Code { code: "bad-address", istio: Some("IST0106"), meaning: "An endpoint whose address is no IP address" },
+    Code { code: "bad-address", istio: Some("IST0106"), meaning: "An endpoint whose address is none" },
     Code { code: "bad-base64", istio: Some("IST0106"), meaning: "A body that is not base64" },
     Code { code: "bad-duration", istio: Some("IST0106"), meaning: "A duration that Istio does not take" },
     Code { code: "bad-filter-config", istio: None, meaning: "A filter configuration that cannot be read" },
@@ -94,6 +94,11 @@ pub(crate) const CODES: [Code; 103] = [
     Code { code: "mirror-of-writes", istio: None, meaning: "Copies of requests that change something" },
     Code { code: "mirror-to-itself", istio: None, meaning: "Copies that go where the request goes" },
     Code { code: "missing-weight", istio: None, meaning: "A destination without a weight beside others" },
+    Code {
+        code: "mixed-resolution",
+        istio: None,
+        meaning: "ServiceEntries of one host that find its endpoints in different ways",
+    },
     Code { code: "negative-attempts", istio: Some("IST0106"), meaning: "Fewer than no retries" },
     Code { code: "negative-weight", istio: Some("IST0106"), meaning: "A weight below 0" },
     Code { code: "nested-delegate", istio: None, meaning: "A delegate that delegates" },
@@ -154,6 +159,7 @@ pub(crate) const CODES: [Code; 103] = [
     Code { code: "subset-ignored", istio: None, meaning: "A subset that an older DestinationRule has already" },
     Code { code: "subset-policy-without-effect", istio: None, meaning: "A policy for a subset that no rule names" },
     Code { code: "syntax", istio: None, meaning: "A file that cannot be read as YAML or JSON" },
+    Code { code: "too-many-endpoints", istio: Some("IST0106"), meaning: "DNS_ROUND_ROBIN with several endpoints" },
     Code { code: "too-many-mirrors", istio: None, meaning: "More mirrors than Shunt can draw" },
     Code {
         code: "traffic-kind-not-served",

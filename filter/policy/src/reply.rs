@@ -26,6 +26,13 @@ impl<'p> LocalReply<'p> {
     /// The host has rules and none of them matches: no fall-back to another host (Istio answers 404 too).
     pub(crate) const NO_RULE: Self =
         Self::plain(404, b"shunt: no rule of this host's VirtualService matches the request\n", "shunt_no_rule");
+    /// The host is known to no rule and no service, and `outboundTrafficPolicy` lets nothing else out. Istio's answer has no
+    /// body.
+    pub(crate) const BLOCK_ALL: Self = Self::plain(
+        502,
+        b"shunt: no VirtualService and no service has this host, and the outbound traffic policy is REGISTRY_ONLY\n",
+        "shunt_block_all",
+    );
 
     pub(crate) const fn plain(status: u16, body: &'p [u8], details: &'static str) -> Self {
         Self { status, headers: Vec::new(), body: Cow::Borrowed(body), details, response: None }

@@ -89,6 +89,21 @@ pub(crate) enum ActionKind {
     Redirect(Redirect, u32),
     /// `HTTPDirectResponse`: status and body.
     Direct(u16, Box<[u8]>, u32),
+    /// No host of the registry (`outboundTrafficPolicy: REGISTRY_ONLY`).
+    BlockAll,
+}
+
+/// Owners of the rules for hosts that nothing knows (`outboundTrafficPolicy`), by istiod's names. No host and no
+/// VirtualService is called so: those have a dot or a slash in their full names.
+pub(crate) const ALLOW_ANY: &str = "allow_any";
+pub(crate) const BLOCK_ALL: &str = "block_all";
+
+/// What stands behind the owner in the name of a rule without a place in a file.
+pub(crate) fn origin(owner: &str) -> &'static str {
+    match owner {
+        ALLOW_ANY | BLOCK_ALL => "outboundTrafficPolicy",
+        _ => "default route",
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -119,9 +134,10 @@ pub(crate) struct Target {
 /// `default/reviews: http[1].match[0] -> team/reviews: http[0]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleId {
-    /// `namespace/name` of the VirtualService, or the host of a service that has none.
+    /// `namespace/name` of the VirtualService, or the host of a service that has none, or `allow_any` or `block_all` for
+    /// hosts that nothing knows.
     pub owner: Arc<str>,
-    /// Index in `spec.http`; `None` for the default route of a service.
+    /// Index in `spec.http`; `None` for the default route of a service, and for hosts that nothing knows.
     pub http: Option<u32>,
     /// Index in `match`; `None` when the rule has no match.
     pub match_block: Option<u32>,
@@ -132,7 +148,7 @@ pub struct RuleId {
 impl fmt::Display for RuleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.http, self.match_block) {
-            (None, _) => write!(f, "{}: default route", self.owner)?,
+            (None, _) => write!(f, "{}: {}", self.owner, origin(&self.owner))?,
             (Some(http), None) => write!(f, "{}: http[{http}]", self.owner)?,
             (Some(http), Some(block)) => write!(f, "{}: http[{http}].match[{block}]", self.owner)?,
         }
@@ -211,6 +227,7 @@ impl Policy {
             ActionKind::Forward(forward) => return self.forward(rule, forward, fault, cors, request, draws),
             ActionKind::Redirect(redirect, _) => redirect.reply(request, rule.matched_prefix()),
             ActionKind::Direct(status, body, _) => direct_reply(*status, body, request),
+            ActionKind::BlockAll => LocalReply::BLOCK_ALL,
         };
         if let ActionKind::Redirect(_, target) | ActionKind::Direct(_, _, target) = action.kind {
             reply.response = self.response_rule(target, cors, request.pairs(), draws);

@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use envoy_plan::PathNormalization;
+use istio_config::outbound::OutboundMode;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -65,6 +66,12 @@ pub(crate) struct Mesh {
     /// Send each request on under a new span id, as a child of the one it came with (x-b3-*, b3, traceparent)
     #[arg(long)]
     pub(crate) fresh_spans: bool,
+    /// What a host meets that no rule and no service knows, as in Istio's MeshConfig: ALLOW_ANY (it is called) or REGISTRY_ONLY (502). Without it: 404
+    #[arg(long, value_name = "MODE")]
+    pub(crate) outbound_traffic_policy: Option<OutboundMode>,
+    /// Labels of the proxy's workload, with which `sourceLabels` are compared
+    #[arg(long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = label)]
+    pub(crate) labels: Vec<(String, String)>,
 }
 
 #[derive(Debug, Args)]

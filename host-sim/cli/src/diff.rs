@@ -32,7 +32,12 @@ pub(crate) fn run(options: &DiffOptions) -> Result<(), Failure> {
     }
     let load = |path: &Path| {
         let (recursive, namespace) = (*recursive, namespace.clone());
-        let mesh = Mesh { path_normalization: *path_normalization, fresh_spans: false };
+        let mesh = Mesh {
+            path_normalization: *path_normalization,
+            fresh_spans: false,
+            outbound_traffic_policy: None,
+            labels: Vec::new(),
+        };
         Deployment::load(&Manifests { files: vec![path.to_owned()], recursive, namespace, strict: false }, &mesh)
     };
     let (old, new) = (load(old), load(new));

@@ -194,7 +194,7 @@ mod tests {
 
     fn outside() -> Rc<Outside> {
         let settings = Settings::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
-        Outside::new(&settings, &Deployment { plan: Arc::default(), filter_configuration: Vec::new() })
+        Outside::new(&settings, &Deployment { plan: Arc::default(), filter_configuration: Vec::new() }, &[])
     }
 
     fn read(target: &str, headers: &[(&str, &str)]) -> Result<HeaderMap, u16> {

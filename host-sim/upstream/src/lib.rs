@@ -27,6 +27,7 @@ mod exchange;
 mod failure;
 mod fault;
 mod grpc;
+mod passthrough;
 mod path;
 mod policy;
 mod pool;

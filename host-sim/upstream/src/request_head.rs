@@ -83,6 +83,8 @@ pub struct Ask<'a> {
     pub grpc_timeout: Option<&'a [u8]>,
     /// `content-type`, which tells gRPC requests.
     pub content_type: Option<&'a [u8]>,
+    /// `:authority`: where a request goes that passes through.
+    pub authority: Option<&'a [u8]>,
     /// Whether the head is the whole request; otherwise [`crate::Event::Received`] tells when the end has come.
     pub whole: bool,
 }
@@ -92,7 +94,7 @@ impl<'a> Ask<'a> {
     pub fn read(headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>, whole: bool) -> Self {
         let mut ask = Self { whole, ..Self::default() };
         for (name, value) in headers {
-            if !matches!(name, [b'x', b'-', ..] | b"grpc-timeout" | b"content-type") {
+            if !matches!(name, [b'x', b'-', ..] | b":authority" | b"grpc-timeout" | b"content-type") {
                 continue;
             }
             if let Some(field) = ask.field(name) {
@@ -113,6 +115,7 @@ impl<'a> Ask<'a> {
             RETRIABLE_HEADER_NAMES => Some(&mut self.retriable_header_names),
             TIMEOUT => Some(&mut self.timeout_ms),
             PER_TRY_TIMEOUT => Some(&mut self.per_try_timeout_ms),
+            ":authority" => Some(&mut self.authority),
             grpc::TIMEOUT_HEADER => Some(&mut self.grpc_timeout),
             "content-type" => Some(&mut self.content_type),
             _ => None,

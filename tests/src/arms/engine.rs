@@ -59,11 +59,14 @@ pub(super) fn deployment(fleet: &Fleet, case: &Case) -> Result<(Arc<Plan>, Filte
     for (file, text) in fleet.manifests(case) {
         yaml::read(file, &text, &mut config, &mut sources, &mut diagnostics);
     }
-    let (plan, bindings) = Plan::build(&config, &mut diagnostics);
+    let (mut plan, bindings) = Plan::build(&config, &mut diagnostics);
     if diagnostics.has_errors() {
         return Err(findings(&diagnostics));
     }
-    Ok((Arc::new(plan), FilterConfig { config, bindings, namespace: "default".to_owned(), ..FilterConfig::default() }))
+    let outbound = case.outbound.map(|mode| plan.let_out(mode));
+    let filter =
+        FilterConfig { config, bindings, outbound, namespace: "default".to_owned(), ..FilterConfig::default() };
+    Ok((Arc::new(plan), filter))
 }
 
 fn findings(diagnostics: &Diagnostics) -> String {
@@ -122,6 +125,10 @@ impl Running for World {
             body: response.body,
             took: self.now.since(begun),
         })
+    }
+
+    fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 
     fn arrivals(&mut self, _expected: usize) -> Vec<Arrival> {
@@ -288,7 +295,7 @@ fn carry_out(
         match step {
             Step::Attempt(attempt) => {
                 under_way = outside.arrive(&attempt, &exchange, head, body);
-                if !matches!(under_way, UnderWay::Fails(Failure::Connect)) {
+                if !matches!(under_way, UnderWay::Fails(Failure::Connect | Failure::Unresolved)) {
                     exchange.on(Event::Connected, *outside.now, &mut || outside.chance.draw());
                 }
             }
@@ -327,7 +334,7 @@ impl Outside<'_> {
     /// Something is sent to an endpoint.
     fn arrive(&mut self, attempt: &Attempt, exchange: &Exchange, head: &HeaderMap, body: &str) -> UnderWay {
         let (address, port) = (attempt.endpoint.address(), attempt.endpoint.port());
-        let endpoint = self.fleet.at(address, port).expect("an endpoint of the fleet");
+        let Some(endpoint) = self.fleet.at(address, port) else { return UnderWay::Fails(Failure::Unresolved) };
         if endpoint == DOWN {
             return UnderWay::Fails(Failure::Connect);
         }

@@ -198,7 +198,7 @@ impl Engine {
             body: &job.body,
             at: self.now,
         });
-        if !matches!(outcome, Outcome::Refused) {
+        if !matches!(outcome, Outcome::Refused | Outcome::Unresolved) {
             // Changes nothing but the limits that hold from now on.
             let _ = job.exchange.on(Event::Connected, self.now, &mut self.balancing);
         }
@@ -238,6 +238,9 @@ impl Engine {
             }
             Outcome::Refused => {
                 (AttemptEnd::Refused, job.exchange.on(Event::Failed(Failure::Connect), now, draws), None)
+            }
+            Outcome::Unresolved => {
+                (AttemptEnd::Refused, job.exchange.on(Event::Failed(Failure::Unresolved), now, draws), None)
             }
             Outcome::NeverAnswers => return,
         };
