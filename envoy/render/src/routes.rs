@@ -53,7 +53,7 @@ pub fn profile_route(profile: &Profile) -> Value {
     );
     json!({
         "name": name,
-        "match": { "prefix": "/", "headers": [{ "name": CLUSTER_HEADER, "present_match": true }, chosen] },
+        "match": { "prefix": "", "headers": [{ "name": CLUSTER_HEADER, "present_match": true }, chosen] },
         "route": action,
     })
 }

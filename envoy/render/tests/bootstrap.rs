@@ -84,7 +84,7 @@ fn no_route_matches_without_the_filters_header() {
         assert_eq!(route["match"]["headers"][0]["name"], "x-shunt-cluster");
         assert_eq!(route["match"]["headers"][0]["present_match"], true);
         assert_eq!(route["route"]["cluster_header"], "x-shunt-cluster");
-        assert_eq!(route["match"]["prefix"], "/");
+        assert_eq!(route["match"]["prefix"], "");
     }
 }
 

@@ -167,34 +167,34 @@ impl Cors {
         let is_preflight = first(b":method") == b"OPTIONS" && !asked_method.is_empty();
         let is_allowed = self.origins.iter().any(|matcher| matcher.matches(origin));
         match (is_allowed, is_preflight) {
-            (true, true) => {}
             (true, false) => return CorsOutcome::Allowed,
-            (false, true) if self.answers_foreign_preflights => {
-                return CorsOutcome::Preflight(LocalReply::plain(200, b"", "cors_response"));
-            }
+            (false, true) if self.answers_foreign_preflights => {}
             (false, _) => return CorsOutcome::None,
+            (true, true) => {}
         }
         let mut reply = LocalReply::plain(200, b"", "cors_response");
-        reply.headers.push(("access-control-allow-origin", Cow::Owned(origin.to_vec())));
+        // A foreign origin is told all the rest (tried on Envoy 1.40); without this header its browser refuses.
+        if is_allowed {
+            reply.headers.push(("access-control-allow-origin", Cow::Owned(origin.to_vec())));
+        }
         if self.credentials {
             reply.headers.push(("access-control-allow-credentials", Cow::Borrowed(b"true")));
         }
         let asked_headers = first(b"access-control-request-headers");
-        for (name, configured, asked) in [
-            ("access-control-allow-methods", &self.methods, asked_method),
-            ("access-control-allow-headers", &self.headers, asked_headers),
+        let or_asked = |configured: &'p str, asked: &[u8]| match configured {
+            "*" => Cow::Owned(asked.to_vec()),
+            _ => Cow::Borrowed(configured.as_bytes()),
+        };
+        let expose: &str = if is_allowed { &self.expose } else { "" };
+        for (name, value) in [
+            ("access-control-allow-methods", or_asked(&self.methods, asked_method)),
+            ("access-control-allow-headers", or_asked(&self.headers, asked_headers)),
+            ("access-control-max-age", Cow::Borrowed(self.max_age.as_bytes())),
+            ("access-control-expose-headers", Cow::Borrowed(expose.as_bytes())),
         ] {
-            let value =
-                if **configured == *"*" { Cow::Owned(asked.to_vec()) } else { Cow::Borrowed(configured.as_bytes()) };
             if !value.is_empty() {
                 reply.headers.push((name, value));
             }
-        }
-        if !self.expose.is_empty() {
-            reply.headers.push(("access-control-expose-headers", Cow::Borrowed(self.expose.as_bytes())));
-        }
-        if !self.max_age.is_empty() {
-            reply.headers.push(("access-control-max-age", Cow::Borrowed(self.max_age.as_bytes())));
         }
         CorsOutcome::Preflight(reply)
     }
