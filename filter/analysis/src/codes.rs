@@ -19,7 +19,7 @@ pub fn code(code: &str) -> Option<&'static Code> {
 }
 
 /// Sorted by code.
-pub(crate) const CODES: [Code; 103] = [
+pub(crate) const CODES: [Code; 114] = [
     Code { code: "IST0002", istio: Some("IST0002"), meaning: "A deprecated field" },
     Code { code: "IST0101", istio: Some("IST0101"), meaning: "A host, port, subset or Gateway that does not exist" },
     Code {
@@ -45,17 +45,23 @@ pub(crate) const CODES: [Code; 103] = [
     Code { code: "authority-twice", istio: Some("IST0106"), meaning: "The host is rewritten in two places" },
     Code { code: "bad-address", istio: Some("IST0106"), meaning: "An endpoint whose address is no IP address" },
     Code { code: "bad-base64", istio: Some("IST0106"), meaning: "A body that is not base64" },
+    Code { code: "bad-cors", istio: Some("IST0106"), meaning: "A CORS policy with a method or header that is none" },
     Code { code: "bad-duration", istio: Some("IST0106"), meaning: "A duration that Istio does not take" },
+    Code { code: "bad-export-to", istio: Some("IST0106"), meaning: "An `exportTo` that Istio does not take" },
     Code { code: "bad-filter-config", istio: None, meaning: "A filter configuration that cannot be read" },
+    Code { code: "bad-gateway-name", istio: Some("IST0106"), meaning: "A name that no Gateway can have" },
     Code { code: "bad-header-name", istio: Some("IST0106"), meaning: "A header name with characters it cannot have" },
     Code { code: "bad-header-value", istio: Some("IST0106"), meaning: "A header value that cannot be written" },
     Code { code: "bad-host", istio: Some("IST0106"), meaning: "A host name that is none" },
+    Code { code: "bad-label", istio: Some("IST0106"), meaning: "A label or namespace that Kubernetes does not take" },
     Code { code: "bad-percentage", istio: Some("IST0106"), meaning: "A share outside 0 to 100" },
+    Code { code: "bad-policy", istio: Some("IST0106"), meaning: "A traffic policy that Istio refuses" },
     Code { code: "bad-port", istio: Some("IST0106"), meaning: "A port outside 1 to 65535" },
     Code { code: "bad-port-name", istio: Some("IST0106"), meaning: "A port name that is no DNS label" },
     Code { code: "bad-protocol", istio: Some("IST0106"), meaning: "A protocol that Istio does not know" },
     Code { code: "bad-redirect-code", istio: None, meaning: "A redirect with a status that redirects nobody" },
     Code { code: "bad-regex", istio: Some("IST0106"), meaning: "A pattern that is not RE2" },
+    Code { code: "bad-server", istio: Some("IST0106"), meaning: "A server of a Gateway that Istio refuses" },
     Code { code: "bad-status", istio: Some("IST0106"), meaning: "A number that is no status" },
     Code { code: "bad-subset-name", istio: Some("IST0106"), meaning: "A subset name that is no DNS label" },
     Code { code: "bad-substitution", istio: Some("IST0106"), meaning: "A substitution for a group that is not there" },
@@ -80,13 +86,14 @@ pub(crate) const CODES: [Code; 103] = [
     Code { code: "empty-fault", istio: Some("IST0106"), meaning: "A fault without delay and abort" },
     Code { code: "empty-file", istio: None, meaning: "A file without anything in it" },
     Code { code: "empty-match", istio: Some("IST0133"), meaning: "An empty `uri` match, which takes every path" },
+    Code { code: "empty-origin", istio: Some("IST0106"), meaning: "A CORS origin without a text" },
     Code { code: "empty-policy", istio: Some("IST0106"), meaning: "A policy block without a field" },
     Code { code: "empty-prefix", istio: Some("IST0106"), meaning: "An empty prefix where Istio takes none" },
     Code { code: "empty-redirect", istio: Some("IST0106"), meaning: "A redirect that changes nothing" },
     Code { code: "empty-rewrite", istio: Some("IST0106"), meaning: "A rewrite that changes nothing" },
     Code { code: "endpoints-unknown", istio: None, meaning: "A Service whose endpoints are not in the files" },
     Code { code: "hash-beside-weights", istio: None, meaning: "`consistentHash` does not keep users on a version" },
-    Code { code: "header-ignored", istio: None, meaning: "A header edit that Istio ignores" },
+    Code { code: "header-ignored", istio: Some("IST0106"), meaning: "A header edit that Istio ignores" },
     Code { code: "host-without-service", istio: None, meaning: "Rules for a host that no service has" },
     Code { code: "kind-not-served", istio: None, meaning: "An object of a kind that has nothing to do with routing" },
     Code { code: "large-body", istio: Some("IST0133"), meaning: "A direct response with a very long body" },
@@ -94,10 +101,12 @@ pub(crate) const CODES: [Code; 103] = [
     Code { code: "mirror-of-writes", istio: None, meaning: "Copies of requests that change something" },
     Code { code: "mirror-to-itself", istio: None, meaning: "Copies that go where the request goes" },
     Code { code: "missing-weight", istio: None, meaning: "A destination without a weight beside others" },
+    Code { code: "misspelt-kind", istio: None, meaning: "A kind or group that is nearly one that is served" },
     Code { code: "negative-attempts", istio: Some("IST0106"), meaning: "Fewer than no retries" },
     Code { code: "negative-weight", istio: Some("IST0106"), meaning: "A weight below 0" },
-    Code { code: "nested-delegate", istio: None, meaning: "A delegate that delegates" },
+    Code { code: "nested-delegate", istio: Some("IST0106"), meaning: "A delegate that delegates" },
     Code { code: "never-injected", istio: None, meaning: "A fault without a percentage" },
+    Code { code: "never-matches", istio: None, meaning: "A match that no request meets" },
     Code { code: "no-abort", istio: Some("IST0133"), meaning: "An abort without a status" },
     Code {
         code: "no-action",
@@ -105,6 +114,7 @@ pub(crate) const CODES: [Code; 103] = [
         meaning: "A rule without route, redirect, directResponse and delegate",
     },
     Code { code: "no-delay", istio: Some("IST0106"), meaning: "A delay without a duration" },
+    Code { code: "no-endpoints", istio: None, meaning: "A service that rules lead to and nobody answers for" },
     Code { code: "no-host", istio: Some("IST0106"), meaning: "A service without a host" },
     Code {
         code: "no-hosts",
@@ -164,6 +174,7 @@ pub(crate) const CODES: [Code; 103] = [
     Code { code: "two-load-balancers", istio: Some("IST0106"), meaning: "`simple` beside `consistentHash`" },
     Code { code: "unknown-delegate", istio: None, meaning: "A delegate that does not exist" },
     Code { code: "unknown-field", istio: Some("IST0106"), meaning: "A field that the object does not have" },
+    Code { code: "unknown-kind", istio: None, meaning: "A kind or version that the API group does not have" },
     Code {
         code: "unknown-port-name",
         istio: Some("IST0106"),
