@@ -542,7 +542,7 @@ mod tests {
     fn fields_without_effect_are_named() {
         refuse(
             &format!(
-                "hosts: [a.com], resolution: STATIC, {PORT}, exportTo: [.], subjectAltNames: [x], endpoints: [{{address: 10.0.0.1, network: n, locality: a/b/c, serviceAccount: s}}]"
+                "hosts: [a.com], resolution: STATIC, {PORT}, exportTo: [.], subjectAltNames: [x], endpoints: [{{address: 10.0.0.1, network: net, locality: a/b/c, serviceAccount: s}}]"
             ),
             &[
                 "exportTo: warning[not-carried-out-yet]",

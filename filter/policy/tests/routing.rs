@@ -528,6 +528,14 @@ fn redirects_are_what_envoy_makes_of_them() {
         let rule = format!("headers: {{response: {{set: {{x: '1'}}}}}}\nredirect: {{{redirect}}}\n");
         check_decision(&one_rule(&rule), &request, 0, &format!("301 location: {location} response: x=1"));
     }
+    // Without a path, the prefix is `/`; a port of 0 is none.
+    for (rule, location) in [
+        ("redirect: {prefixRewrite: /new/}\n", "http://a/new/x"),
+        ("match: [{headers: {b: {exact: c}}}]\nredirect: {prefixRewrite: /new/}\n", "http://a/new/x"),
+        ("redirect: {uri: /new, port: 0}\n", "http://a/new"),
+    ] {
+        check_decision(&one_rule(rule), "GET a /x\nb: c", 0, &format!("301 location: {location}"));
+    }
     let prefix = "match: [{uri: {prefix: /old/}}]\nredirect: {prefixRewrite: /new/, redirectCode: 308}\n";
     check_decision(&one_rule(prefix), "GET a /old/x?q", 0, "308 location: http://a/new/x?q");
     check_findings(
@@ -535,7 +543,7 @@ fn redirects_are_what_envoy_makes_of_them() {
         &["spec.http[0].redirect.redirectCode: error[bad-redirect-code]"],
     );
     check_findings(
-        &one_rule("redirect: {prefixRewrite: /x}\n"),
+        &one_rule("match: [{uri: {exact: /a}}]\nredirect: {prefixRewrite: /x}\n"),
         &["spec.http[0].redirect.prefixRewrite: error[prefix-rewrite]"],
     );
 }

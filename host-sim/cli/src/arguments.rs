@@ -52,7 +52,7 @@ pub(crate) struct Manifests {
     /// Namespace of the proxy; decides which short names reach a service
     #[arg(short, long, default_value = "default")]
     pub(crate) namespace: String,
-    /// Refuse what istiod would serve as 503: unknown hosts, ports and subsets, and every other warning
+    /// Fail on warnings too: on unknown hosts, ports and subsets, which istiod would serve as 503, and on all others
     #[arg(long)]
     pub(crate) strict: bool,
 }

@@ -56,6 +56,7 @@ impl Deployment {
             ..FilterConfig::default()
         };
         let policy = Policy::compile(&filter, &mut input.diagnostics);
+        rule_analysis::warn_of_refused(&filter.config, &mut input.diagnostics);
         input.accept(strict)?;
         // Without a policy there was an error, and that was not accepted.
         let policy = policy.ok_or(Failure::Found)?;

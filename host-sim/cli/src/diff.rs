@@ -42,7 +42,7 @@ pub(crate) fn run(options: &DiffOptions) -> Result<(), Failure> {
     };
     let (old, new) = (load(old), load(new));
     let (old, new) = (old?, new?);
-    let (old, new) = (Side::new(&old.filter, &old.policy), Side::new(&new.filter, &new.policy));
+    let [old, new] = [&old, &new].map(|side| Side::new(&side.filter, &side.policy, &side.plan));
     let samples = usize::try_from(*samples).unwrap_or(usize::MAX);
     let mut report = diff(&old, &new, Effort { samples, seed: *seed });
     let mut wrong = 0;
