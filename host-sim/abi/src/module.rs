@@ -2,7 +2,7 @@
 //! a VM could not run is refused here, with a reason, and not at the first request.
 
 use crate::hostcalls;
-use wasmtime::{Config, Engine, ExternType};
+use wasmtime::{Config, Engine, ExternType, OptLevel};
 
 /// Compiled wasm, cheap to clone and to share among threads.
 #[derive(Clone)]
@@ -41,13 +41,18 @@ pub enum CompileError {
 impl Module {
     /// Compiles wasm bytes. A callback may then run for ever, as in Envoy; see [`Module::compile_interruptible`].
     pub fn compile(wasm: &[u8]) -> Result<Self, CompileError> {
-        Module::build(wasm, None)
+        Module::build(wasm, None, OptLevel::Speed)
+    }
+
+    /// Compiles in less time to code that is slower: for a few calls.
+    pub fn compile_quickly(wasm: &[u8]) -> Result<Self, CompileError> {
+        Module::build(wasm, None, OptLevel::None)
     }
 
     /// Compiles so that a callback is stopped with a trap when [`Module::advance_epoch`] was called `epochs` times since it
     /// began. Costs a little speed in every loop.
     pub fn compile_interruptible(wasm: &[u8], epochs: u64) -> Result<Self, CompileError> {
-        Module::build(wasm, Some(epochs))
+        Module::build(wasm, Some(epochs), OptLevel::Speed)
     }
 
     /// Lets one epoch pass for all VMs of this module; callable from any thread, for example by a timer.
@@ -55,11 +60,12 @@ impl Module {
         self.engine.increment_epoch();
     }
 
-    fn build(wasm: &[u8], epochs: Option<u64>) -> Result<Self, CompileError> {
+    fn build(wasm: &[u8], epochs: Option<u64>, opt_level: OptLevel) -> Result<Self, CompileError> {
         let invalid = |error: wasmtime::Error| CompileError::Invalid(format!("{error:#}"));
         let mut config = Config::new();
         // The same run gives the same bits on every machine.
         config.cranelift_nan_canonicalization(true);
+        config.cranelift_opt_level(opt_level);
         config.epoch_interruption(epochs.is_some());
         let engine = Engine::new(&config).map_err(invalid)?;
         let code = wasmtime::Module::from_binary(&engine, wasm).map_err(invalid)?;

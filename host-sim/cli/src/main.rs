@@ -7,6 +7,7 @@
 
 mod arguments;
 mod check;
+mod command_line;
 mod deployment;
 mod diff;
 mod explain;
@@ -21,11 +22,14 @@ mod sim;
 mod watch;
 
 use arguments::{Arguments, Command, RenderTarget};
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match command_line::parse() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
     let done = match &arguments.command {
         Command::Sim(options) => sim::run(options, &arguments.module),
         Command::Proxy(options) => proxy::run(options, &arguments.module),

@@ -1,6 +1,7 @@
 //! The compiled filter: the one inside the command, or a file.
 
 use crate::failure::Failure;
+use host_abi::CompileError;
 use std::borrow::Cow;
 use std::path::PathBuf;
 
@@ -19,8 +20,20 @@ pub(crate) fn bytes(file: &Option<PathBuf>) -> Result<Cow<'static, [u8]>, Failur
 
 /// The module, compiled for this machine.
 pub(crate) fn compiled(file: &Option<PathBuf>) -> Result<host_abi::Module, Failure> {
+    compiled_by(file, host_abi::Module::compile)
+}
+
+/// The module for a few questions: compiled in less time, slower to run.
+pub(crate) fn compiled_quickly(file: &Option<PathBuf>) -> Result<host_abi::Module, Failure> {
+    compiled_by(file, host_abi::Module::compile_quickly)
+}
+
+fn compiled_by(
+    file: &Option<PathBuf>,
+    compile: impl FnOnce(&[u8]) -> Result<host_abi::Module, CompileError>,
+) -> Result<host_abi::Module, Failure> {
     let bytes = bytes(file)?;
-    host_abi::Module::compile(&bytes).map_err(|error| {
+    compile(&bytes).map_err(|error| {
         let name = file
             .as_deref()
             .map_or_else(|| "the filter inside this command".to_owned(), |path| path.display().to_string());

@@ -100,9 +100,8 @@ impl<'p> Outcome<'p> {
     fn ends(&self) -> BTreeMap<String, f64> {
         let mut ends: BTreeMap<String, f64> = BTreeMap::new();
         let mut add = |end: String, share: f64| *ends.entry(end).or_default() += share;
-        let mut rest = 1.0;
+        let rest = self.said.let_through();
         if let Some(abort) = self.said.abort {
-            rest -= abort.probability;
             add(aborted(abort.http_status, abort.grpc_status), abort.probability);
         }
         match &self.said.reply {
