@@ -56,7 +56,7 @@ fn one(
     tried: u32,
     output: &Output,
 ) -> Result<(), Failure> {
-    let module = module::compiled_quickly(module)?;
+    let module = module::compiled_once(module)?;
     let surroundings = Arc::new(deployment.surroundings());
     let mut asker = start(&module, deployment, &surroundings, normalization)?;
     let answer = asker.ask(request, tried)?;
@@ -98,7 +98,7 @@ fn many(
     let deployment = Deployment::load(manifests, mesh)?;
     let content = input::bytes(file)?;
     let batch = Batch::read(&content).map_err(|error| Failure::file(file, escaped(&error.0)))?;
-    let module = module::compiled(module)?;
+    let module = module::compiled_once(module)?;
     let surroundings = Arc::new(deployment.surroundings());
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let start = |_| start(&module, &deployment, &surroundings, mesh.path_normalization);

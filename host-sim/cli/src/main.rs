@@ -6,6 +6,7 @@
 //! told goes to stderr.
 
 mod arguments;
+mod cache;
 mod check;
 mod command_line;
 mod deployment;

@@ -1,7 +1,7 @@
 //! The compiled filter: the one inside the command, or a file.
 
+use crate::cache::Cache;
 use crate::failure::Failure;
-use host_abi::CompileError;
 use std::borrow::Cow;
 use std::path::PathBuf;
 
@@ -20,23 +20,27 @@ pub(crate) fn bytes(file: &Option<PathBuf>) -> Result<Cow<'static, [u8]>, Failur
 
 /// The module, compiled for this machine.
 pub(crate) fn compiled(file: &Option<PathBuf>) -> Result<host_abi::Module, Failure> {
-    compiled_by(file, host_abi::Module::compile)
-}
-
-/// The module for a few questions: compiled in less time, slower to run.
-pub(crate) fn compiled_quickly(file: &Option<PathBuf>) -> Result<host_abi::Module, Failure> {
-    compiled_by(file, host_abi::Module::compile_quickly)
-}
-
-fn compiled_by(
-    file: &Option<PathBuf>,
-    compile: impl FnOnce(&[u8]) -> Result<host_abi::Module, CompileError>,
-) -> Result<host_abi::Module, Failure> {
     let bytes = bytes(file)?;
-    compile(&bytes).map_err(|error| {
+    host_abi::Module::compile(&bytes).map_err(|error| {
         let name = file
             .as_deref()
             .map_or_else(|| "the filter inside this command".to_owned(), |path| path.display().to_string());
         Failure::Usage(format!("{name}: {error}"))
     })
+}
+
+/// The same, and the one inside the command is compiled once only: what was compiled is kept in the user's cache.
+pub(crate) fn compiled_once(file: &Option<PathBuf>) -> Result<host_abi::Module, Failure> {
+    let cache = Cache::of_user(INSIDE).filter(|_| file.is_none());
+    if let Some(code) = cache.as_ref().and_then(Cache::read) {
+        // SAFETY: the cache returns only what `Module::code` gave and this user alone can have written.
+        if let Ok(module) = unsafe { host_abi::Module::from_code(&code) } {
+            return Ok(module);
+        }
+    }
+    let module = compiled(file)?;
+    if let (Some(cache), Ok(code)) = (cache, module.code()) {
+        cache.write(&code);
+    }
+    Ok(module)
 }
