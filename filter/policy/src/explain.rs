@@ -66,6 +66,14 @@ pub struct Explanation<'p> {
     pub profiles: Vec<Cow<'p, str>>,
 }
 
+impl Explanation<'_> {
+    /// Share of the requests that no abort answers, from 0 to 1: probabilities of destinations, mirrors and the reply are
+    /// parts of it.
+    pub fn let_through(&self) -> f64 {
+        1.0 - self.abort.map_or(0.0, |abort| abort.probability)
+    }
+}
+
 /// What is done with a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -55,14 +55,39 @@ impl Module {
         self.engine.increment_epoch();
     }
 
+    /// The machine code of the module, for [`Module::from_code`].
+    ///
+    /// # Errors
+    ///
+    /// The engine cannot write it.
+    pub fn code(&self) -> Result<Vec<u8>, CompileError> {
+        self.code.serialize().map_err(invalid)
+    }
+
+    /// A module that was compiled before, as [`Module::compile`] would return it.
+    ///
+    /// # Safety
+    ///
+    /// The bytes are what [`Module::code`] returned, without a change: they are run as they are. Only that they come from
+    /// the same version and settings of the engine, for this processor, is looked at.
+    ///
+    /// # Errors
+    ///
+    /// They come from others.
+    pub unsafe fn from_code(code: &[u8]) -> Result<Self, CompileError> {
+        let engine = engine(false)?;
+        // SAFETY: that is what the caller promises.
+        let code = unsafe { wasmtime::Module::deserialize(&engine, code) }.map_err(invalid)?;
+        Module::checked(engine, code, None)
+    }
+
     fn build(wasm: &[u8], epochs: Option<u64>) -> Result<Self, CompileError> {
-        let invalid = |error: wasmtime::Error| CompileError::Invalid(format!("{error:#}"));
-        let mut config = Config::new();
-        // The same run gives the same bits on every machine.
-        config.cranelift_nan_canonicalization(true);
-        config.epoch_interruption(epochs.is_some());
-        let engine = Engine::new(&config).map_err(invalid)?;
+        let engine = engine(epochs.is_some())?;
         let code = wasmtime::Module::from_binary(&engine, wasm).map_err(invalid)?;
+        Module::checked(engine, code, epochs)
+    }
+
+    fn checked(engine: Engine, code: wasmtime::Module, epochs: Option<u64>) -> Result<Self, CompileError> {
         for import in code.imports() {
             let known =
                 matches!(import.ty(), ExternType::Func(_)) && hostcalls::is_known(import.module(), import.name());
@@ -83,4 +108,16 @@ impl Module {
         }
         Ok(Module { engine, code, epochs_per_callback: epochs })
     }
+}
+
+fn engine(is_interruptible: bool) -> Result<Engine, CompileError> {
+    let mut config = Config::new();
+    // The same run gives the same bits on every machine.
+    config.cranelift_nan_canonicalization(true);
+    config.epoch_interruption(is_interruptible);
+    Engine::new(&config).map_err(invalid)
+}
+
+fn invalid(error: wasmtime::Error) -> CompileError {
+    CompileError::Invalid(format!("{error:#}"))
 }

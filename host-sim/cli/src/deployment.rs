@@ -2,12 +2,12 @@
 
 use crate::arguments::{Manifests, Mesh};
 use crate::failure::Failure;
-use crate::input::Input;
+use crate::input::{self, Input};
 use envoy_plan::Plan;
 use istio_config::filter_config::Tracing;
 use istio_config::outbound::OutboundMode;
 use istio_config::yaml::Sources;
-use istio_config::{FilterConfig, ObjectRef};
+use istio_config::{Diagnostic, Diagnostics, FilterConfig, ObjectRef};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use traffic_explain::carried::Surroundings;
@@ -19,6 +19,8 @@ pub(crate) struct Deployment {
     pub(crate) filter: FilterConfig,
     /// The rules again, compiled natively: for questions that need no host.
     pub(crate) policy: Policy,
+    /// What was found on the way.
+    pub(crate) findings: Diagnostics,
     sources: Arc<Sources>,
 }
 
@@ -30,18 +32,43 @@ pub(crate) struct Wished {
     pub(crate) labels: BTreeMap<String, String>,
 }
 
+impl From<&Mesh> for Wished {
+    fn from(mesh: &Mesh) -> Self {
+        let Mesh { path_normalization: _, fresh_spans, outbound_traffic_policy, labels } = mesh;
+        let labels = labels.iter().cloned().collect();
+        Self { fresh_spans: *fresh_spans, outbound: *outbound_traffic_policy, labels }
+    }
+}
+
 impl Deployment {
     /// Reads and checks manifests; every finding is printed.
     pub(crate) fn load(manifests: &Manifests, mesh: &Mesh) -> Result<Self, Failure> {
         let Manifests { files, recursive, namespace, strict } = manifests;
-        let Mesh { path_normalization: _, fresh_spans, outbound_traffic_policy, labels } = mesh;
-        let labels = labels.iter().cloned().collect();
-        let wished = Wished { fresh_spans: *fresh_spans, outbound: *outbound_traffic_policy, labels };
-        Self::new(Input::read(files, *recursive)?, namespace, wished, *strict)
+        Self::new(Input::read(files, *recursive)?, namespace, mesh.into(), *strict)
+    }
+
+    /// The same, and findings are printed only where they refuse the manifests; else [`Deployment::report`] prints them.
+    pub(crate) fn load_quietly(manifests: &Manifests, mesh: &Mesh) -> Result<Self, Failure> {
+        let Manifests { files, recursive, namespace, strict } = manifests;
+        Self::accepted(Input::read(files, *recursive)?, namespace, mesh.into(), |input| input.accept_quietly(*strict))
+    }
+
+    /// Prints the findings that `is_meant` picks.
+    pub(crate) fn report(&self, is_meant: impl Fn(&Diagnostic) -> bool) {
+        input::report(self.findings.iter().filter(|found| is_meant(found)), &self.sources);
     }
 
     /// Checks what was read: by the same engine that the filter is, so that nothing it would refuse gets that far.
-    pub(crate) fn new(mut input: Input, namespace: &str, wished: Wished, strict: bool) -> Result<Self, Failure> {
+    pub(crate) fn new(input: Input, namespace: &str, wished: Wished, strict: bool) -> Result<Self, Failure> {
+        Self::accepted(input, namespace, wished, |input| input.accept(strict))
+    }
+
+    fn accepted(
+        mut input: Input,
+        namespace: &str,
+        wished: Wished,
+        accept: impl FnOnce(&Input) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
         input.config.complete(&mut input.diagnostics);
         let (mut plan, bindings) = Plan::build(&input.config, &mut input.diagnostics);
         let Wished { fresh_spans, outbound, labels } = wished;
@@ -57,10 +84,11 @@ impl Deployment {
         };
         let policy = Policy::compile(&filter, &mut input.diagnostics);
         rule_analysis::warn_of_refused(&filter.config, &mut input.diagnostics);
-        input.accept(strict)?;
+        accept(&input)?;
         // Without a policy there was an error, and that was not accepted.
         let policy = policy.ok_or(Failure::Found)?;
-        Ok(Self { plan: Arc::new(plan), filter, policy, sources: Arc::new(input.sources) })
+        let (findings, sources) = (input.diagnostics, Arc::new(input.sources));
+        Ok(Self { plan: Arc::new(plan), filter, policy, findings, sources })
     }
 
     /// What an explanation needs beside the filter.
@@ -70,7 +98,8 @@ impl Deployment {
             let (file, at) = sources.locate(object, path)?;
             Some(format!("{file}:{}", at.line))
         };
-        Surroundings { plan: self.plan.clone(), config: self.filter.config.clone(), places: Box::new(places) }
+        let (config, namespace) = (self.filter.config.clone(), self.filter.namespace.clone());
+        Surroundings { plan: self.plan.clone(), config, namespace, places: Box::new(places) }
     }
 
     /// The filter's configuration as the filter takes it.

@@ -8,7 +8,7 @@ use crate::{input, say};
 use envoy_plan::PathNormalization;
 use rule_analysis::diff::{Effort, Recorded, Sample, Side, diff};
 use std::path::Path;
-use traffic_explain::{Batch, Request};
+use traffic_explain::{Batch, Request, escaped};
 
 /// Compares and reports. A side with an error is told and not compared; the other side's findings are told too.
 pub(crate) fn run(options: &DiffOptions) -> Result<(), Failure> {
@@ -69,7 +69,7 @@ fn compare_recorded(
     normalization: PathNormalization,
     [old, new]: [&Side<'_>; 2],
 ) -> Result<(Recorded, usize), Failure> {
-    let content = input::text(file)?;
+    let content = input::bytes(file)?;
     let batch = Batch::read(&content).map_err(|error| Failure::file(file, error))?;
     let (mut recorded, mut wrong) = (Recorded::default(), 0_usize);
     for (number, request) in batch.requests(host) {
@@ -77,7 +77,7 @@ fn compare_recorded(
             Ok(Ok(request)) => recorded.add(old, new, &sample(&request)),
             Ok(Err(_)) => recorded.add_refused(),
             Err(error) => {
-                say::error(&format!("{}:{number}: {error}", file.display()));
+                say::error(&format!("{}:{number}: {}", file.display(), escaped(&error.0)));
                 wrong = wrong.saturating_add(1);
             }
         }

@@ -5,9 +5,12 @@ use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::{input, module, say};
+use envoy_plan::PathNormalization;
+use istio_config::{Diagnostic, Severity};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use traffic_explain::{Answered, Asker, AskerError, Batch, Request, RequestError, read, text};
+use traffic_explain::carried::Surroundings;
+use traffic_explain::{Answered, Asker, AskerError, Batch, Form, Request, RequestError, escaped, read, text};
 
 /// Match blocks told for a single request unless another number is asked for.
 const TRIED: u32 = 100;
@@ -17,71 +20,100 @@ pub(crate) fn run(options: &ExplainOptions, module: &Option<PathBuf>) -> Result<
     let ExplainOptions { manifests, request, headers, requests, host, tried, mesh, output } = options;
     let output = output.as_deref().unwrap_or(if requests.is_some() { "json" } else { "text" });
     let output = Output::new(output, &["text", "json"])?;
+    let from_stdin = manifests.files.iter().chain(requests).filter(|path| path.as_os_str() == "-");
+    if from_stdin.count() > 1 {
+        return Err(Failure::Usage("standard input can be read once only".to_owned()));
+    }
     // The call is understood before any file is read.
-    let single = if request.is_empty() { None } else { Some(one(request, headers)?) };
-    let deployment = Deployment::load(manifests, mesh)?;
-    let module = module::compiled(module)?;
-    let configuration = deployment.filter_configuration();
-    let surroundings = Arc::new(deployment.surroundings());
-    let start = || {
-        Asker::start(&module, &configuration, surroundings.clone(), mesh.path_normalization)
-            .map_err(|error| Failure::Failed(error.to_string()))
-    };
-    let tell = |asker: &mut Asker, request: &Request, tried: u32| {
-        if output.is_json() {
-            return asker.ask_json(request, tried);
+    match requests {
+        Some(file) => many(options, file, module, host.as_deref(), tried.unwrap_or(0), &output),
+        None if request.is_empty() => {
+            Err(Failure::Usage("name a request: METHOD URL, -- curl …, or --requests FILE".to_owned()))
         }
-        asker.ask(request, tried).map(|answer| text::write(&answer, &surroundings))
-    };
-    match (single, requests) {
-        (Some(request), _) => {
-            let mut told = tell(&mut start()?, &request, tried.unwrap_or(TRIED))?;
-            if output.is_json() {
-                told.push('\n');
-            }
-            output.write(&told)
-        }
-        (None, None) => Err(Failure::Usage("name a request: METHOD URL, -- curl …, or --requests FILE".to_owned())),
-        (None, Some(file)) => {
-            let workers = std::thread::available_parallelism().map_or(1, usize::from);
-            let mut askers = (0..workers).map(|_| start()).collect::<Result<Vec<_>, _>>()?;
-            let tried = tried.unwrap_or(0);
-            many(file, host.as_deref(), &mut askers, |asker, request| tell(asker, request, tried), &output)
+        None => {
+            let request = request_of(request, headers)?;
+            let deployment = Deployment::load_quietly(manifests, mesh)?;
+            one(&deployment, &request, module, mesh.path_normalization, tried.unwrap_or(TRIED), &output)
         }
     }
 }
 
 /// `METHOD URL`, a URL alone, or a curl command.
-fn one(words: &[String], headers: &[String]) -> Result<Request, Failure> {
-    let usage = |error: RequestError| Failure::Usage(error.to_string());
+fn request_of(words: &[String], headers: &[String]) -> Result<Request, Failure> {
+    let usage = |error: RequestError| Failure::Usage(escaped(&error.0));
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let request = match words[..] {
-        ["curl", ref arguments @ ..] => read::from_curl(arguments.iter().copied()),
-        [url] => Request::to("GET", url),
-        [method, url] => Request::to(method, url),
-        _ => Err(RequestError(format!("`{}`: write METHOD URL, or a curl command behind --", words.join(" ")))),
-    };
-    let mut request = request.map_err(usage)?;
+    let mut request = read::words(&words).map_err(usage)?;
     headers.iter().try_for_each(|line| request.add_line(line)).map_err(usage)?;
     Ok(request)
 }
 
-/// Explains every request of a file, in order. What is no request is said and counted, and the rest explained.
-fn many(
-    file: &Path,
-    host: Option<&str>,
-    askers: &mut [Asker],
-    tell: impl Fn(&mut Asker, &Request) -> Result<String, AskerError> + Sync,
+/// Explains one request, after what was found about the rules and hosts that it meets.
+fn one(
+    deployment: &Deployment,
+    request: &Request,
+    module: &Option<PathBuf>,
+    normalization: PathNormalization,
+    tried: u32,
     output: &Output,
 ) -> Result<(), Failure> {
-    let content = input::text(file)?;
-    let batch = Batch::read(&content).map_err(|error| Failure::file(file, error))?;
+    let module = module::compiled_once(module)?;
+    let surroundings = Arc::new(deployment.surroundings());
+    let mut asker = start(&module, deployment, &surroundings, normalization)?;
+    let answer = asker.ask(request, tried)?;
+    let concerns = |found: &Diagnostic| surroundings.concerns(&answer, found);
+    deployment.report(concerns);
+    let elsewhere = deployment.findings.iter().filter(|found| found.severity > Severity::Note && !concerns(found));
+    match elsewhere.count() {
+        0 => {}
+        1 => say::note("1 finding elsewhere: shunt check shows it"),
+        several => say::note(&format!("{several} findings elsewhere: shunt check shows them")),
+    }
+    output.write(&match output.is_json() {
+        true => asker.ask_json(request, tried)? + "\n",
+        false => text::write(&answer, &surroundings),
+    })
+}
+
+fn start(
+    module: &host_abi::Module,
+    deployment: &Deployment,
+    surroundings: &Arc<Surroundings>,
+    normalization: PathNormalization,
+) -> Result<Asker, Failure> {
+    let configuration = deployment.filter_configuration();
+    Asker::start(module, &configuration, surroundings.clone(), normalization)
+        .map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// Explains every request of a file, in order. What is no request is said and counted, and the rest explained.
+fn many(
+    options: &ExplainOptions,
+    file: &Path,
+    module: &Option<PathBuf>,
+    host: Option<&str>,
+    tried: u32,
+    output: &Output,
+) -> Result<(), Failure> {
+    let ExplainOptions { manifests, mesh, .. } = options;
+    let deployment = Deployment::load(manifests, mesh)?;
+    let content = input::bytes(file)?;
+    let batch = Batch::read(&content).map_err(|error| Failure::file(file, escaped(&error.0)))?;
+    let module = module::compiled_once(module)?;
+    let surroundings = Arc::new(deployment.surroundings());
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let start = |_| start(&module, &deployment, &surroundings, mesh.path_normalization);
+    let mut askers = (0..workers).map(start).collect::<Result<Vec<_>, _>>()?;
+    let tell = |asker: &mut Asker, request: &Request| match output.is_json() {
+        true => asker.ask_json(request, tried),
+        false => asker.ask(request, tried).map(|answer| text::write(&answer, &surroundings)),
+    };
+    let form = if output.is_json() { Form::Json } else { Form::Text };
     let progress = say::progress(batch.len(), "requests");
     let (mut kept, mut wrong) = (String::new(), 0_usize);
-    batch.explain(host, askers, tell, |Answered { count, text, faults }| {
+    batch.explain(host, form, &mut askers, tell, |Answered { count, text, faults }| {
         wrong = wrong.saturating_add(faults.len());
         for (number, error) in faults {
-            progress.suspend(|| say::error(&format!("{}:{number}: {error}", file.display())));
+            progress.suspend(|| say::error(&format!("{}:{number}: {}", file.display(), escaped(&error.0))));
         }
         progress.inc(u64::try_from(count).unwrap_or_default());
         if output.file().is_none() {

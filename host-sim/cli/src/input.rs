@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::say;
 use istio_config::yaml::{self, Sources};
-use istio_config::{Config, Diagnostics, Severity};
+use istio_config::{Config, Diagnostic, Diagnostics, Severity};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -104,36 +104,49 @@ impl Input {
 
     /// Prints every finding in the order of the files. `Err` when the configuration must not be served.
     pub(crate) fn accept(&self, strict: bool) -> Result<(), Failure> {
-        let worst = self.report();
+        self.report();
+        if self.is_refused(strict) { Err(Failure::Found) } else { Ok(()) }
+    }
+
+    /// Prints every finding when the configuration must not be served, and none else.
+    pub(crate) fn accept_quietly(&self, strict: bool) -> Result<(), Failure> {
+        if self.is_refused(strict) { self.accept(strict) } else { Ok(()) }
+    }
+
+    fn is_refused(&self, strict: bool) -> bool {
         let limit = if strict { Severity::Warning } else { Severity::Error };
-        if worst.is_some_and(|worst| worst >= limit) { Err(Failure::Found) } else { Ok(()) }
+        self.diagnostics.iter().any(|found| found.severity >= limit)
     }
 
     /// Prints every finding; the worst there is.
     pub(crate) fn report(&self) -> Option<Severity> {
-        let mut findings: Vec<_> =
-            self.diagnostics.iter().map(|found| (self.sources.locate(&found.object, &found.path), found)).collect();
-        findings.sort_by_key(|(place, _)| *place);
-        for (place, found) in &findings {
-            let place = match place {
-                Some((file, at)) => format!("{file}:{}:{}", at.line, at.column),
-                None => found.object.to_string(),
-            };
-            say::finding(&place, &found.path, found.severity, found.code, &found.message, &found.help);
-        }
-        findings.iter().map(|(_, found)| found.severity).max()
+        report(self.diagnostics.iter(), &self.sources)
     }
 }
 
-/// The whole text of a file, or of standard input for `-`; what is no UTF-8 in it becomes a replacement character.
-pub(crate) fn text(path: &Path) -> Result<String, Failure> {
+/// Prints findings in the order of the files; the worst severity among them.
+pub(crate) fn report<'d>(findings: impl Iterator<Item = &'d Diagnostic>, sources: &Sources) -> Option<Severity> {
+    let mut findings: Vec<_> = findings.map(|found| (sources.locate(&found.object, &found.path), found)).collect();
+    findings.sort_by_key(|(place, _)| *place);
+    for (place, found) in &findings {
+        let place = match place {
+            Some((file, at)) => format!("{file}:{}:{}", at.line, at.column),
+            None => found.object.to_string(),
+        };
+        say::finding(&place, &found.path, found.severity, found.code, &found.message, &found.help);
+    }
+    findings.iter().map(|(_, found)| found.severity).max()
+}
+
+/// A whole file, or standard input for `-`.
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
     let read = match path.as_os_str() == "-" {
         true => std::io::stdin().lock().read_to_end(&mut text),
         false => std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut text)),
     };
     read.map_err(|error| Failure::file(path, error))?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
+    Ok(text)
 }
 
 /// The text of a file, or why there is none.

@@ -6,7 +6,9 @@
 //! told goes to stderr.
 
 mod arguments;
+mod cache;
 mod check;
+mod command_line;
 mod deployment;
 mod diff;
 mod envoy_filter;
@@ -22,11 +24,14 @@ mod sim;
 mod watch;
 
 use arguments::{Arguments, Command, RenderTarget};
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match command_line::parse() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
     let done = match &arguments.command {
         Command::Sim(options) => sim::run(options, &arguments.module),
         Command::Proxy(options) => proxy::run(options, &arguments.module),

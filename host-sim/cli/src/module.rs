@@ -1,5 +1,6 @@
 //! The compiled filter: the one inside the command, or a file.
 
+use crate::cache::Cache;
 use crate::failure::Failure;
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -26,4 +27,20 @@ pub(crate) fn compiled(file: &Option<PathBuf>) -> Result<host_abi::Module, Failu
             .map_or_else(|| "the filter inside this command".to_owned(), |path| path.display().to_string());
         Failure::Usage(format!("{name}: {error}"))
     })
+}
+
+/// The same, and the one inside the command is compiled once only: what was compiled is kept in the user's cache.
+pub(crate) fn compiled_once(file: &Option<PathBuf>) -> Result<host_abi::Module, Failure> {
+    let cache = Cache::of_user(INSIDE).filter(|_| file.is_none());
+    if let Some(code) = cache.as_ref().and_then(Cache::read) {
+        // SAFETY: the cache returns only what `Module::code` gave and this user alone can have written.
+        if let Ok(module) = unsafe { host_abi::Module::from_code(&code) } {
+            return Ok(module);
+        }
+    }
+    let module = compiled(file)?;
+    if let (Some(cache), Ok(code)) = (cache, module.code()) {
+        cache.write(&code);
+    }
+    Ok(module)
 }

@@ -1,16 +1,17 @@
 //! One instance of the compiled filter that is asked instead of being sent requests.
 
-use crate::Request;
-use crate::carried::{Carried, Surroundings};
+use crate::carried::{self, Carried, Surroundings};
+use crate::{Refused, Request};
 use envoy_plan::PathNormalization;
 use host_abi::{
     AskError, Callout, CalloutError, Callouts, Clock, Entropy, Log, LogLevel, MetricError, MetricKind, MetricStore,
     Metrics, Module, PluginConfig, Properties, StartError, StreamId, Vm,
 };
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use traffic_policy::explain::{Explanation, RuleName};
+use traffic_policy::explain::{Explanation, RuleName, Tried};
 
 /// The filter's export that explains.
 const EXPORT: &str = "shunt_explain";
@@ -20,9 +21,13 @@ pub struct Asker {
     vm: Vm<Nowhere>,
     surroundings: Arc<Surroundings>,
     normalization: PathNormalization,
-    /// By match block and first cluster: what carries a decision out does not depend on the request.
-    carried: BTreeMap<(String, String), (Carried, String)>,
+    /// By match block, first cluster and, where no rule takes it, host: on nothing else of the request it depends what
+    /// carries a decision out.
+    carried: BTreeMap<(String, String, String), (Carried, String)>,
 }
+
+/// Hosts are anybody's to name, so that many are remembered and then forgotten.
+const CARRIED: usize = 10_000;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +46,33 @@ pub enum AskerError {
 pub struct Answer {
     /// The request as the rules see it: its path normalised, without what a client may not say.
     pub request: Request,
-    /// What the filter says; `Err` for a request that no filter sees, with the status of its answer.
-    pub explanation: Result<Explanation<'static>, u16>,
+    /// What the filter says, every probability that of the request from its beginning: what an abort answers goes nowhere.
+    /// `Err` for a request that no filter sees.
+    pub explanation: Result<Explanation<'static>, Refused>,
     /// What carries it out; empty where nothing is forwarded.
     pub carried: Carried,
+}
+
+/// The filter's words, with what it does not know of a match block that was tried in vain.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    explanation: &'a Explanation<'a>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tried: Vec<ToldTry<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToldTry<'a> {
+    #[serde(flatten)]
+    tried: &'a Tried<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wanted: Option<&'a Value>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ignores_case: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
 }
 
 /// The request as it stands in an answer.
@@ -81,13 +109,13 @@ impl Asker {
     pub fn ask(&mut self, request: &Request, tried: u32) -> Result<Answer, AskerError> {
         let request = match request.admitted(self.normalization) {
             Ok(request) => request,
-            Err(status) => {
-                return Ok(Answer { request: request.clone(), explanation: Err(status), carried: Carried::default() });
+            Err(refused) => {
+                return Ok(Answer { request: request.clone(), explanation: Err(refused), carried: Carried::default() });
             }
         };
         let said = self.vm.ask_guest(EXPORT, &question(&request, tried))?;
-        let explanation: Explanation<'static> = serde_json::from_slice(&said)?;
-        let carried = self.carried(&explanation)?.0.clone();
+        let explanation = scaled(serde_json::from_slice(&said)?);
+        let carried = self.carried(&explanation, &request.authority)?.0.clone();
         Ok(Answer { request, explanation: Ok(explanation), carried })
     }
 
@@ -104,13 +132,19 @@ impl Asker {
         out.push(',');
         let request = match admitted {
             Ok(request) => request,
-            Err(status) => return Ok(format!("{out}\"action\":\"refused\",\"reply\":{{\"status\":{status}}}}}")),
+            Err(Refused { status, why }) => {
+                let why = serde_json::to_string(&why)?;
+                return Ok(format!("{out}\"action\":\"refused\",\"reply\":{{\"status\":{status}}},\"why\":{why}}}"));
+            }
         };
         let said = self.vm.ask_guest(EXPORT, &question(&request, tried))?;
         let explanation: Explanation<'static> = serde_json::from_slice(&said)?;
-        let (_, carried) = self.carried(&explanation)?;
-        // The filter's own words, from behind the opening brace to before the closing one.
-        let text = String::from_utf8_lossy(&said);
+        // Mostly the filter's own words, from behind the opening brace to before the closing one.
+        let text = match explanation.tried.is_empty() && explanation.abort.is_none() {
+            true => String::from_utf8_lossy(&said).into_owned(),
+            false => self.told(scaled(explanation.clone()))?,
+        };
+        let (_, carried) = self.carried(&explanation, &request.authority)?;
         out += text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or_default();
         if !carried.is_empty() {
             out.push(',');
@@ -119,18 +153,44 @@ impl Asker {
         Ok(out + "}")
     }
 
-    fn carried(&mut self, explanation: &Explanation<'_>) -> Result<&(Carried, String), AskerError> {
+    fn told(&self, mut explanation: Explanation<'_>) -> Result<String, AskerError> {
+        let tried = std::mem::take(&mut explanation.tried);
+        let tried = tried.iter().map(|tried| {
+            let written = self.surroundings.written(&tried.rule, &tried.condition);
+            ToldTry {
+                tried,
+                wanted: written.map(|(wanted, _)| wanted),
+                ignores_case: written.is_some_and(|(_, ignores_case)| ignores_case),
+                place: self.surroundings.place(&tried.rule),
+            }
+        });
+        Ok(serde_json::to_string(&Told { explanation: &explanation, tried: tried.collect() })?)
+    }
+
+    fn carried(&mut self, explanation: &Explanation<'_>, authority: &str) -> Result<&(Carried, String), AskerError> {
         let cluster = explanation.destinations.first().map(|destination| destination.cluster.to_string());
         let rule = explanation.rule.as_ref().map(RuleName::to_string);
-        let key = (rule.unwrap_or_default(), cluster.unwrap_or_default());
+        let host = if carried::depends_on_host(explanation) { authority } else { "" };
+        let key = (rule.unwrap_or_default(), cluster.unwrap_or_default(), host.to_owned());
         if !self.carried.contains_key(&key) {
-            let carried = self.surroundings.carried(explanation);
+            if self.carried.len() >= CARRIED {
+                self.carried.clear();
+            }
+            let carried = self.surroundings.carried(explanation, authority);
             let text = serde_json::to_string(&carried)?;
             let inside = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or_default().to_owned();
             self.carried.insert(key.clone(), (carried, inside));
         }
         Ok(self.carried.entry(key).or_default())
     }
+}
+
+/// Destinations and mirrors get what an abort leaves.
+fn scaled(mut explanation: Explanation<'static>) -> Explanation<'static> {
+    let rest = explanation.let_through();
+    explanation.destinations.iter_mut().for_each(|destination| destination.probability *= rest);
+    explanation.mirrors.iter_mut().for_each(|mirror| *mirror *= rest);
+    explanation
 }
 
 /// How many vain tries to tell, then the head in the host's encoding of a header map.

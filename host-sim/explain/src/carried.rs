@@ -1,5 +1,7 @@
 //! What carries a decision out: the plan's part of an answer, the same for every request that a rule takes.
 
+use crate::HashKey;
+use crate::elsewhere::{Elsewhere, NearHost};
 use envoy_plan::{Cluster, DEFAULT_PROFILE, Discovery, Plan, Profile, RetryPolicy};
 use istio_config::{Config, ObjectRef};
 use serde::Serialize;
@@ -18,6 +20,8 @@ pub struct Surroundings {
     pub plan: Arc<Plan>,
     /// The objects as they were read.
     pub config: Config,
+    /// Namespace of the proxy.
+    pub namespace: String,
     /// Where they stand.
     pub places: Box<Places>,
 }
@@ -44,6 +48,12 @@ pub struct Carried {
     /// Every cluster that a request or a copy may go to; `null` for one that does not exist (503).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub clusters: BTreeMap<String, Option<ClusterTold>>,
+    /// VirtualServices that name the host and are not asked; where it is unknown, or has no rules here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Elsewhere>,
+    /// Known hosts that look like an unknown one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub near_hosts: Vec<NearHost>,
     /// The profile routes in Envoy's configuration that carry it, each as `shunt render envoy` writes it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub envoy_routes: Vec<Value>,
@@ -70,6 +80,12 @@ pub struct Retries {
 pub struct ClusterTold {
     /// As `trafficPolicy.loadBalancer.simple` says it.
     pub load_balancer: &'static str,
+    /// The key by which the DestinationRule wants it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash_key: Option<HashKey>,
+    /// `file:line` of the key.
+    #[serde(skip)]
+    pub hash_place: Option<String>,
     /// `address:port` of each endpoint; none of them means 503.
     pub endpoints: Vec<String>,
     /// Endpoints are names that are looked up in DNS; absent if not.
@@ -81,9 +97,15 @@ pub struct ClusterTold {
 }
 
 impl Surroundings {
-    /// The plan's part of an answer.
-    pub fn carried(&self, explanation: &Explanation<'_>) -> Carried {
+    /// The plan's part of an answer for a request with this authority.
+    pub fn carried(&self, explanation: &Explanation<'_>, authority: &str) -> Carried {
         let mut carried = Carried::default();
+        if depends_on_host(explanation) {
+            carried.elsewhere = self.elsewhere(authority, explanation.rule.as_ref().map(|rule| &*rule.owner));
+        }
+        if explanation.action == ActionName::UnknownHost {
+            carried.near_hosts = self.near(authority);
+        }
         if let Some(rule) = &explanation.rule {
             let last = rule.delegate.as_deref().unwrap_or(rule);
             carried.name = self.field(last, "name").and_then(Value::as_str).map(str::to_owned);
@@ -107,8 +129,7 @@ impl Surroundings {
         }
         let destinations = explanation.destinations.iter().map(|destination| &*destination.cluster);
         let all = destinations.chain(carried.mirror_clusters.iter().map(String::as_str));
-        carried.clusters =
-            all.map(|name| (name.to_owned(), self.plan.clusters.get(name).map(ClusterTold::from))).collect();
+        carried.clusters = all.map(|name| (name.to_owned(), self.cluster(name))).collect();
         let mut told: Vec<&str> = Vec::new();
         for (_, profile) in profiles {
             if !told.contains(&profile.name.as_str()) {
@@ -119,22 +140,32 @@ impl Surroundings {
         carried
     }
 
-    /// A condition of the match block as the user wrote it; of a delegated rule in the delegate, or in the rule that hands
-    /// over to it.
-    pub fn written(&self, rule: &RuleName<'_>, condition: &str) -> Option<&Value> {
+    fn cluster(&self, name: &str) -> Option<ClusterTold> {
+        let mut told = ClusterTold::from(self.plan.clusters.get(name)?);
+        if let Some((key, rule)) = HashKey::of(&self.config, name) {
+            told.hash_key = Some(key);
+            told.hash_place = (self.places)(&rule, "spec");
+        }
+        Some(told)
+    }
+
+    /// A condition of the match block as the user wrote it, and whether it is compared without case; of a delegated rule in
+    /// the delegate, or in the rule that hands over to it.
+    pub fn written(&self, rule: &RuleName<'_>, condition: &str) -> Option<(&Value, bool)> {
         let delegate = rule.delegate.as_deref();
         delegate.and_then(|delegate| self.written(delegate, condition)).or_else(|| self.written_here(rule, condition))
     }
 
-    fn written_here(&self, rule: &RuleName<'_>, condition: &str) -> Option<&Value> {
+    fn written_here(&self, rule: &RuleName<'_>, condition: &str) -> Option<(&Value, bool)> {
         let block = rule.r#match.and_then(|block| usize::try_from(block).ok())?;
         let block = self.field(rule, "match")?.get(block)?;
         let Some((field, key)) = condition.strip_suffix(']').and_then(|condition| condition.split_once('[')) else {
-            return block.get(condition);
+            let ignores_case = condition == "uri" && block.get("ignoreUriCase").and_then(Value::as_bool) == Some(true);
+            return Some((block.get(condition)?, ignores_case));
         };
         // Header names are compared without their case.
         let entries = block.get(field)?.as_object()?;
-        entries.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value)
+        entries.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| (value, false))
     }
 
     /// Where the rule, or its match block, stands; of a delegated rule the delegate's.
@@ -167,6 +198,12 @@ impl Surroundings {
     fn profile(&self, name: &str) -> Option<&Profile> {
         self.plan.profiles.iter().find(|profile| profile.name == name)
     }
+}
+
+/// Whether the plan's part depends on the host of the request, too.
+pub(crate) fn depends_on_host(explanation: &Explanation<'_>) -> bool {
+    let is_default_route = explanation.rule.as_ref().is_some_and(|rule| rule.http.is_none());
+    explanation.action == ActionName::UnknownHost || is_default_route
 }
 
 /// The profile of a combination lists the clusters of its mirrors in order; together they name all.
@@ -205,6 +242,8 @@ impl From<&Cluster> for ClusterTold {
             load_balancer: cluster.load_balancing.name(),
             looked_up: cluster.discovery.is_by_name(),
             by_host: cluster.discovery == Discovery::RequestHost,
+            hash_key: None,
+            hash_place: None,
             endpoints: endpoints.map(|endpoint| format!("{}:{}", endpoint.address, endpoint.port)).collect(),
         }
     }

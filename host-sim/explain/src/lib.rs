@@ -11,16 +11,25 @@
 //! - [`read`](mod@read): requests from the forms people have them in
 //! - [`Asker`]: one instance of the filter, and what it says
 //! - [`Batch`]: many requests at once
-//! - [`carried`](mod@carried): the plan's part
+//! - [`carried`](mod@carried): the plan's part; [`elsewhere`]: rules that were not asked;
+//!   `concerns`: findings about what a request meets
 //! - [`text`](mod@text): an answer for people
 
 mod asker;
 mod batch;
 pub mod carried;
+mod concerns;
+pub mod elsewhere;
+mod hash;
 pub mod read;
+mod refused;
 mod request;
+mod shown;
 pub mod text;
 
 pub use asker::{Answer, Asker, AskerError};
-pub use batch::{Answered, Batch};
+pub use batch::{Answered, Batch, Form};
+pub use hash::HashKey;
+pub use refused::Refused;
 pub use request::{Request, RequestError};
+pub use shown::{escaped, shown};

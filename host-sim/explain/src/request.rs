@@ -1,5 +1,6 @@
 //! One request as it would arrive: what the first filter of a host sees.
 
+use crate::Refused;
 use envoy_plan::PathNormalization;
 
 /// A request head.
@@ -75,6 +76,19 @@ impl Request {
         }
     }
 
+    /// The same, if its method can be one.
+    ///
+    /// # Errors
+    ///
+    /// The method is no token (RFC 9110, section 5.6.2): it is empty, or holds a blank.
+    pub(crate) fn with_method_known(self) -> Result<Self, RequestError> {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        match !self.method.is_empty() && self.method.bytes().all(is_part) {
+            true => Ok(self),
+            false => Err(RequestError(format!("`{}` is no method: it is one word, as in GET", self.method))),
+        }
+    }
+
     /// Whether it has this header.
     pub fn has(&self, name: &str) -> bool {
         self.headers.iter().any(|(own, _)| own == name)
@@ -84,12 +98,12 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// The status with which the host answers itself, before any filter.
-    pub fn admitted(&self, normalization: PathNormalization) -> Result<Self, u16> {
+    /// The answer that the host gives itself, before any filter.
+    pub fn admitted(&self, normalization: PathNormalization) -> Result<Self, Refused> {
         let Self { method, scheme, authority, target, headers } = self;
         let target =
             upstream::arrival::admit(method.as_bytes(), authority.as_bytes(), target.as_bytes(), normalization)
-                .map_err(|reply| reply.status)?;
+                .map_err(|reply| Refused::new(self, reply.status))?;
         let kept = headers.iter().filter(|(name, _)| upstream::arrival::is_kept(name.as_bytes()));
         Ok(Self {
             method: method.clone(),

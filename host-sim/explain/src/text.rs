@@ -1,7 +1,8 @@
 //! An answer for people: the way of the request from top to bottom.
 
-use crate::Answer;
 use crate::carried::{Carried, ClusterTold, Surroundings};
+use crate::elsewhere::{Elsewhere, NearHost, WhyElsewhere};
+use crate::{Answer, Refused, shown};
 use serde_json::Value;
 use std::fmt::Write;
 use traffic_policy::explain::{
@@ -12,16 +13,17 @@ use traffic_policy::explain::{
 /// The answer as text.
 pub fn write(answer: &Answer, surroundings: &Surroundings) -> String {
     let Answer { request, explanation, carried } = answer;
-    let mut out = format!("{} {}{}\n\n", request.method, request.authority, request.target);
+    let mut out = format!("{} {}{}\n\n", shown(&request.method), shown(&request.authority), shown(&request.target));
     let explanation = match explanation {
         Ok(explanation) => explanation,
-        Err(status) => {
-            let why = "refused before any rule is asked, for what stands in its target or Host";
-            line(&mut out, "answered", &format!("{status}: {why}"));
+        Err(Refused { status, why }) => {
+            line(&mut out, "answered", &format!("{status}: refused before any rule is asked: {}", shown(why)));
             return out;
         }
     };
     host(&mut out, explanation);
+    carried.elsewhere.iter().for_each(|elsewhere| not_asked(&mut out, elsewhere, surroundings));
+    carried.near_hosts.iter().for_each(|near| near_host(&mut out, near));
     explanation.tried.iter().for_each(|tried| vain(&mut out, tried, surroundings));
     if explanation.untold > 0 {
         line(&mut out, "", &format!("… and {} more that do not match", explanation.untold));
@@ -33,7 +35,7 @@ pub fn write(answer: &Answer, surroundings: &Surroundings) -> String {
     }
     faults(&mut out, explanation);
     if let Some(told) = &explanation.reply {
-        reply(&mut out, explanation.action, told);
+        reply(&mut out, explanation, told);
     }
     if explanation.action == ActionName::Forward {
         forward(&mut out, explanation, carried);
@@ -53,6 +55,23 @@ fn host(out: &mut String, explanation: &Explanation<'_>) {
     }
 }
 
+fn not_asked(out: &mut String, elsewhere: &Elsewhere, surroundings: &Surroundings) {
+    let Elsewhere { owner, host, why, gateways, namespace, place } = elsewhere;
+    let why = match why {
+        WhyElsewhere::Gateways => format!("bound to gateway {} only, which does not lead here", gateways.join(", ")),
+        WhyElsewhere::ExportTo => format!("not exported to namespace {}", surroundings.namespace),
+        WhyElsewhere::Namespace => format!("means {host} of namespace {namespace}: ask with -n {namespace}"),
+    };
+    let place = place.as_ref().map(|place| format!("  ({place})")).unwrap_or_default();
+    line(out, "not asked", &format!("{owner}, which names {}: {why}{place}", shown(host)));
+}
+
+fn near_host(out: &mut String, near: &NearHost) {
+    let NearHost { host, namespace } = near;
+    let or = namespace.as_ref().map(|namespace| format!(", or ask with -n {namespace}")).unwrap_or_default();
+    line(out, "known is", &format!("{}{or}", shown(host)));
+}
+
 fn place(surroundings: &Surroundings, rule: &RuleName<'_>) -> String {
     surroundings.place(rule).map(|place| format!("  ({place})")).unwrap_or_default()
 }
@@ -61,10 +80,13 @@ fn vain(out: &mut String, tried: &Tried<'_>, surroundings: &Surroundings) {
     let Tried { rule, condition, found } = tried;
     let found = match &found[..] {
         [] => "absent".to_owned(),
-        values => values.iter().map(|value| format!("\"{value}\"")).collect::<Vec<_>>().join(", "),
+        values => values.iter().map(|value| format!("\"{}\"", shown(value))).collect::<Vec<_>>().join(", "),
     };
-    let wanted = surroundings.written(rule, condition).map(|wanted| format!(", wanted {}", condition_text(wanted)));
-    let text = format!("{rule}: {condition} is {found}{}", wanted.unwrap_or_default());
+    let wanted = surroundings.written(rule, condition).map(|(wanted, ignores_case)| {
+        let case = if ignores_case { " in any case of letters" } else { "" };
+        format!(", wanted {}{case}", condition_text(wanted))
+    });
+    let text = format!("{rule}: {} is {found}{}", shown(condition), wanted.unwrap_or_default());
     line(out, "no", &format!("{text}{}", place(surroundings, rule)));
 }
 
@@ -83,15 +105,22 @@ fn no_place(out: &mut String, left_out: &NoPlace<'_>, surroundings: &Surrounding
 /// A `StringMatch` as it was written.
 fn condition_text(written: &Value) -> String {
     match written.as_object().and_then(|fields| fields.iter().next()) {
-        Some((kind, Value::String(text))) => format!("{kind} \"{text}\""),
+        Some((kind, Value::String(text))) => format!("{kind} \"{}\"", shown(text)),
         _ => "any value".to_owned(),
     }
 }
 
+/// In percent, with as many places as it takes to show that it is neither nothing nor everything.
 fn percent(probability: f64) -> String {
-    let text = format!("{:.4}", probability * 100.0);
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    format!("{text} %")
+    let is_between = probability > 0.0 && probability < 1.0;
+    let texts = (4..=14).map(|places| format!("{:.places$}", probability * 100.0));
+    let mut texts = texts.map(|text| text.trim_end_matches('0').trim_end_matches('.').to_owned());
+    let text = texts.find(|text| !(is_between && ["0", "100"].contains(&text.as_str())));
+    match text {
+        Some(text) => format!("{text} %"),
+        None if probability < 0.5 => "almost 0 %".to_owned(),
+        None => "almost 100 %".to_owned(),
+    }
 }
 
 fn faults(out: &mut String, explanation: &Explanation<'_>) {
@@ -107,9 +136,9 @@ fn faults(out: &mut String, explanation: &Explanation<'_>) {
     }
 }
 
-fn reply(out: &mut String, action: ActionName, told: &Reply<'_>) {
+fn reply(out: &mut String, explanation: &Explanation<'_>, told: &Reply<'_>) {
     let Reply { status, headers, body_bytes } = told;
-    let why = match action {
+    let why = match explanation.action {
         ActionName::Redirect => "a redirect",
         ActionName::DirectResponse => "a direct response",
         ActionName::HttpsRedirect => "the Gateway sends every plain request to https",
@@ -120,9 +149,11 @@ fn reply(out: &mut String, action: ActionName, told: &Reply<'_>) {
         ActionName::Pass => "no rule has this host; it is left to Istio's own routes",
         ActionName::Forward => "an answer",
     };
-    line(out, "answered", &format!("{status}: {why}"));
+    let rest = explanation.let_through();
+    let share = if rest < 1.0 { format!("{:>8}  ", percent(rest)) } else { String::new() };
+    line(out, "answered", &format!("{share}{status}: {why}"));
     for (name, value) in headers {
-        line(out, "", &format!("{name}: {value}"));
+        line(out, "", &format!("{}: {}", shown(name), shown(value)));
     }
     if *body_bytes > 0 {
         line(out, "", &format!("{body_bytes} bytes of body"));
@@ -134,17 +165,18 @@ fn forward(out: &mut String, explanation: &Explanation<'_>, carried: &Carried) {
         let DestinationShare { cluster, probability, .. } = destination;
         line(out, "goes to", &format!("{:>8}  {cluster}{}", percent(*probability), endpoints(carried, cluster)));
         if let Some(authority) = &destination.authority {
-            line(out, "", &format!("            host becomes {authority}"));
+            line(out, "", &format!("            host becomes {}", shown(authority)));
         }
         edits(out, "request", &destination.request_edits);
         edits(out, "response", &destination.response_edits);
     }
     if let Some(rewritten) = &explanation.rewritten {
-        line(out, "path", &format!("becomes {rewritten}"));
+        line(out, "path", &format!("becomes {}", shown(rewritten)));
     }
     for (probability, cluster) in explanation.mirrors.iter().zip(&carried.mirror_clusters) {
         line(out, "copied to", &format!("{:>8}  {cluster}{}", percent(*probability), endpoints(carried, cluster)));
     }
+    hash_keys(out, carried);
     match carried.timeout_ms {
         Some(timeout) => line(out, "timeout", &format!("{timeout} ms for all tries together")),
         None => line(out, "timeout", "none"),
@@ -166,6 +198,32 @@ fn forward(out: &mut String, explanation: &Explanation<'_>, carried: &Carried) {
     line(out, "in Envoy", &format!("route {} of virtual host shunt (-o json shows it)", routes.join(" or ")));
 }
 
+/// One line for each key, however many clusters have it.
+fn hash_keys(out: &mut String, carried: &Carried) {
+    let mut told: Vec<String> = Vec::new();
+    for cluster in carried.clusters.values().flatten() {
+        let ClusterTold { load_balancer, hash_key: Some(key), hash_place, endpoints: _, looked_up: _, by_host: _ } =
+            cluster
+        else {
+            continue;
+        };
+        let by = match (key.by, &key.name) {
+            ("sourceIp", _) => "address of the client".to_owned(),
+            ("queryParameter", name) => format!("query parameter `{}`", shown(name)),
+            (by, name) => format!("{by} `{}`", shown(name)),
+        };
+        let place = hash_place.as_ref().map(|place| format!("  ({place})")).unwrap_or_default();
+        let rule = &key.destination_rule;
+        let text = format!(
+            "{by}, says DestinationRule {rule}: not carried out yet: requests are balanced by {load_balancer}{place}"
+        );
+        if !told.contains(&text) {
+            line(out, "hash key", &text);
+            told.push(text);
+        }
+    }
+}
+
 fn endpoints(carried: &Carried, cluster: &str) -> String {
     match carried.clusters.get(cluster) {
         Some(Some(ClusterTold { by_host: true, .. })) => "  wherever the request's Host says".to_owned(),
@@ -182,10 +240,30 @@ fn endpoints(carried: &Carried, cluster: &str) -> String {
 fn edits(out: &mut String, what: &str, edits: &[ToldEdit<'_>]) {
     for edit in edits {
         let text = match edit {
-            ToldEdit::Set(name, value) => format!("set {name}: {value}"),
-            ToldEdit::Add(name, value) => format!("add {name}: {value}"),
-            ToldEdit::Remove(name) => format!("remove {name}"),
+            ToldEdit::Set(name, value) => format!("set {}: {}", shown(name), shown(value)),
+            ToldEdit::Add(name, value) => format!("add {}: {}", shown(name), shown(value)),
+            ToldEdit::Remove(name) => format!("remove {}", shown(name)),
         };
         line(out, "", &format!("            {what}: {text}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_neither_nothing_nor_everything_unless_it_is() {
+        for (share, expected) in [
+            (0.0, "0 %"),
+            (1.0, "100 %"),
+            (0.25, "25 %"),
+            (1.0 / 3.0, "33.3333 %"),
+            (9_999_999.0 / 1e7, "99.99999 %"),
+            (1e-7, "0.00001 %"),
+            (1e-30, "almost 0 %"),
+        ] {
+            assert_eq!(percent(share), expected);
+        }
     }
 }

@@ -105,9 +105,8 @@ impl<'p> Outcome<'p> {
     fn ends(&self) -> BTreeMap<String, (End, f64)> {
         let mut ends: BTreeMap<String, (End, f64)> = BTreeMap::new();
         let mut add = |end: End, share: f64| ends.entry(end.key.clone()).or_insert((end, 0.0)).1 += share;
-        let mut rest = 1.0;
+        let rest = self.said.let_through();
         if let Some(abort) = self.said.abort {
-            rest -= abort.probability;
             add(End::answer(aborted(abort.http_status, abort.grpc_status)), abort.probability);
         }
         match &self.said.reply {

@@ -33,11 +33,17 @@ const FORMATS: [Format; 4] = [
 pub(super) fn request(line: &str, host: Option<&str>) -> Result<Request, RequestError> {
     let fields = quoted(line);
     let format = FORMATS.iter().find(|format| format.fields == fields.len()).ok_or_else(|| {
-        let message = "not a request: write JSON, a curl command, or a line of an access log in Envoy's, Istio's, nginx's or Apache's default format";
+        let message = "not a request: write JSON, a curl command, METHOD URL, or a line of an access log in Envoy's, Istio's, nginx's or Apache's default format";
         RequestError(message.to_owned())
     })?;
     let field = |place: usize| fields.get(place).map(String::as_str).filter(|field| *field != "-" && !field.is_empty());
     let first = field(0).unwrap_or_default();
+    if first == "- - -" {
+        return Err(no_http());
+    }
+    if first.is_empty() {
+        return Err(RequestError("a connection on which no request came".to_owned()));
+    }
     let mut words = first.split(' ');
     let (Some(method), Some(target)) = (words.next(), words.next()) else {
         return Err(RequestError(format!("`{first}` is not METHOD PATH PROTOCOL")));
@@ -57,6 +63,13 @@ pub(super) fn request(line: &str, host: Option<&str>) -> Result<Request, Request
         }
     }
     Ok(request)
+}
+
+/// What Envoy logs of a TCP or TLS connection that it only passes on.
+pub(super) fn no_http() -> RequestError {
+    RequestError(
+        "a connection without HTTP (TCP or TLS, passed on as it is): there is no request to explain".to_owned(),
+    )
 }
 
 /// The texts between quotation marks; a backslash takes the next character as it is.
@@ -113,6 +126,11 @@ mod tests {
     #[test]
     fn what_names_no_request_is_said() {
         check(r#"a "GET" 200"#, "`GET` is not METHOD PATH PROTOCOL");
+        check(r#"10.0.0.1 - - [1] "-" 400 0 "-" "-""#, "a connection on which no request came");
+        check(
+            r#"[2026-11-26T01:02:03.004Z] "- - -" 0 - - - "-" 5 9 3 - "-" "-" "-" "-" "10.0.2.1:80""#,
+            "a connection without HTTP (TCP or TLS, passed on as it is): there is no request to explain",
+        );
         assert!(request(r#"127.0.0.1 - - [1] "GET / HTTP/1.0" 200 1"#, None).unwrap_err().0.contains("--host"));
         assert!(request(r#""a" "b""#, None).is_err());
     }

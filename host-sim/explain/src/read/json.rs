@@ -37,8 +37,16 @@ enum Values<'a> {
     Truth(bool),
 }
 
-pub(super) fn request(line: &str, host: Option<&str>) -> Result<Request, RequestError> {
-    let line: Line<'_> = serde_json::from_str(line).map_err(|error| RequestError(format!("not a request: {error}")))?;
+pub(super) fn request(text: &str, host: Option<&str>) -> Result<Request, RequestError> {
+    let line: Line<'_> = serde_json::from_str(text).map_err(|error| RequestError(format!("not a request: {error}")))?;
+    let says_nothing = |field: &Option<Cow<'_, str>>| field.as_deref() == Some("-");
+    if [&line.method, &line.path].into_iter().all(says_nothing) {
+        return Err(super::access_log::no_http());
+    }
+    // Istio writes `null` for what a connection without HTTP does not have.
+    if line.method.is_none() && line.url.is_none() && line.path.is_none() && text.contains("\"upstream_cluster\"") {
+        return Err(super::access_log::no_http());
+    }
     let method = line.method.as_deref().unwrap_or("GET");
     let mut request = match (&line.url, line.authority.as_deref().or(host)) {
         (Some(url), authority) => {
@@ -102,5 +110,16 @@ mod tests {
         let request = request(line, None).unwrap();
         assert_eq!((request.authority.as_str(), request.target.as_str()), ("httpbin:8000", "/status/418"));
         assert_eq!(request.headers.len(), 2);
+    }
+
+    #[test]
+    fn a_connection_without_http_is_named() {
+        for line in [
+            r#"{"authority":null,"method":null,"path":null,"bytes_sent":3,"upstream_cluster":"outbound|9000||db"}"#,
+            r#"{"authority":"-","method":"-","path":"-"}"#,
+        ] {
+            assert!(request(line, Some("a")).unwrap_err().0.contains("without HTTP"), "{line}");
+        }
+        assert_eq!(request("{}", Some("a")).unwrap().target, "/");
     }
 }
