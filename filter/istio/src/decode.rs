@@ -93,11 +93,16 @@ pub(crate) fn object(value: &Value, ordinal: usize, diagnostics: &mut Diagnostic
         }
         return None;
     }
-    if name.is_empty() {
+    let mut sound = true;
+    for (path, value) in not_texts(metadata) {
+        let help = "put it in quotes: numbers, true, yes, on, y and the like are no texts without them";
+        report(Severity::Error, "bad-type", &path, format!("this is `{value}`, and no text"), help);
+        sound = false;
+    }
+    if name.is_empty() && sound {
         report(Severity::Error, "no-name", "metadata.name", "the object has no name".to_owned(), "give it one");
         return None;
     }
-    let mut sound = true;
     if let Some(fields) = value.as_object() {
         for field in
             fields.keys().filter(|key| !["apiVersion", "kind", "metadata", "spec", "status"].contains(&key.as_str()))
@@ -122,6 +127,18 @@ pub(crate) fn object(value: &Value, ordinal: usize, diagnostics: &mut Diagnostic
         _ => Object::Gateway(Box::new(resource(meta, spec, diagnostics)?)),
     };
     sound.then_some(object)
+}
+
+/// What stands in `metadata` where only texts may, with its path.
+fn not_texts(metadata: Option<&Value>) -> Vec<(String, &Value)> {
+    let Some(metadata) = metadata else { return Vec::new() };
+    let of_maps = ["labels", "annotations"].into_iter().flat_map(|map| {
+        let entries = metadata.get(map).and_then(Value::as_object).into_iter().flatten();
+        entries.map(move |(key, value)| (format!("metadata.{map}[{key}]"), value))
+    });
+    let names = ["name", "namespace"].into_iter();
+    let names = names.filter_map(|field| Some((format!("metadata.{field}"), metadata.get(field)?)));
+    names.chain(of_maps).filter(|(_, value)| !value.is_string() && !value.is_null()).collect()
 }
 
 pub(crate) fn annotations(metadata: Option<&Value>) -> BTreeMap<String, String> {

@@ -76,7 +76,7 @@ fn a_null_matcher_is_kept_apart_from_an_empty_one() {
 #[test]
 fn lists_and_several_documents_are_read_and_other_kinds_passed_over() {
     let (config, findings) = read(
-        "apiVersion: v1\nkind: List\nitems:\n- apiVersion: networking.istio.io/v1beta1\n  kind: Gateway\n  metadata: {name: g}\n  spec: {}\n- apiVersion: v1\n  kind: ConfigMap\n  metadata: {name: c}\n---\n---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: n}\nspec: {host: h}\nstatus: {anything: 1}\n",
+        "apiVersion: v1\nkind: List\nitems:\n- apiVersion: networking.istio.io/v1beta1\n  kind: Gateway\n  metadata: {name: g}\n  spec: {}\n- apiVersion: v1\n  kind: ConfigMap\n  metadata: {name: c}\n---\n---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: 'n'}\nspec: {host: h}\nstatus: {anything: 1}\n",
     );
     assert_eq!(findings, ["f.yaml:9:3: kind: note[kind-not-served]: v1 ConfigMap is passed over | "]);
     assert_eq!((config.gateways.len(), config.destination_rules.len()), (1, 1));
@@ -196,4 +196,26 @@ fn what_the_files_do_not_say_about_endpoints_is_told() {
     let subsets = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: a}\nspec: {host: reviews, subsets: [{name: v1}]}\n";
     assert_eq!(codes(&(without_pods + subsets)), (false, vec!["warning[endpoints-unknown]".to_owned()]));
     assert_eq!(codes(CLUSTER), (true, vec![]));
+}
+
+#[test]
+fn what_kubectl_reads_as_a_boolean_is_none_of_the_texts() {
+    let rule = |value: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: a}}\nspec: {{hosts: [a], http: [{{match: [{{headers: {{x: {{exact: {value}}}}}}}]}}]}}\n"
+        )
+    };
+    for value in ["yes", "No", "ON", "off", "y", "N", "true"] {
+        check(&rule(value), &["spec.http[0].match[0].headers.x.exact: error[bad-type]: this is boolean"]);
+        check(&rule(&format!("'{value}'")), &[]);
+    }
+    check(&rule("yEs"), &[]);
+    let named = rule("x").replace("name: a", "name: on, labels: {a: 1}");
+    check(
+        &named,
+        &["metadata.name: error[bad-type]: this is `true`", "metadata.labels[a]: error[bad-type]: this is `1`"],
+    );
+    // Other documents than manifests are nobody's but ours.
+    let (documents, _) = yaml::documents("a: yes\n");
+    assert_eq!(documents[0].value["a"], "yes");
 }

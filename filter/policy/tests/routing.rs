@@ -66,7 +66,7 @@ fn short_rules(rules: &str) -> String {
             });
         }
         let matches = if fields.is_empty() { String::new() } else { format!("  match: [{{{}}}]\n", fields.join(", ")) };
-        http += &format!("- name: n\n{matches}  route: [{{destination: {{host: r, subset: {subset}}}}}]\n");
+        http += &format!("- name: some\n{matches}  route: [{{destination: {{host: r, subset: {subset}}}}}]\n");
     }
     service("r", &[80]) + &object("VirtualService", "r", &http)
 }
@@ -307,13 +307,17 @@ fn of_merged_gateway_rules_the_catch_all_sinks_below_the_younger_exact_rule() {
             .replace("metadata: {", &format!("metadata: {{creationTimestamp: '{created}', "))
     };
     let objects = gateway("g", "['*']")
-        + &vs("young", "2026-02-01T00:00:00Z", "- match: [{uri: {exact: /y}}]\n  route: [{destination: {host: y}}]\n")
+        + &vs(
+            "young",
+            "2026-02-01T00:00:00Z",
+            "- match: [{uri: {exact: /y}}]\n  route: [{destination: {host: why}}]\n",
+        )
         + &vs("old", "2026-01-01T00:00:00Z", "- route: [{destination: {host: o}}]\n");
     check_decision(
         &objects,
         "GET h.com /y",
         0,
-        "outbound|80||y.default.svc.cluster.local by default/young: http[0].match[0]",
+        "outbound|80||why.default.svc.cluster.local by default/young: http[0].match[0]",
     );
     check_decision(&objects, "GET h.com /z", 0, "outbound|80||o.default.svc.cluster.local by default/old: http[0]");
 }
@@ -651,24 +655,24 @@ fn a_gateway_server_may_send_everything_to_https() {
     );
 }
 
-/// A root for host `r` that delegates under `root_match`, and its delegate `l` in namespace `n` with `leaf_match`.
+/// A root for host `r` that delegates under `root_match`, and its delegate `l` in namespace `ns` with `leaf_match`.
 fn delegation(root_match: &str, leaf_match: &str) -> String {
     let matches = |text: &str| if text.is_empty() { String::new() } else { format!("  match: [{text}]\n") };
     let root = format!(
-        "hosts: [r]\nhttp:\n- name: root\n{}  delegate: {{name: l, namespace: n}}\n- route: [{{destination: {{host: r, subset: rest}}}}]\n",
+        "hosts: [r]\nhttp:\n- name: root\n{}  delegate: {{name: l, namespace: ns}}\n- route: [{{destination: {{host: r, subset: rest}}}}]\n",
         matches(root_match)
     );
     let leaf = format!("http:\n- name: leaf\n{}  route: [{{destination: {{host: s}}}}]\n", matches(leaf_match));
     service("r", &[80])
         + &object("VirtualService", "r", &root)
-        + &object("VirtualService", "l", &leaf).replace("{name: l}", "{name: l, namespace: n}")
+        + &object("VirtualService", "l", &leaf).replace("{name: l}", "{name: l, namespace: ns}")
 }
 
 #[test]
 fn a_delegates_rules_are_crossed_with_the_roots() {
     // Named as they were written, on both sides.
     let to_leaf = |root: &str, leaf: &str| {
-        format!("outbound|80||s.n.svc.cluster.local by default/r: http[0]{root} -> n/l: http[0]{leaf}")
+        format!("outbound|80||s.ns.svc.cluster.local by default/r: http[0]{root} -> ns/l: http[0]{leaf}")
     };
     let rest = "outbound|80|rest|r.default.svc.cluster.local by default/r: http[1]";
     let nested =
