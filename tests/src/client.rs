@@ -70,6 +70,15 @@ impl Client {
     }
 }
 
+/// The answer to one GET, over a connection of its own.
+///
+/// # Errors
+///
+/// As [`Client::send`].
+pub fn get(to: SocketAddr, host: &str, target: &str) -> Result<Reply, String> {
+    Client::new(to).send(&Request::get(host, target, &[]))
+}
+
 fn bytes(request: &Request) -> Vec<u8> {
     let line = &request.send;
     let mut bytes = Vec::new();
