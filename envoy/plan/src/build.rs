@@ -6,7 +6,7 @@ use crate::mirrors::{self, Mirrors};
 use crate::profiles::{Native, Profiles};
 use crate::{Plan, clusters, service_entries};
 use istio_config::diagnostic::At;
-use istio_config::filter_config::ProfileBinding;
+use istio_config::filter_config::{Listener, ProfileBinding};
 use istio_config::services::Services;
 use istio_config::virtual_service::{HttpRoute, HttpRouteDestination};
 use istio_config::{Config, Diagnostics, delegates};
@@ -18,12 +18,22 @@ impl Plan {
     /// The bindings belong into the filter's configuration ([`istio_config::FilterConfig::bindings`]). Rules that meet
     /// the default profile whatever they draw have none.
     pub fn build(config: &Config, diagnostics: &mut Diagnostics) -> (Self, Vec<ProfileBinding>) {
+        Self::build_for(config, None, diagnostics)
+    }
+
+    /// The same for a listener of Istio's. The plan then holds the clusters that the files tell of, and istiod has them
+    /// and others.
+    pub fn build_for(
+        config: &Config,
+        listener: Option<&Listener>,
+        diagnostics: &mut Diagnostics,
+    ) -> (Self, Vec<ProfileBinding>) {
         let services = service_entries::collect(config, diagnostics);
         let rules = DestinationRules::collect(config, &services, diagnostics);
         let clusters = clusters::build(&services, &rules);
 
         let registry = Services::new(config);
-        let destinations = Destinations::new(config, &registry, &rules);
+        let destinations = Destinations::new(config, &registry, &rules, listener);
         let mut profiles = Profiles::new();
         let mut bindings = Vec::new();
         for expanded in delegates::expand(config, diagnostics) {

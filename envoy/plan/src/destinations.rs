@@ -5,6 +5,7 @@
 use crate::destination_rules::DestinationRules;
 use crate::syntax;
 use istio_config::diagnostic::At;
+use istio_config::filter_config::Listener;
 use istio_config::services::{PortChoice, Services};
 use istio_config::virtual_service::{Destination, PortSelector};
 use istio_config::{Config, Diagnostics, Resource, VirtualService, listeners, names};
@@ -14,6 +15,8 @@ pub(crate) struct Destinations<'a> {
     config: &'a Config,
     registry: &'a Services,
     rules: &'a DestinationRules<'a>,
+    /// The listener of Istio's, if it is one: there may be services then that the files do not tell of.
+    listener: Option<&'a Listener>,
 }
 
 /// One VirtualService on the way to its destinations.
@@ -24,17 +27,22 @@ pub(crate) struct Client<'a> {
 }
 
 impl<'a> Destinations<'a> {
-    pub(crate) fn new(config: &'a Config, registry: &'a Services, rules: &'a DestinationRules<'a>) -> Self {
-        Self { config, registry, rules }
+    pub(crate) fn new(
+        config: &'a Config,
+        registry: &'a Services,
+        rules: &'a DestinationRules<'a>,
+        listener: Option<&'a Listener>,
+    ) -> Self {
+        Self { config, registry, rules, listener }
     }
 
     /// The look-up for the destinations of one VirtualService.
     pub(crate) fn client(&'a self, virtual_service: &'a Resource<VirtualService>) -> Client<'a> {
-        Client {
-            destinations: self,
-            namespace: virtual_service.meta.namespace(),
-            listener_port: listeners::main_port(virtual_service, self.config, self.registry),
-        }
+        let listener_port = match self.listener {
+            Some(listener) => listener.port,
+            None => listeners::main_port(virtual_service, self.config, self.registry),
+        };
+        Client { destinations: self, namespace: virtual_service.meta.namespace(), listener_port }
     }
 }
 
@@ -50,11 +58,18 @@ impl Client<'_> {
             return None;
         }
         let Destination { host: written, subset, port: _ } = destination;
-        let Destinations { config: _, registry, rules } = self.destinations;
+        let Destinations { config: _, registry, rules, listener } = self.destinations;
         let host = names::full_host(written, self.namespace);
         let choice = registry.port_for(destination, &host, self.listener_port);
         let port = choice.number();
         match (registry.ports(&host), choice) {
+            (None, PortChoice::Certain(_)) if listener.is_some() => {}
+            (None, PortChoice::Listener(_)) if listener.is_some() => diagnostics.warning(
+                at,
+                "unknown-port",
+                format!("no file tells the port of `{host}`: the listener's, {port}, is taken"),
+                "name the port, `port: {number: N}`, or add the Service to the files",
+            ),
             (None, _) => diagnostics.warning(
                 &at.field("host"),
                 "IST0101",

@@ -9,11 +9,25 @@ use serde_json::{Value, json};
 /// Shared data is one store for each id, so ours must not be the empty one that other plugins share.
 const VM_ID: &str = "shunt";
 
+/// The name by which Envoy and istiod know the network filter that speaks HTTP.
+pub(crate) const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
+/// Its configuration.
+pub(crate) const CONNECTION_MANAGER_TYPE: &str =
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+
+/// The configuration of Envoy's Wasm filter.
+pub(crate) const WASM_TYPE: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
+
+/// The name by which Envoy and istiod know the fault filter.
+pub(crate) const FAULT: &str = "envoy.filters.http.fault";
+const FAULT_TYPE: &str = "envoy.extensions.filters.http.fault.v3.HTTPFault";
+
 /// Filters in the order in which a request meets them.
 pub(crate) fn http_filters(config: &FilterConfig, module: &[u8]) -> Vec<Value> {
-    let mut filters = vec![wasm(config, module)];
+    let code = json!({ "local": { "inline_bytes": STANDARD.encode(module) } });
+    let mut filters = vec![wasm(config, &code)];
     if injects_faults(config) {
-        filters.push(fault());
+        filters.push(json!({ "name": FAULT, "typed_config": faults_by_header() }));
     }
     filters.push(proto::extension(
         "envoy.filters.http.router",
@@ -23,13 +37,14 @@ pub(crate) fn http_filters(config: &FilterConfig, module: &[u8]) -> Vec<Value> {
     filters
 }
 
-fn injects_faults(config: &FilterConfig) -> bool {
+/// Whether any rule has a fault to inject.
+pub(crate) fn injects_faults(config: &FilterConfig) -> bool {
     config.config.virtual_services.iter().flat_map(|rules| &rules.spec.http).any(|rule| rule.fault.is_some())
 }
 
-/// The filter with its module inside. The configuration is text: a `Struct` would reach the filter as bytes of
+/// The filter; `code` is Envoy's `AsyncDataSource`. The configuration is text: a `Struct` would reach the filter as bytes of
 /// protobuf. A trap costs the streams of one VM, and the next request gets a new one.
-fn wasm(config: &FilterConfig, module: &[u8]) -> Value {
+pub(crate) fn wasm(config: &FilterConfig, code: &Value) -> Value {
     let message = json!({ "config": {
         "name": "shunt",
         "root_id": "shunt",
@@ -41,18 +56,18 @@ fn wasm(config: &FilterConfig, module: &[u8]) -> Value {
         "vm_config": {
             "vm_id": VM_ID,
             "runtime": "envoy.wasm.runtime.v8",
-            "code": { "local": { "inline_bytes": STANDARD.encode(module) } },
+            "code": code,
         },
     } });
-    proto::extension("envoy.filters.http.wasm", "envoy.extensions.filters.http.wasm.v3.Wasm", message)
+    proto::extension("envoy.filters.http.wasm", WASM_TYPE, message)
 }
 
 /// Does only what the filter's `x-envoy-fault-*` headers ask for: the filter has drawn already.
-fn fault() -> Value {
+pub(crate) fn faults_by_header() -> Value {
     let always = json!({ "numerator": 100, "denominator": "HUNDRED" });
     let message = json!({
         "delay": { "header_delay": {}, "percentage": always },
         "abort": { "header_abort": {}, "percentage": always },
     });
-    proto::extension("envoy.filters.http.fault", "envoy.extensions.filters.http.fault.v3.HTTPFault", message)
+    proto::any(FAULT_TYPE, message)
 }

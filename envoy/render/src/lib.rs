@@ -5,6 +5,7 @@
 
 mod bootstrap;
 mod clusters;
+mod envoy_filter;
 mod filters;
 mod listener;
 mod proto;
@@ -12,5 +13,6 @@ mod routes;
 pub mod text;
 
 pub use bootstrap::{Options, bootstrap};
+pub use envoy_filter::{Code, EnvoyFilter, Shipped, TargetRef, envoy_filter};
 pub use routes::profile_route;
 pub use text::Format;

@@ -39,28 +39,24 @@ pub(crate) fn listener(
         "path_with_escaped_slashes_action": escaped_slashes,
         "stream_idle_timeout": proto::duration(Duration::ZERO),
         "upgrade_configs": [{ "upgrade_type": "websocket" }],
-        "early_header_mutation_extensions": [removal_of_forged_headers()],
+        "early_header_mutation_extensions": [removal(&[OWN_PREFIX, FAULT_PREFIX])],
         "route_config": routes::route_configuration(&plan.profiles),
         "http_filters": filters::http_filters(config, module),
     });
     json!({
         "name": "shunt",
         "address": proto::address(listen),
-        "filter_chains": [{ "filters": [proto::extension(
-            "envoy.filters.network.http_connection_manager",
-            "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-            manager,
-        )] }],
+        "filter_chains": [{ "filters": [proto::extension(filters::CONNECTION_MANAGER, filters::CONNECTION_MANAGER_TYPE, manager)] }],
     })
 }
 
-/// Takes from every request what only the filter may say, before the first look at the routes (`remove_on_match`:
-/// Envoy 1.36). So it holds also while the filter is off or being reloaded.
-fn removal_of_forged_headers() -> Value {
+/// Takes from every request what only the filter may say, headers that begin so, before the first look at the routes
+/// (`remove_on_match`: Envoy 1.36). So it holds also while the filter is off or being reloaded.
+pub(crate) fn removal(prefixes: &[&str]) -> Value {
     let remove = |prefix| json!({ "remove_on_match": { "key_matcher": { "prefix": prefix } } });
     proto::extension(
         "envoy.http.early_header_mutation.header_mutation",
         "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        json!({ "mutations": [remove(OWN_PREFIX), remove(FAULT_PREFIX)] }),
+        json!({ "mutations": prefixes.iter().map(remove).collect::<Vec<_>>() }),
     )
 }

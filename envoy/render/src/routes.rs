@@ -8,7 +8,7 @@ use envoy_plan::{Backoff, CLUSTER_HEADER, DEFAULT_PROFILE, PROFILE_HEADER, Profi
 use serde_json::{Value, json};
 
 /// What no upstream may see: the filter's two words, and those by which it drives Envoy's fault filter.
-const REMOVED_HEADERS: [&str; 9] = [
+pub(crate) const REMOVED_HEADERS: [&str; 9] = [
     CLUSTER_HEADER,
     PROFILE_HEADER,
     "x-envoy-fault-abort-request",

@@ -134,6 +134,12 @@ impl Config {
         }
     }
 
+    /// The port on which the Pods with these labels listen for what a Service in the files takes on `port`.
+    #[cfg(feature = "tools")]
+    pub fn target_port(&self, labels: &BTreeMap<String, String>, port: u16) -> Option<u16> {
+        self.kubernetes.target_port(labels, port)
+    }
+
     fn add_object(&mut self, value: Value, diagnostics: &mut Diagnostics) {
         let ordinal = self.read;
         self.read = self.read.saturating_add(1);

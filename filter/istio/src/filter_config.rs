@@ -6,7 +6,8 @@
 use crate::ObjectRef;
 use crate::config::Config;
 use crate::diagnostic::{At, Diagnostics};
-use crate::reader;
+use crate::listeners::MESH;
+use crate::{reader, scope};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -36,6 +37,28 @@ pub struct FilterConfig {
     pub labels: BTreeMap<String, String>,
     /// What is done to trace context.
     pub tracing: Tracing,
+    /// The listener of Istio's that the filter stands in. `None`: it is alone, on the one listener there is.
+    pub listener: Option<Listener>,
+}
+
+/// Where in Istio the filter stands: one port of a sidecar's outbound side, or of a gateway.
+///
+/// There it serves the rules of this listener and no others, and leaves every request that none of their hosts names to the
+/// routes that istiod has made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Listener {
+    /// `mesh`, or the name of a Gateway as `NAMESPACE/NAME`.
+    pub gateway: String,
+    /// The port of the services, or of the Gateway's server.
+    pub port: u16,
+}
+
+impl Listener {
+    /// Whether it belongs to a sidecar.
+    pub fn is_mesh(&self) -> bool {
+        self.gateway == MESH
+    }
 }
 
 /// What is done to trace context on the way.
@@ -79,6 +102,8 @@ struct Raw {
     bindings: Vec<ProfileBinding>,
     #[serde(default)]
     tracing: Tracing,
+    #[serde(default)]
+    listener: Option<Listener>,
 }
 
 impl FilterConfig {
@@ -122,28 +147,49 @@ impl FilterConfig {
             bindings: raw.bindings,
             labels: raw.labels,
             tracing: raw.tracing,
+            listener: raw.listener,
             namespace: raw.namespace.unwrap_or_else(|| "default".to_owned()),
         }
     }
 
     /// The JSON form, as [`FilterConfig::read`] takes it. DestinationRules and endpoints stay out: every VM would keep
-    /// them, and the filter decides without them.
+    /// them, and the filter decides without them. So does what has no say on [`FilterConfig::listener`].
     pub fn to_json(&self) -> Value {
+        let needed = self.listener.as_ref().map(|listener| scope::needed(&self.config, listener, &self.namespace));
+        let is_needed = |object: &&Value| needed.as_ref().is_none_or(|needed| needed.contains(&name_of(object)));
+        let is_bound = |binding: &&ProfileBinding| {
+            let name = binding
+                .virtual_service
+                .split_once('/')
+                .map(|(namespace, name)| ["VirtualService", namespace, name].map(str::to_owned));
+            needed.as_ref().is_none_or(|needed| name.is_some_and(|name| needed.contains(&name)))
+        };
         let mut json = json!({
             "apiVersion": API_VERSION,
             "kind": KIND,
             "namespace": self.namespace,
             "labels": self.labels,
-            "objects": self.config.written.iter().filter_map(for_the_filter).collect::<Vec<_>>(),
-            "bindings": self.bindings,
+            "objects": self.config.written.iter().filter(is_needed).filter_map(for_the_filter).collect::<Vec<_>>(),
+            "bindings": self.bindings.iter().filter(is_bound).collect::<Vec<_>>(),
         });
-        if self.tracing != Tracing::default()
-            && let Some(fields) = json.as_object_mut()
-        {
-            fields.insert("tracing".to_owned(), json!(self.tracing));
+        if let Some(fields) = json.as_object_mut() {
+            if self.tracing != Tracing::default() {
+                fields.insert("tracing".to_owned(), json!(self.tracing));
+            }
+            if let Some(listener) = &self.listener {
+                fields.insert("listener".to_owned(), json!(listener));
+            }
         }
         json
     }
+}
+
+/// Kind, namespace and name of a written object.
+fn name_of(object: &Value) -> scope::Name {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let metadata = |field| text(object.get("metadata").and_then(|metadata| metadata.get(field)));
+    let namespace = Some(metadata("namespace")).filter(|namespace| !namespace.is_empty());
+    [text(object.get("kind")), namespace.unwrap_or_else(|| "default".to_owned()), metadata("name")]
 }
 
 /// What the filter needs of an object.

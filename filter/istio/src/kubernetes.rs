@@ -68,6 +68,18 @@ impl Kubernetes {
         true
     }
 
+    /// The port of the Pods behind `port` of a Service that selects by all of `labels`; `None` where none does or the port
+    /// goes by a name.
+    pub(crate) fn target_port(&self, selected: &Labels, port: u16) -> Option<u16> {
+        let selects = |service: &&(ObjectRef, Value)| {
+            let selector = labels(service.1.pointer("/spec/selector"));
+            !selected.is_empty() && selected.iter().all(|(key, value)| selector.get(key) == Some(value))
+        };
+        let ports = self.services.iter().filter(selects).flat_map(|(_, service)| list(service, "/spec/ports"));
+        let found = ports.into_iter().find(|found| number(found, "/port") == Some(u32::from(port)))?;
+        number(found, "/targetPort").and_then(|target| u16::try_from(target).ok())
+    }
+
     /// Every Service, in reading order.
     pub(crate) fn translate(&self) -> Vec<Translated> {
         self.services.iter().map(|(reference, service)| self.one(reference, service)).collect()

@@ -25,6 +25,7 @@ pub mod gateway;
 pub mod listeners;
 pub mod names;
 mod reader;
+pub mod scope;
 pub mod service_entry;
 pub mod services;
 pub mod virtual_service;

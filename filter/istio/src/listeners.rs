@@ -4,7 +4,7 @@
 //! servers lead to a rule and which port its destinations take that name none.
 
 use crate::config::{Config, Resource};
-use crate::gateway::Server;
+use crate::gateway::{Server, ServerTlsMode};
 use crate::services::Services;
 use crate::{Gateway, VirtualService, names};
 
@@ -36,6 +36,25 @@ pub fn mesh_port(host: &str, services: &Services) -> u16 {
 pub fn http_port(server: &Server) -> Option<u16> {
     let is_http = ["HTTP", "HTTP2", "GRPC"].iter().any(|served| served.eq_ignore_ascii_case(&server.port.protocol));
     u16::try_from(server.port.number).ok().filter(|port| is_http && *port != 0)
+}
+
+/// The port of a server whose requests istiod routes by `http` rules: plain HTTP, or HTTPS that ends at the gateway.
+pub fn terminated_port(server: &Server) -> Option<u16> {
+    let ends_here = || {
+        let mode = server.tls.as_ref().and_then(|tls| tls.mode);
+        matches!(
+            mode,
+            Some(
+                ServerTlsMode::Simple
+                    | ServerTlsMode::Mutual
+                    | ServerTlsMode::OptionalMutual
+                    | ServerTlsMode::IstioMutual
+            )
+        )
+    };
+    let is_https = server.port.protocol.eq_ignore_ascii_case("HTTPS");
+    http_port(server)
+        .or_else(|| u16::try_from(server.port.number).ok().filter(|port| is_https && *port != 0 && ends_here()))
 }
 
 /// The hosts that a Gateway's server and the rules of one namespace have in common, in lower case; of two that cover each

@@ -62,6 +62,13 @@ impl HttpContext for Stream {
                 self.response = reply.response;
                 Action::Pause
             }
+            Decision::Pass => {
+                // Nobody but the filter may speak to the profile routes.
+                for name in request.own_names() {
+                    hostcalls::remove_header(HeaderMap::Request, name);
+                }
+                Action::Continue
+            }
         }
     }
 

@@ -11,6 +11,8 @@ pub enum Decision<'p> {
     Forward(Forward<'p>),
     /// It is answered here.
     Reply(LocalReply<'p>),
+    /// It is left to the routes of whoever owns the listener: none of the rules is for its host.
+    Pass,
 }
 
 /// Where a request goes and what changes on the way.

@@ -83,6 +83,8 @@ pub enum ActionName {
     /// No rule and no service has this host: 404.
     #[default]
     UnknownHost,
+    /// No rule has this host: it is left to the routes that istiod has made.
+    Pass,
 }
 
 /// A rule by the places that the user wrote.
@@ -230,6 +232,9 @@ impl Policy {
         let found = self.hosts.find_with_domain(request.authority());
         let found = found.and_then(|(host, domain)| Some((at(&self.virtual_hosts, host)?, domain)));
         let Some((host, domain)) = found else {
+            if self.passes_unknown {
+                return Explanation { action: ActionName::Pass, ..Explanation::default() };
+            }
             return Explanation { reply: Some(told_reply(&LocalReply::UNKNOWN_HOST, &[])), ..Explanation::default() };
         };
         if let Some(redirect) = host.redirects(request) {

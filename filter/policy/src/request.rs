@@ -1,6 +1,7 @@
 //! A request head as the engine sees it: slices over the raw header pairs, bytes and not text.
 
 use crate::headers::is_internal;
+use istio_config::filter_config::OWN_PREFIX;
 
 /// One header: lower-case name and value. Pseudo-headers (`:path` …) are among them, as HTTP/2 and Proxy-Wasm have it.
 pub type HeaderPair<'a> = (&'a [u8], &'a [u8]);
@@ -74,6 +75,11 @@ impl<'a> RequestHead<'a> {
                 None => (parameter, &b""[..]),
             }
         })
+    }
+
+    /// Of [`RequestHead::internal_names`] those that speak to profile routes.
+    pub fn own_names(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.internal_names().filter(|name| name.starts_with(OWN_PREFIX.as_bytes()))
     }
 
     /// Names of headers that only the filter may set and that the client sent nevertheless.

@@ -26,6 +26,8 @@ pub struct Policy {
     pub(crate) targets: Vec<Target>,
     /// Whether each request goes on under a span of its own (`tracing.freshSpans`).
     pub(crate) fresh_spans: bool,
+    /// Whether requests to unknown hosts are left to other routes (`listener`), rather than answered with 404.
+    pub(crate) passes_unknown: bool,
 }
 
 /// The rules of one or more domains, in order.
@@ -173,7 +175,9 @@ impl Policy {
     /// file order.
     pub fn decide(&self, request: &RequestHead<'_>, draws: &mut impl Draw) -> Decision<'_> {
         let found = self.hosts.find(request.authority()).and_then(|host| at(&self.virtual_hosts, host));
-        let Some(host) = found else { return Decision::Reply(LocalReply::UNKNOWN_HOST) };
+        let Some(host) = found else {
+            return if self.passes_unknown { Decision::Pass } else { Decision::Reply(LocalReply::UNKNOWN_HOST) };
+        };
         if let Some(redirect) = host.redirects(request) {
             return Decision::Reply(redirect.reply(request, 0));
         }
@@ -301,6 +305,11 @@ impl Policy {
             edits.extend(cors.response_headers(origin).into_iter().map(|(name, value)| Edit::Set(name, value.into())));
         }
         edits
+    }
+
+    /// Whether it has no rule for anything.
+    pub fn is_empty(&self) -> bool {
+        self.virtual_hosts.is_empty()
     }
 
     /// Every destination of every rule with its weight, rule by rule. A rule that several match blocks or hosts lead to

@@ -75,6 +75,7 @@ fn decide(policy: &Policy, request: &str, mut draws: impl FnMut() -> u64) -> Str
             .unwrap_or_default()
     };
     match policy.decide(&RequestHead::new(&pairs), &mut draws) {
+        Decision::Pass => "pass".to_owned(),
         Decision::Reply(reply) if reply.status == 404 => format!("404 {}", reply.details),
         Decision::Reply(reply) => {
             let mut line = reply.status.to_string();

@@ -5,6 +5,7 @@ use clap_complete::Shell;
 use envoy_plan::PathNormalization;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Moves live traffic from one version of a service to the next, by Istio's rules, in any Envoy.
 #[derive(Debug, Parser)]
@@ -197,6 +198,78 @@ pub(crate) struct RenderOptions {
 pub(crate) enum RenderTarget {
     /// A bootstrap that `envoy -c FILE` serves at once, filter included
     Envoy(RenderEnvoyOptions),
+    /// An EnvoyFilter that brings filter and rules into a mesh, beside Istio's own routes
+    #[command(name = "envoyfilter")]
+    EnvoyFilter(RenderEnvoyFilterOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RenderEnvoyFilterOptions {
+    #[command(flatten)]
+    pub(crate) manifests: Manifests,
+    /// For this gateway instead of sidecars: the rules bound to it
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub(crate) gateway: Option<String>,
+    /// Only on this port of the services or of the Gateway, and behind `:` the one that the proxy listens on, if another; may be repeated. From the files unless given
+    #[arg(long = "port", value_name = "PORT[:LISTENER]")]
+    pub(crate) ports: Vec<PortMapping>,
+    /// Only for workloads with these labels; the Gateway's own selector unless given
+    #[arg(short = 'l', long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = label)]
+    pub(crate) selector: Vec<(String, String)>,
+    /// Only for this object's proxies instead, such as Gateway/http of the Gateway API; may be repeated
+    #[arg(long = "target-ref", value_name = "KIND/NAME", conflicts_with = "selector", value_parser = pair)]
+    pub(crate) target_refs: Vec<(String, String)>,
+    /// Among several EnvoyFilters: lower ones are applied first
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    pub(crate) priority: i32,
+    /// Name of the manifest
+    #[arg(long, value_name = "NAME", default_value = "shunt")]
+    pub(crate) name: String,
+    /// Where the proxies find the compiled filter, in their own file system
+    #[arg(long, value_name = "FILE", required_unless_present = "wasm_url")]
+    pub(crate) wasm_file: Option<String>,
+    /// Where Istio's agent fetches the compiled filter: oci://, http:// or https://; its SHA-256 is pinned
+    #[arg(long, value_name = "URL", conflicts_with = "wasm_file")]
+    pub(crate) wasm_url: Option<String>,
+    /// Send each request on under a new span id, as a child of the one it came with (x-b3-*, b3, traceparent)
+    #[arg(long)]
+    pub(crate) fresh_spans: bool,
+    /// `yaml` or `json` for standard output; anything else is a file to write to, by its ending
+    #[arg(short, long, default_value = "yaml", value_name = "yaml|json|FILE")]
+    pub(crate) output: String,
+}
+
+/// A port of services, and what a proxy listens on for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PortMapping {
+    pub(crate) port: u16,
+    pub(crate) listener: Option<u16>,
+}
+
+impl FromStr for PortMapping {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| match text.parse::<u16>() {
+            Ok(port @ 1..) => Ok(port),
+            _ => Err(format!("`{text}` is no port from 1 to 65535")),
+        };
+        let (port, listener) = text.split_once(':').map_or((text, None), |(port, listener)| (port, Some(listener)));
+        Ok(Self { port: number(port)?, listener: listener.map(number).transpose()? })
+    }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    split(text, '=').ok_or_else(|| format!("`{text}` is no label: write KEY=VALUE"))
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    split(text, '/').ok_or_else(|| format!("`{text}` is no reference: write KIND/NAME"))
+}
+
+fn split(text: &str, at: char) -> Option<(String, String)> {
+    let (before, after) = text.split_once(at)?;
+    (!before.is_empty() && !after.is_empty()).then(|| (before.to_owned(), after.to_owned()))
 }
 
 #[derive(Debug, Args)]

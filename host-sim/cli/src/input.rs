@@ -109,7 +109,8 @@ impl Input {
         if worst.is_some_and(|worst| worst >= limit) { Err(Failure::Found) } else { Ok(()) }
     }
 
-    fn report(&self) -> Option<Severity> {
+    /// Prints every finding; the worst there is.
+    pub(crate) fn report(&self) -> Option<Severity> {
         let mut findings: Vec<_> =
             self.diagnostics.iter().map(|found| (self.sources.locate(&found.object, &found.path), found)).collect();
         findings.sort_by_key(|(place, _)| *place);

@@ -9,6 +9,7 @@ mod arguments;
 mod check;
 mod deployment;
 mod diff;
+mod envoy_filter;
 mod explain;
 mod failure;
 mod input;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Diff(options) => diff::run(options),
         Command::Render(options) => match &options.target {
             RenderTarget::Envoy(options) => render::envoy(options, &arguments.module),
+            RenderTarget::EnvoyFilter(options) => envoy_filter::run(options, &arguments.module),
         },
         Command::Completion { shell } => {
             clap_complete::generate(*shell, &mut Arguments::command(), "shunt", &mut std::io::stdout());

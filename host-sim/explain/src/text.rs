@@ -116,6 +116,7 @@ fn reply(out: &mut String, action: ActionName, told: &Reply<'_>) {
         ActionName::Preflight => "a CORS preflight, answered here",
         ActionName::NoRule => "no rule of this host takes the request, and there is no other to fall back to",
         ActionName::UnknownHost => "no rule and no service has this host",
+        ActionName::Pass => "no rule has this host; it is left to Istio's own routes",
         ActionName::Forward => "an answer",
     };
     line(out, "answered", &format!("{status}: {why}"));

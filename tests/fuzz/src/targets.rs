@@ -83,6 +83,7 @@ fn try_compiler(u: &mut Unstructured<'_>) -> Result<()> {
                 check_line(forward.path.as_deref().unwrap_or_default(), &head);
                 check_response(&policy, forward.response.as_ref(), u)?;
             }
+            Decision::Pass => {}
             Decision::Reply(reply) => {
                 assert!((200..=599).contains(&reply.status), "{}", reply.status);
                 reply.headers.iter().for_each(|(_, value)| check_line(value, &head));
@@ -169,7 +170,7 @@ fn only(rules: Vec<Value>) -> Option<Policy> {
 fn answer(policy: &Policy, pairs: &[traffic_policy::HeaderPair<'_>]) -> Option<String> {
     match policy.decide(&RequestHead::new(pairs), &mut || 0) {
         Decision::Reply(LocalReply { status: 200, body, .. }) => Some(String::from_utf8(body.to_vec()).unwrap()),
-        Decision::Reply(_) => None,
+        Decision::Reply(_) | Decision::Pass => None,
         Decision::Forward(forward) => panic!("there is nothing to forward to: {forward:?}"),
     }
 }
@@ -197,6 +198,7 @@ fn try_edits(u: &mut Unstructured<'_>) -> Result<()> {
         }
         // The authority was too long for a name.
         Decision::Reply(reply) => assert_eq!(reply.status, 404),
+        Decision::Pass => unreachable!("there is no listener of Istio's"),
     }
     Ok(())
 }

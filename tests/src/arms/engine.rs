@@ -152,6 +152,7 @@ impl World {
         let decision = self.policy.decide(&request, &mut || self.chance.draw());
         explained(&decision, &self.policy.explain(&request, usize::MAX))?;
         let (mut response, rule) = match decision {
+            Decision::Pass => return Err("there are no other routes to leave it to".to_owned()),
             Decision::Reply(reply) => {
                 let mut head = HeaderMap::from([(":status", reply.status.to_string())]);
                 head.extend(reply.headers.iter().map(|(name, value)| (name.as_bytes(), &**value)));
@@ -182,6 +183,7 @@ impl World {
 /// match block before it has a reason.
 fn explained(decision: &Decision<'_>, told: &Explanation<'_>) -> Result<(), String> {
     let agrees = match decision {
+        Decision::Pass => false,
         Decision::Reply(reply) => told.reply.as_ref().is_some_and(|told| told.status == reply.status),
         Decision::Forward(forward) => {
             // An abort comes before what would have been answered here; the cluster then means nothing.

@@ -83,6 +83,7 @@ impl<'p> Outcome<'p> {
         let instead = match (&said.rule, said.action) {
             (Some(_), _) => "",
             (None, ActionName::UnknownHost) => "unknown host",
+            (None, ActionName::Pass) => "left to Istio's routes",
             (None, ActionName::HttpsRedirect) => "redirect to https",
             (None, _) => "no rule matches",
         };

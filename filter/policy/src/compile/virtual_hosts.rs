@@ -7,6 +7,9 @@
 //! Where several servers claim a domain, in one Gateway or in several, their rules are one list, oldest first, and a match
 //! block with `gateways` or `port` holds if it holds for any server that leads to it. Destinations without a port take
 //! that of the first such server. If one of the servers sends plain requests to https, they go there.
+//!
+//! On a listener of Istio's (`FilterConfig::listener`) there are only the rules of that one: of the mesh for services that
+//! have its port, or of one Gateway for the servers that do. All other requests are left to istiod's routes.
 
 use super::rules::{Block, Kind, RuleSet, RuleTemplate};
 use crate::headers::HeaderEdits;
@@ -19,6 +22,7 @@ use crate::route::{
 };
 use crate::select::WeightedTargets;
 use istio_config::diagnostic::{At, Diagnostics};
+use istio_config::filter_config::Listener;
 use istio_config::gateway::Server;
 use istio_config::listeners::{self, MESH};
 use istio_config::services::Services;
@@ -82,8 +86,13 @@ pub(super) fn compile(
         rule_sets.get(*index).map(|set| (&set.meta.creation_timestamp, set.meta.name(), set.meta.namespace()))
     });
     let mut domains = Domains::new();
-    claim_mesh(&mut domains, rule_sets, &oldest_first, services, config, diagnostics);
-    claim_gateways(&mut domains, rule_sets, &oldest_first, config, diagnostics);
+    let listener = config.listener.as_ref();
+    if listener.is_none_or(Listener::is_mesh) {
+        claim_mesh(&mut domains, rule_sets, &oldest_first, services, config, diagnostics);
+    }
+    if listener.is_none_or(|listener| !listener.is_mesh()) {
+        claim_gateways(&mut domains, rule_sets, &oldest_first, config, diagnostics);
+    }
     let mut builder = Builder { rule_sets, services, config, policy: Policy::default(), actions: BTreeMap::new() };
     let mut built: BTreeMap<&Content, u32> = BTreeMap::new();
     let mut hosts = HostTable::default();
@@ -94,7 +103,18 @@ pub(super) fn compile(
     let mut policy = builder.policy;
     policy.hosts = hosts;
     policy.fresh_spans = config.tracing.fresh_spans;
+    policy.passes_unknown = listener.is_some();
     policy
+}
+
+/// The port by which the mesh reaches a host here. `None`: not on this listener. Of a host that is no known service, a
+/// listener of Istio's is taken to be its.
+fn mesh_port(host: &str, services: &Services, config: &FilterConfig) -> Option<u16> {
+    match (&config.listener, services.ports(host)) {
+        (None, _) => Some(listeners::mesh_port(host, services)),
+        (Some(listener), Some(ports)) => ports.contains(&listener.port).then_some(listener.port),
+        (Some(listener), None) => Some(listener.port),
+    }
 }
 
 fn claim(domains: &mut Domains, domain: String, rank: Claim, content: Content) {
@@ -136,7 +156,8 @@ fn claim_mesh(
             }
             by_host.insert(host, *index);
             let own = services.ports(host).is_some();
-            let content = Content::mesh(*index, listeners::mesh_port(host, services));
+            let Some(port) = mesh_port(host, services, config) else { continue };
+            let content = Content::mesh(*index, port);
             for domain in names::service_domains(host, &config.namespace) {
                 claim(domains, domain, if own { Claim::OwnHost } else { Claim::Mesh }, content.clone());
             }
@@ -145,13 +166,15 @@ fn claim_mesh(
     // A service without rules of its own belongs to the closest wildcard, else it has its default route.
     let wildcards: Vec<_> = by_host.iter().filter(|(pattern, _)| pattern.starts_with('*')).collect();
     for (host, _) in services.iter().filter(|(host, _)| !by_host.contains_key(host)) {
-        let Some(port) = services.main_port(host) else { continue };
+        let Some(port) = mesh_port(host, services, config) else { continue };
         let closest = wildcards
             .iter()
             .filter(|(pattern, _)| names::covers(pattern, host))
             .max_by_key(|(pattern, _)| pattern.len());
         let (rank, content) = match closest {
             Some((_, index)) => (Claim::Mesh, Content::mesh(**index, port)),
+            // That one istiod has made.
+            None if config.listener.is_some() => continue,
             None => (Claim::DefaultRoute, Content::Service(host.to_owned(), port)),
         };
         for domain in names::service_domains(host, &config.namespace) {
@@ -169,12 +192,26 @@ fn claim_gateways(
 ) {
     report_unknown_gateways(rule_sets, config, diagnostics);
     let mut reached: BTreeMap<String, ByGateways> = BTreeMap::new();
+    let listener = config.listener.as_ref();
     for gateway in &config.config.gateways {
         let name = gateway.meta.full_name();
+        if listener.is_some_and(|listener| listener.gateway != name) {
+            continue;
+        }
         for (place, server) in gateway.spec.servers.iter().enumerate() {
-            let Some(port) = listeners::http_port(server) else {
-                report_unserved(gateway, place, server, diagnostics);
-                continue;
+            let port = match listener {
+                // Whatever TLS there is, istiod's listener has taken it off.
+                Some(listener) => match listeners::terminated_port(server) {
+                    port if port == Some(listener.port) => listener.port,
+                    _ => continue,
+                },
+                None => match listeners::http_port(server) {
+                    Some(port) => port,
+                    None => {
+                        report_unserved(gateway, place, server, diagnostics);
+                        continue;
+                    }
+                },
             };
             let requires_tls = server.tls.as_ref().is_some_and(|tls| tls.https_redirect);
             for host in server.hosts.iter().filter(|_| requires_tls) {

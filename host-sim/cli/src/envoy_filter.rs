@@ -1,0 +1,181 @@
+//! `shunt render envoyfilter`: the rules for a mesh.
+//!
+//! An EnvoyFilter that matches nothing is silent about it. So what can be known beforehand is said: where the manifest will act,
+//! and what it leaves to Istio.
+
+use crate::arguments::{PortMapping, RenderEnvoyFilterOptions};
+use crate::failure::Failure;
+use crate::input::Input;
+use crate::output::Output;
+use crate::{module, say};
+use envoy_plan::Plan;
+use envoy_render::{Code, EnvoyFilter, Format, Shipped, TargetRef, envoy_filter};
+use istio_config::filter_config::{Listener, Tracing};
+use istio_config::listeners::MESH;
+use istio_config::{Config, FilterConfig, scope};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use traffic_policy::Policy;
+
+/// Writes the manifest.
+pub(crate) fn run(options: &RenderEnvoyFilterOptions, module: &Option<PathBuf>) -> Result<(), Failure> {
+    let output = Output::new(&options.output, &["yaml", "json"])?;
+    let code = code(options, module)?;
+    let mut input = Input::read(&options.manifests.files, options.manifests.recursive)?;
+    input.config.complete(&mut input.diagnostics);
+    let gateway = options.gateway.as_deref().unwrap_or(MESH);
+    let selector = selector(options, &input.config)?;
+    let ports = ports(options, gateway, &selector, &input.config)?;
+    let (plan, shipped) = ship(options, gateway, &ports, &mut input)?;
+    input.accept(options.manifests.strict)?;
+
+    let manifest = EnvoyFilter {
+        name: options.name.clone(),
+        namespace: options.manifests.namespace.clone(),
+        selector,
+        targets: options.target_refs.iter().map(target).collect(),
+        priority: options.priority,
+        code,
+    };
+    let rendered = envoy_filter(&plan, &shipped, &manifest);
+    let format = if output.is_json() { Format::Json } else { Format::Yaml };
+    output.write(&format.write(&rendered, &["Written by `shunt render envoyfilter`: apply it with kubectl."]))?;
+    say_where(&manifest, &shipped);
+    Ok(())
+}
+
+fn code(options: &RenderEnvoyFilterOptions, module: &Option<PathBuf>) -> Result<Code, Failure> {
+    if module.is_some() {
+        // What Envoy would refuse at its start is refused here.
+        module::compiled(module)?;
+    }
+    Ok(match (&options.wasm_url, &options.wasm_file) {
+        (Some(url), _) => {
+            if !["oci://", "http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
+                return Err(Failure::Usage(format!("--wasm-url {url}: begin with oci://, http:// or https://")));
+            }
+            let digest = Sha256::digest(module::bytes(module)?);
+            let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            Code::Url { url: url.clone(), sha256 }
+        }
+        (None, file) => Code::File(file.clone().unwrap_or_default()),
+    })
+}
+
+/// Whom the manifest is for; of a Gateway, its own workloads.
+fn selector(options: &RenderEnvoyFilterOptions, config: &Config) -> Result<BTreeMap<String, String>, Failure> {
+    let Some(name) = &options.gateway else { return Ok(options.selector.iter().cloned().collect()) };
+    let known = config.gateways.iter().find(|gateway| gateway.meta.full_name() == *name);
+    let Some(gateway) = known else {
+        let names: Vec<_> = config.gateways.iter().map(|gateway| gateway.meta.full_name()).collect();
+        let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        return Err(Failure::Usage(format!(
+            "--gateway {name}: no Gateway in the files is called that (there are: {known})"
+        )));
+    };
+    match options.selector.is_empty() && options.target_refs.is_empty() {
+        true => Ok(gateway.spec.selector.clone()),
+        false => Ok(options.selector.iter().cloned().collect()),
+    }
+}
+
+/// Ports of the services or of the Gateway, each with the one that the proxy listens on.
+fn ports(
+    options: &RenderEnvoyFilterOptions,
+    gateway: &str,
+    selector: &BTreeMap<String, String>,
+    config: &Config,
+) -> Result<Vec<(u16, u16)>, Failure> {
+    // A sidecar listens on the service's port; a gateway on the one that its Service maps to.
+    let mapped = |port| if gateway == MESH { port } else { config.target_port(selector, port).unwrap_or(port) };
+    let found: Vec<_> = match options.ports.is_empty() {
+        true => {
+            let ports = scope::ports(config, gateway, &options.manifests.namespace);
+            ports.into_iter().map(|port| (port, mapped(port))).collect()
+        }
+        false => {
+            let named = options.ports.iter();
+            named.map(|PortMapping { port, listener }| (*port, listener.unwrap_or_else(|| mapped(*port)))).collect()
+        }
+    };
+    if found.is_empty() {
+        let part =
+            if gateway == MESH { "services that the mesh's rules are for" } else { "HTTP servers of the Gateway" };
+        return Err(Failure::Failed(format!(
+            "the files tell no port of the {part}: add the Services or ServiceEntries, or name one with --port"
+        )));
+    }
+    Ok(found)
+}
+
+/// Plan and filter configuration for each port; findings go to the input's.
+fn ship(
+    options: &RenderEnvoyFilterOptions,
+    gateway: &str,
+    ports: &[(u16, u16)],
+    input: &mut Input,
+) -> Result<(Plan, Vec<Shipped>), Failure> {
+    let mut plan: Option<Plan> = None;
+    let mut shipped = Vec::new();
+    for (port, listening) in ports {
+        let listener = Listener { gateway: gateway.to_owned(), port: *port };
+        let (here, bindings) = Plan::build_for(&input.config, Some(&listener), &mut input.diagnostics);
+        let config = FilterConfig {
+            config: input.config.clone(),
+            bindings,
+            namespace: options.manifests.namespace.clone(),
+            labels: options.selector.iter().cloned().collect(),
+            tracing: Tracing { fresh_spans: options.fresh_spans },
+            listener: Some(listener.clone()),
+        };
+        let policy = Policy::compile(&config, &mut input.diagnostics);
+        if plan.as_ref().is_some_and(|plan| plan.profiles != here.profiles) {
+            input.report();
+            return Err(Failure::Failed(format!(
+                "a mirror without a port would go to different ports on the listeners {}: name its port, or render one of them with --port",
+                ports.iter().map(|(port, _)| port.to_string()).collect::<Vec<_>>().join(", ")
+            )));
+        }
+        plan = Some(here);
+        match policy {
+            Some(policy) if policy.is_empty() => say::note(&format!("port {port}: no rule is for a host there")),
+            _ => shipped.push(Shipped { listener, port: *listening, config }),
+        }
+    }
+    if shipped.is_empty() && !input.diagnostics.has_errors() {
+        input.report();
+        let part = if gateway == MESH { "the mesh" } else { gateway };
+        return Err(Failure::Failed(format!("no VirtualService in the files is for {part} on these ports")));
+    }
+    Ok((plan.unwrap_or_default(), shipped))
+}
+
+fn target((kind, name): &(String, String)) -> TargetRef {
+    let group = match kind.as_str() {
+        "Service" => "",
+        "ServiceEntry" => "networking.istio.io",
+        _ => "gateway.networking.k8s.io",
+    };
+    TargetRef { group: group.to_owned(), kind: kind.clone(), name: name.clone() }
+}
+
+fn say_where(manifest: &EnvoyFilter, shipped: &[Shipped]) {
+    let EnvoyFilter { namespace, selector, targets, .. } = manifest;
+    let whom = match (selector.is_empty(), targets.is_empty()) {
+        (_, false) => {
+            targets.iter().map(|target| format!("{}/{}", target.kind, target.name)).collect::<Vec<_>>().join(", ")
+        }
+        (false, true) => {
+            let labels: Vec<_> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            format!("workloads with {}", labels.join(","))
+        }
+        (true, true) => "all workloads".to_owned(),
+    };
+    let ports: Vec<_> = shipped.iter().map(|shipped| shipped.port.to_string()).collect();
+    let side = match shipped.first() {
+        Some(first) if !first.listener.is_mesh() => "gateway",
+        _ => "outbound",
+    };
+    say::note(&format!("acts on {whom} in namespace {namespace}, on {side} listeners of port {}", ports.join(", ")));
+}
