@@ -46,6 +46,15 @@ impl Client {
         .map_err(|error| format!("no response: {error}"))
     }
 
+    /// As [`send`](Self::send), and never a second time: what the other side closes with a request under way is lost.
+    ///
+    /// # Errors
+    ///
+    /// No response, or one that cannot be read.
+    pub fn send_once(&mut self, request: &Request) -> Result<Reply, String> {
+        self.exchange(request).map_err(|error| format!("no response: {error}"))
+    }
+
     fn exchange(&mut self, request: &Request) -> std::io::Result<Reply> {
         let begun = Instant::now();
         let (mut stream, mut reader) = match self.connection.take() {

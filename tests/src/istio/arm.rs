@@ -1,9 +1,10 @@
 //! Cases in a mesh: the fleet's services in istiod, and an Envoy as a sidecar before them.
 
+use super::Programs;
 use super::mesh::Mesh;
 use super::objects;
+use super::render::{self, For};
 use super::workload::{Role, Workload, free_ip};
-use super::{Programs, render};
 use crate::arms::{Arm, Running};
 use crate::case::{Case, Request};
 use crate::client::Client;
@@ -85,7 +86,7 @@ impl Istio {
             objects.extend(objects::read(text)?);
         }
         if self.rules != Rules::InIstiod {
-            let filter = render::envoy_filter(&self.programs, &files, Role::Sidecar, CLIENT)?;
+            let filter = render::envoy_filter(&self.programs, &files, For::Sidecar(CLIENT))?;
             if self.rules == Rules::InFilter {
                 objects.retain(|object| object["kind"] != "VirtualService");
             }

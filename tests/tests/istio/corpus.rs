@@ -1,17 +1,9 @@
-//! The filter in a mesh: a real istiod, and real Envoys that it configures (`make test-istio`).
-//!
-//! These tests are ignored unless they are asked for: they need an istiod, which takes minutes to build. So they are
-//! compiled and linted with all others, and counted as ignored rather than as skipped for a reason of this machine.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
+//! The corpus, with its rules in istiod, in the filter, and in both.
 
+use crate::world::programs;
 use shunt_tests::case::{self, Case};
 use shunt_tests::corpus;
-use shunt_tests::istio::Programs;
 use shunt_tests::istio::arm::{Istio, Rules};
-
-fn programs() -> Programs {
-    Programs::find().unwrap_or_else(|error| panic!("{error}"))
-}
 
 const NATIVE: &[Rules] = &[Rules::InIstiod];
 
@@ -67,6 +59,9 @@ fn out_of_scope(case: &Case, rules: Rules) -> Option<&'static str> {
     let texts = case.manifests();
     if texts.contains("kind: Gateway") || texts.contains("gateways:") {
         return Some("rules of a gateway, and the proxy here is a sidecar");
+    }
+    if !texts.contains("VirtualService") && rules != Rules::InIstiod {
+        return Some("without rules there is no filter");
     }
     if !case.refused.is_empty() && rules == Rules::InIstiod {
         return Some("what istiod itself refuses is not ours to test");
