@@ -3,7 +3,7 @@
 use super::Programs;
 use super::mesh::Mesh;
 use super::objects::{APP, NAMESPACE, marker_host};
-use crate::arms::start_envoy;
+use crate::arms::start_envoy_that_drains;
 use crate::client;
 use crate::process::{Process, free_address, page};
 use serde_json::{Value, json};
@@ -32,6 +32,10 @@ pub struct Workload {
     refused: u64,
 }
 
+/// Until connections to a listener that was replaced are closed. Envoy asks clients to close theirs before, each second
+/// more of them, and so none of them where there is only one second.
+pub const DRAIN_SECONDS: u32 = 3;
+
 /// An address on loopback for one proxy. Two programs that run this at once should have networks of their own.
 pub fn free_ip() -> IpAddr {
     static NEXT: AtomicU8 = AtomicU8::new(2);
@@ -51,7 +55,7 @@ impl Workload {
         let file = folder.join("bootstrap.json");
         let bootstrap = bootstrap(mesh.xds, admin, role, app, address);
         std::fs::write(&file, bootstrap.to_string()).map_err(|error| error.to_string())?;
-        let envoy = start_envoy(&programs.envoy, &file, admin)?;
+        let envoy = start_envoy_that_drains(&programs.envoy, &file, admin, DRAIN_SECONDS)?;
         Ok(Self { app: app.to_owned(), address, admin, envoy, refused: 0 })
     }
 
