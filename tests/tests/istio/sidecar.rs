@@ -1,11 +1,12 @@
 //! A sidecar while its objects change: what is loaded, what is left alone, what is refused, what goes live.
 
 use crate::world::{World, header, rules};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shunt_tests::case::Request;
 use shunt_tests::chance;
 use shunt_tests::client::Client;
-use shunt_tests::istio::workload::Role;
+use shunt_tests::istio::workload::{DRAIN_SECONDS, Role};
+use shunt_tests::observed::values;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -63,6 +64,28 @@ fn a_canary_by_istiod_by_the_filter_and_by_both() {
     check_canary(&world, "filter");
 }
 
+/// Envoy edits what a filter answers by the route that it had found before, and that is istiod's own.
+#[test]
+#[ignore = "needs istiod: `make test-istio`"]
+fn what_the_filter_answers_is_edited_once() {
+    let mut world = World::start(Role::Sidecar);
+    let http = "[{match: [{uri: {prefix: /direct}}], headers: {response: {add: {x-rule: once}}}, directResponse: {status: 418}}, \
+        {match: [{uri: {prefix: /redirect}}], headers: {response: {add: {x-rule: once}}}, redirect: {uri: /new}}, \
+        {match: [{uri: {prefix: /abort}}], headers: {response: {add: {x-rule: once}}}, fault: {abort: {httpStatus: 418, percentage: {value: 100}}}, route: [{destination: {host: reviews}}]}, \
+        {route: [{destination: {host: reviews}}]}]";
+    let rules = rules("reviews", "", http);
+    let filter = world.filter(&rules);
+    let stages = [(&rules, vec![]), (&String::new(), filter.clone()), (&rules, filter)];
+    for (number, (in_istiod, manifests)) in stages.iter().enumerate() {
+        world.serve(in_istiod, manifests);
+        for target in ["/direct", "/redirect", "/abort"] {
+            let reply = world.get("reviews", target, &[]);
+            let edits: Vec<_> = values(&reply.headers, "x-rule").collect();
+            assert_eq!(edits, ["once"], "{target} ({}), stage {number}", reply.status);
+        }
+    }
+}
+
 /// The configuration of one kind, as Envoy serves it.
 fn dumped<'a>(configuration: &'a Value, kind: &str, part: &str) -> Vec<&'a Value> {
     let configs = configuration["configs"].as_array().unwrap();
@@ -84,7 +107,7 @@ fn every_patch_finds_its_place() {
     let after = world.proxy.configuration();
 
     let manager = |configuration: &Value| {
-        let listeners = dumped(configuration, "ListenersConfigDump", "dynamic_listeners");
+        let listeners = dumped(configuration, ".ListenersConfigDump", "dynamic_listeners");
         let name = format!("{}_80", world.proxy.address);
         let listener = listeners.iter().find(|listener| listener["name"] == *name).expect("a listener on port 80");
         listener["active_state"]["listener"]["filter_chains"][0]["filters"][0]["typed_config"].clone()
@@ -97,7 +120,7 @@ fn every_patch_finds_its_place() {
     assert_eq!(native["rds"], patched["rds"], "the rest is as it was");
 
     let routes = |configuration: &Value| -> Vec<(String, Vec<Value>)> {
-        let configurations = dumped(configuration, "RoutesConfigDump", "dynamic_route_configs");
+        let configurations = dumped(configuration, ".RoutesConfigDump", "dynamic_route_configs");
         let routes =
             configurations.iter().find(|routes| routes["route_config"]["name"] == "80").expect("routes of port 80");
         let hosts = routes["route_config"]["virtual_hosts"].as_array().unwrap();
@@ -214,56 +237,79 @@ fn what_the_filter_refuses_changes_nothing() {
     assert_eq!(world.from("reviews", "/", &[]), "reviews-v3", "the next good one is served");
 }
 
+/// The manifest with what is in the connection manager as a filter of its own that Envoy discovers (ECDS).
+fn discovered(manifests: Vec<Value>) -> Vec<Value> {
+    let mut manifests = manifests;
+    let patches = manifests[0]["spec"]["configPatches"].as_array_mut().unwrap();
+    let mut resources = Vec::new();
+    let inline =
+        |patch: &&mut Value| patch["applyTo"] == "HTTP_FILTER" && patch["patch"]["value"]["config_discovery"].is_null();
+    for patch in patches.iter_mut().filter(inline) {
+        let name = "shunt.mesh";
+        let mut resource = patch["patch"]["value"].clone();
+        resource["name"] = name.into();
+        let kind = &resource["typed_config"]["@type"];
+        let source = json!({ "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" });
+        let discovery = json!({ "config_source": source, "type_urls": [kind] });
+        patch["patch"]["value"] = json!({ "name": name, "config_discovery": discovery });
+        let context = json!({ "context": "SIDECAR_OUTBOUND" });
+        let add = json!({ "operation": "ADD", "value": resource });
+        resources.push(json!({ "applyTo": "EXTENSION_CONFIG", "match": context, "patch": add }));
+    }
+    patches.extend(resources);
+    manifests
+}
+
 #[test]
 #[ignore = "needs istiod: `make test-istio`"]
 fn a_change_goes_live_under_load_without_a_lost_request() {
+    for (asked_to_close, answers) in under_load(|manifests| manifests) {
+        println!("as rendered: {} requests, {asked_to_close} times asked to close", answers.len());
+    }
+}
+
+#[test]
+#[ignore = "needs istiod: `make test-istio`"]
+fn a_discovered_filter_changes_on_connections_that_are_kept() {
+    for (asked_to_close, answers) in under_load(discovered) {
+        assert_eq!(asked_to_close, 0, "no listener is replaced");
+        println!("discovered: {} requests", answers.len());
+    }
+}
+
+/// What clients get that send without a pause while the rules change: who answers, and how often a connection was to be
+/// closed.
+fn under_load(shape: impl Fn(Vec<Value>) -> Vec<Value>) -> Vec<(usize, Vec<String>)> {
     let mut world = World::start(Role::Sidecar);
-    let discovered = |manifests: Vec<Value>| -> Vec<Value> {
-        if std::env::var("ECDS").is_err() { return manifests; }
-        let mut manifests = manifests;
-        let patches = manifests[0]["spec"]["configPatches"].as_array_mut().unwrap();
-        let mut more = Vec::new();
-        for patch in patches.iter_mut().filter(|patch| patch["applyTo"] == "HTTP_FILTER") {
-            let mut filter = patch["patch"]["value"].clone();
-            filter["name"] = "shunt.mesh.80".into();
-            more.push(serde_json::json!({"applyTo": "EXTENSION_CONFIG", "match": {"context": "SIDECAR_OUTBOUND"}, "patch": {"operation": "ADD", "value": filter}}));
-            patch["patch"]["value"] = serde_json::json!({"name": "shunt.mesh.80", "config_discovery": {"config_source": {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}, "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"]}});
-        }
-        patches.extend(more);
-        manifests
-    };
-    let (before, after) = (discovered(world.filter(&to("v1"))), discovered(world.filter(&to("v2"))));
+    let (before, after) = (shape(world.filter(&to("v1"))), shape(world.filter(&to("v2"))));
     world.serve(&to("v1"), &before);
     let (over, at) = (AtomicBool::new(false), world.proxy.at(world.port));
-    let begun = std::time::Instant::now();
     let load = || {
         let mut client = Client::new(at);
         let request = Request::get(HOST, "/", &[]);
-        let mut answers = Vec::new();
+        let (mut answers, mut asked_to_close) = (Vec::new(), 0);
         while !over.load(Ordering::Relaxed) {
-            let _at = answers.len();
-            let reply = client.send_once(&request).unwrap_or_else(|error| panic!("request {}: {error} {:?} {:?}", answers.len(), begun.elapsed(), answers.last()));
-            if reply.headers.iter().any(|(n, v)| n == "connection" && v == "close") { println!("close after {} {:?}", answers.len(), begun.elapsed()); }
+            let reply = client.send_once(&request).unwrap_or_else(|error| panic!("request {}: {error}", answers.len()));
             assert_eq!(reply.status, 200, "request {}", answers.len());
+            asked_to_close += values(&reply.headers, "connection").filter(|value| *value == "close").count();
             answers.push(reply.from().unwrap_or_default().to_owned());
         }
-        answers
+        (asked_to_close, answers)
     };
-    let all: Vec<Vec<String>> = std::thread::scope(|scope| {
+    let all: Vec<_> = std::thread::scope(|scope| {
         let clients = [scope.spawn(load), scope.spawn(load)];
         std::thread::sleep(Duration::from_millis(500));
         world.serve(&to("v2"), &after);
-        println!("served {:?}", begun.elapsed());
         // Longer than Envoy drains what went before.
-        std::thread::sleep(Duration::from_secs(5));
+        std::thread::sleep(Duration::from_secs(u64::from(DRAIN_SECONDS) + 2));
         over.store(true, Ordering::Relaxed);
         clients.into_iter().map(|client| client.join().expect("no request is lost")).collect()
     });
-    for answers in all {
+    for (_, answers) in &all {
         assert!(answers.len() > 500, "only {} requests", answers.len());
         assert_eq!(answers.first().map(String::as_str), Some("reviews-v1"));
         let changed = answers.iter().position(|from| from == "reviews-v2").expect("the change goes live");
         assert!(answers[changed..].iter().all(|from| from == "reviews-v2"), "once changed, it stays so");
-        println!("{} requests, changed after {changed}", answers.len());
     }
+    all
 }
