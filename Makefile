@@ -1,6 +1,6 @@
 # The words of daily work; `make` alone lists them. What is missing on this machine is installed by scripts/setup.
 #
-# WITHOUT="envoy wasm-bindgen" skips the tests that need these. ENVOY names another Envoy. ARGS goes to `shunt sim`.
+# WITHOUT="envoy istio wasm-bindgen" skips the tests that need these. ENVOY names another Envoy. ARGS goes to `shunt sim`.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -20,7 +20,7 @@ SAY := @printf '==> %s\n'
 
 .PHONY: help
 help: ## List these words
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r word says; do printf 'make %-8s %s\n' "$$word" "$$says"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r word says; do printf 'make %-10s %s\n' "$$word" "$$says"; done
 
 .PHONY: demo
 demo: command ## Build the filter and the command, and show a rehearsal
@@ -82,6 +82,11 @@ golden: command ## Rewrite the golden files; read the difference before you comm
 envoy: command ## Run only the tests with real Envoy
 	@scripts/setup envoy
 	@scripts/test native -- envoy
+
+.PHONY: test-istio
+test-istio: command ## Run the tests with a real istiod, which this builds first (Go, some minutes)
+	@scripts/setup envoy istio
+	@scripts/test istio
 
 .PHONY: fuzz
 fuzz: ## Look for inputs that harm, FUZZ_SECONDS (60) for each target; TARGET names one

@@ -167,7 +167,7 @@ pub struct RequestLine {
 }
 
 /// What is to be seen for one request.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Expect {
     /// Status of the response.
@@ -383,6 +383,14 @@ impl TryFrom<String> for Pause {
 }
 
 impl Request {
+    /// A GET of which nothing is expected yet.
+    pub fn get(host: &str, target: &str, headers: &[(&str, &str)]) -> Self {
+        let header = |(name, value): &(&str, &str)| BTreeMap::from([((*name).to_owned(), Scalar((*value).to_owned()))]);
+        let expect = Expect { status: ok(), ..Expect::default() };
+        let send = RequestLine { method: "GET".to_owned(), host: host.to_owned(), target: target.to_owned() };
+        Self { send, headers: headers.iter().map(header).collect(), body: None, times: once(), expect }
+    }
+
     /// Every header in order.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers.iter().flatten().map(|(name, Scalar(value))| (name.as_str(), value.as_str()))

@@ -46,6 +46,15 @@ impl Client {
         .map_err(|error| format!("no response: {error}"))
     }
 
+    /// As [`send`](Self::send), and never a second time: what the other side closes with a request under way is lost.
+    ///
+    /// # Errors
+    ///
+    /// No response, or one that cannot be read.
+    pub fn send_once(&mut self, request: &Request) -> Result<Reply, String> {
+        self.exchange(request).map_err(|error| format!("no response: {error}"))
+    }
+
     fn exchange(&mut self, request: &Request) -> std::io::Result<Reply> {
         let begun = Instant::now();
         let (mut stream, mut reader) = match self.connection.take() {
@@ -68,6 +77,15 @@ impl Client {
         let status = message.start.0.parse().unwrap_or_default();
         Ok(Reply { status, headers: message.headers, body: message.body, took })
     }
+}
+
+/// The answer to one GET, over a connection of its own.
+///
+/// # Errors
+///
+/// As [`Client::send`].
+pub fn get(to: SocketAddr, host: &str, target: &str) -> Result<Reply, String> {
+    Client::new(to).send(&Request::get(host, target, &[]))
 }
 
 fn bytes(request: &Request) -> Vec<u8> {

@@ -45,7 +45,12 @@ fn is_wanted(case: &Case) -> bool {
     std::env::var("CASE").map_or(true, |part| case.name.contains(&part))
 }
 
-fn run_case(arm: &dyn Arm, case: &Case) -> Result<(), String> {
+/// One case in this arm.
+///
+/// # Errors
+///
+/// A report of what is not as expected.
+pub fn run_case(arm: &dyn Arm, case: &Case) -> Result<(), String> {
     let title = || format!("{} ({}) in {}", case.name, case.file, arm.name());
     if !case.refused.is_empty() {
         let Err(said) = arm.start(case) else { return Err(format!("{}\n  is taken\n", title())) };

@@ -13,6 +13,7 @@
 //! - [`corpus`](mod@corpus): all cases in one arm, and a report of every failure
 //! - [`servers`](mod@servers), [`client`](mod@client), [`message`](mod@message): raw HTTP/1.1 over loopback
 //! - [`docs`](mod@docs): the commands in the documents, run and compared
+//! - [`istio`]: a real istiod, and Envoys that it configures
 //! - [`process`](mod@process): programs that are started, waited for and ended
 #![allow(
     clippy::unwrap_used,
@@ -31,6 +32,7 @@ pub mod corpus;
 pub mod docs;
 pub mod escapes;
 pub mod fleet;
+pub mod istio;
 pub mod message;
 pub mod observed;
 pub mod process;

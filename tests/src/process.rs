@@ -28,14 +28,24 @@ impl Process {
         arguments: impl IntoIterator<Item = S>,
         log: PathBuf,
     ) -> Result<Self, String> {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Self::spawn(command, log)
+    }
+
+    /// Runs a command; its stderr goes into `log`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started.
+    pub fn spawn(mut command: Command, log: PathBuf) -> Result<Self, String> {
         let file = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
-        let child = Command::new(program)
-            .args(arguments)
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()
-            .map_err(|error| format!("{}: {error}", program.display()))?;
+            .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
         Ok(Self { child, log })
     }
 

@@ -236,9 +236,25 @@ fn mesh_options(normalization: PathNormalization, outbound: Option<OutboundMode>
 ///
 /// What it said.
 pub fn start_envoy(envoy: &Path, bootstrap: &Path, admin: SocketAddr) -> Result<Process, String> {
+    start_envoy_that_drains(envoy, bootstrap, admin, 1)
+}
+
+/// As [`start_envoy`], with so many seconds until connections to what was replaced are closed.
+///
+/// # Errors
+///
+/// As [`start_envoy`].
+pub fn start_envoy_that_drains(
+    envoy: &Path,
+    bootstrap: &Path,
+    admin: SocketAddr,
+    drain_seconds: u32,
+) -> Result<Process, String> {
+    let drain = drain_seconds.to_string();
     // Hot restart ties Envoy's life to the thread that started it (`PR_SET_PDEATHSIG`), and another one may use it after that.
-    let arguments =
-        ["--disable-hot-restart", "--concurrency", "1", "--drain-time-s", "1", "--log-level", "warning", "-c"];
+    let arguments = ["--disable-hot-restart", "--concurrency", "1", "--drain-time-s", &drain, "--log-level", "warning"];
+    // Of fields that Istio uses and Envoy calls deprecated, there is one line for each use.
+    let arguments = [&arguments[..], &["--component-log-level", "misc:error", "-c"]].concat();
     let arguments = arguments.iter().map(Path::new).chain([bootstrap]);
     let mut process = Process::start(envoy, arguments, bootstrap.with_file_name("log"))?;
     process.wait_until(|| is_ok(admin, "/ready"))?;

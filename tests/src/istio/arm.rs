@@ -1,0 +1,194 @@
+//! Cases in a mesh: the fleet's services in istiod, and an Envoy as a sidecar before them.
+
+use super::Programs;
+use super::mesh::Mesh;
+use super::objects;
+use super::render::{self, For};
+use super::workload::{Role, Workload, free_ip};
+use crate::arms::{Arm, Running};
+use crate::case::{Case, Request};
+use crate::client::Client;
+use crate::fleet::Fleet;
+use crate::observed::{Arrival, Reply};
+use crate::servers::Servers;
+use envoy_plan::PathNormalization;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Who has the rules of a case. The services and their subsets are always in istiod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rules {
+    /// istiod: Istio as it is.
+    InIstiod,
+    /// The filter: istiod has no VirtualService.
+    InFilter,
+    /// Both of them, so that what is applied twice shows.
+    InBoth,
+}
+
+/// The ports that the sidecar listens on: those of the fleet.
+const PORTS: [u16; 3] = [80, 8080, 9090];
+
+/// The label of the sidecar.
+const CLIENT: &str = "client";
+
+/// The arm.
+pub struct Istio {
+    programs: Programs,
+    rules: Rules,
+    idle: Arc<Idle>,
+}
+
+type Idle = Mutex<Vec<Host>>;
+
+/// A mesh with one proxy, which serves one case after the other.
+struct Host {
+    sidecar: Workload,
+    mesh: Mesh,
+    /// Of the whole mesh.
+    normalization: PathNormalization,
+    /// How much Envoy had said when its case began.
+    said_before: usize,
+}
+
+impl Istio {
+    /// The arm.
+    pub fn new(programs: Programs, rules: Rules) -> Self {
+        Self { programs, rules, idle: Arc::default() }
+    }
+
+    fn host(&self, normalization: PathNormalization) -> Result<Host, String> {
+        let idle = {
+            let mut idle = self.idle.lock().expect("no panic while it is held");
+            let place = idle.iter().position(|host| host.normalization == normalization);
+            place.map(|place| idle.swap_remove(place))
+        };
+        if let Some(mut host) = idle {
+            host.said_before = host.sidecar.said().len();
+            return Ok(host);
+        }
+        let settings = json!({
+            "pathNormalization": { "normalization": normalization.name() },
+            "outboundTrafficPolicy": { "mode": "REGISTRY_ONLY" },
+        });
+        let mesh = Mesh::start(&self.programs, &settings)?;
+        let sidecar = Workload::start(&self.programs, &mesh, Role::Sidecar, CLIENT, free_ip())?;
+        Ok(Host { sidecar, mesh, normalization, said_before: 0 })
+    }
+
+    /// What istiod gets for a case.
+    fn objects(&self, case: &Case, servers: &Servers) -> Result<Vec<Value>, String> {
+        let files = servers.fleet.manifests(case);
+        let mut objects = Vec::new();
+        for (_, text) in &files {
+            objects.extend(objects::read(text)?);
+        }
+        if self.rules != Rules::InIstiod {
+            let filter = render::envoy_filter(&self.programs, &files, For::Sidecar(CLIENT))?;
+            if self.rules == Rules::InFilter {
+                objects.retain(|object| object["kind"] != "VirtualService");
+            }
+            objects.extend(filter);
+        }
+        Ok(objects)
+    }
+}
+
+impl Arm for Istio {
+    fn name(&self) -> &'static str {
+        match self.rules {
+            Rules::InIstiod => "istiod",
+            Rules::InFilter => "filter in a mesh",
+            Rules::InBoth => "filter and istiod",
+        }
+    }
+
+    fn parallel(&self) -> usize {
+        2
+    }
+
+    fn slack(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
+    fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
+        let servers = Servers::start(case);
+        let mut objects = self.objects(case, &servers)?;
+        let mut host = self.host(case.normalization.0)?;
+        objects.extend([objects::sidecar(CLIENT, host.sidecar.address, &PORTS), objects::unknown_hosts_are_404()]);
+        let ready = host.mesh.apply(&objects, &[]).and_then(|version| host.sidecar.wait_for(version, PORTS[0]));
+        if let Err(error) = ready {
+            give_back(&self.idle, host);
+            return Err(error);
+        }
+        let late = case.mirrors();
+        Ok(Box::new(Served { clients: BTreeMap::new(), host: Some(host), servers, late, idle: Arc::clone(&self.idle) }))
+    }
+}
+
+/// Keeps a mesh for another case, while its proxy lasts.
+fn give_back(idle: &Idle, mut host: Host) {
+    if host.sidecar.ended().is_none()
+        && let Ok(mut idle) = idle.lock()
+    {
+        idle.push(host);
+    }
+}
+
+struct Served {
+    /// By port.
+    clients: BTreeMap<u16, Client>,
+    /// There until the end.
+    host: Option<Host>,
+    servers: Servers,
+    /// Copies may come after the response.
+    late: bool,
+    idle: Arc<Idle>,
+}
+
+/// The port that a client of this host connects to. Host may name another one, which Istio does not look at.
+fn port(host: &str) -> u16 {
+    let named = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).filter(|port| PORTS.contains(port));
+    if host.starts_with("two-ports") { named.unwrap_or(8080) } else { 80 }
+}
+
+impl Running for Served {
+    fn send(&mut self, request: &Request) -> Result<Reply, String> {
+        let host = self.host.as_mut().ok_or("the case is over")?;
+        let port = port(&request.send.host);
+        let client = self.clients.entry(port).or_insert_with(|| Client::new(host.sidecar.at(port)));
+        let reply = client.send(request);
+        match host.sidecar.ended() {
+            Some(status) => Err(format!("the process ended with {status}")),
+            None => reply,
+        }
+    }
+
+    fn fleet(&self) -> &Fleet {
+        &self.servers.fleet
+    }
+
+    fn arrivals(&mut self, expected: usize) -> Vec<Arrival> {
+        self.servers.arrivals(expected, self.late)
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        self.host.as_ref().map(|host| host.sidecar.at(PORTS[0]))
+    }
+
+    fn log(&self) -> String {
+        let said = |host: &Host| host.sidecar.said().get(host.said_before..).unwrap_or_default().to_owned();
+        self.host.as_ref().map(said).unwrap_or_default()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let Some(host) = self.host.take() {
+            give_back(&self.idle, host);
+        }
+    }
+}
