@@ -211,7 +211,9 @@ fn diff_ends_with_0_unless_asked_and_finds_faults_of_both_sides() {
         ("worse", RULES.replace("uri:", "ury:")),
     ] {
         std::fs::create_dir(at.join(name)).unwrap();
-        std::fs::write(at.join(name).join("rules.yaml"), rules + "---\n" + SERVICE).unwrap();
+        // Of one version alone, the service and its subset would be one end.
+        let service = SERVICE.replace("endpoints: [", "endpoints: [{address: 127.0.0.2, labels: {version: v2}}, ");
+        std::fs::write(at.join(name).join("rules.yaml"), rules + "---\n" + &service).unwrap();
     }
     std::fs::write(at.join("requests.txt"), "{\"url\": \"http://reviews.example.com/a\"}\nno request\n").unwrap();
     check(at, "diff old new", 0, &[]);

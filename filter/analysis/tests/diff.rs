@@ -419,6 +419,14 @@ fn requests_are_compared_where_they_end() {
 }
 
 #[test]
+fn without_services_clusters_are_compared_by_name() {
+    let rules = |v1, v2| [service("a.example", json!([{"route": [to("v1", v1), to("v2", v2)]}]))];
+    let (old, new) = (compiled(&rules(80, 20)), compiled(&rules(50, 50)));
+    let report = diff(&side(&old), &side(&new), EFFORT);
+    assert_eq!(told(&report), ["0 > 0: v1|a.example>v2|a.example 30 | GET http://a.example/other"]);
+}
+
+#[test]
 fn other_addresses_are_no_other_version() {
     let report = behind(|objects| objects[0]["spec"]["endpoints"][0]["address"] = json!("10.0.0.9"));
     assert!(!report.changes_requests());

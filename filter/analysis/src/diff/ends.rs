@@ -25,6 +25,8 @@ pub(crate) struct End {
     pub(crate) told: String,
     /// Which endpoints there are, for ends that are told alike.
     pub(crate) versions: String,
+    /// The cluster, where nobody answers for it.
+    pub(crate) nobody_at: Option<String>,
 }
 
 /// The ends behind every cluster of a plan.
@@ -40,7 +42,7 @@ pub(crate) struct Ends {
 impl End {
     /// An answer that some host gives.
     pub(crate) fn answer(told: String) -> Self {
-        Self { key: told.clone(), told, versions: String::new() }
+        Self { key: told.clone(), told, versions: String::new(), nobody_at: None }
     }
 
     /// As it is told where another end is told alike.
@@ -99,8 +101,13 @@ fn nowhere(cluster: &str, why: &str) -> End {
         let subset = cluster.split('|').nth(2).filter(|subset| !subset.is_empty());
         subset.map_or_else(|| format!(" {host}:{port}"), |subset| format!(" {subset} of {host}:{port}"))
     });
-    // A client sees the same, whatever was missing.
-    End { key: "answer 503".to_owned(), told: format!("answer 503: {why}{whose}"), versions: String::new() }
+    // Services may be in none of the files; then names are all that there is to compare. Why nobody answers is no difference.
+    End {
+        key: format!("answer 503 {cluster}"),
+        told: format!("answer 503: {why}{whose}"),
+        versions: String::new(),
+        nobody_at: Some(cluster.to_owned()),
+    }
 }
 
 fn end(name: &str, cluster: &Cluster) -> End {
@@ -115,7 +122,7 @@ fn end(name: &str, cluster: &Cluster) -> End {
     let versions = versions.iter().map(|labels| if labels.is_empty() { "no labels" } else { labels });
     let versions = versions.collect::<Vec<_>>().join("; ");
     let place = host_and_port(name).map_or_else(|| name.to_owned(), |(host, port)| names::cluster_name(port, "", host));
-    End { key: format!("{place} {versions}"), told: name.to_owned(), versions }
+    End { key: format!("{place} {versions}"), told: name.to_owned(), versions, nobody_at: None }
 }
 
 fn host_and_port(cluster: &str) -> Option<(&str, u16)> {
@@ -130,14 +137,18 @@ mod tests {
     use envoy_plan::{Endpoint, LoadBalancing, UpstreamProtocol};
     use std::time::Duration;
 
-    fn plan(clusters: &[(&str, &[(&str, &[(&str, &str)])])]) -> Ends {
-        let endpoint = |(address, labels): &(&str, &[(&str, &str)])| Endpoint {
+    type Labels<'a> = &'a [(&'a str, &'a str)];
+    /// A cluster's name, and the addresses and labels of its endpoints.
+    type Given<'a> = (&'a str, &'a [(&'a str, Labels<'a>)]);
+
+    fn plan(clusters: &[Given<'_>]) -> Ends {
+        let endpoint = |(address, labels): &(&str, Labels<'_>)| Endpoint {
             address: (*address).to_owned(),
             port: 80,
             weight: 1,
             labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         };
-        let cluster = |(name, endpoints): &(&str, &[(&str, &[(&str, &str)])])| {
+        let cluster = |(name, endpoints): &Given<'_>| {
             let cluster = Cluster {
                 name: (*name).to_owned(),
                 load_balancing: LoadBalancing::default(),
@@ -167,7 +178,8 @@ mod tests {
         assert_eq!(key("outbound|80|a|x"), key("outbound|80|b|x"));
         assert_ne!(key("outbound|80|a|x"), key("outbound|80|c|x"));
         assert_ne!(key("outbound|80|a|x"), key("outbound|80|a|y"));
-        assert_eq!(key("outbound|80|d|x"), key("outbound|80|none|x"));
+        assert_eq!(key("outbound|80|d|x"), plan(&[]).of("outbound|80|d|x").key);
+        assert_ne!(key("outbound|80|none|x"), key("outbound|80|nothing|x"));
         assert_eq!(ends.of("outbound|80|d|x").told, "answer 503: no endpoint in d of x:80");
         assert_eq!(ends.of("outbound|80|c|x").in_full(), "outbound|80|c|x (version=v2)");
     }

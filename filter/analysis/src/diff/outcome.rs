@@ -64,6 +64,12 @@ pub struct Difference {
     pub details: Vec<Detail>,
 }
 
+/// The share of requests that a mirror gets, and where they end.
+type Copied = (String, End);
+
+/// What a profile carries out, by its names in [`Detail`].
+type Carried = [(&'static str, String); 2];
+
 /// What a request meets on one side.
 pub(crate) struct Outcome<'p> {
     said: Explanation<'p>,
@@ -73,9 +79,9 @@ pub(crate) struct Outcome<'p> {
     /// Body of a direct response, as it was written.
     body: &'p str,
     /// Copies, each with its share.
-    mirrors: Vec<(String, End)>,
+    mirrors: Vec<Copied>,
     /// What else the plan carries out: timeout, retries.
-    carried: [(&'static str, String); 2],
+    carried: Carried,
     side: &'p Side<'p>,
 }
 
@@ -132,7 +138,7 @@ fn aborted(http: Option<u16>, grpc: Option<u16>) -> String {
 }
 
 /// Mirrors, and timeout and retries in words: what stands in the profile of a request that draws every mirror it can.
-fn carried(said: &Explanation<'_>, side: &Side<'_>) -> (Vec<(String, End)>, [(&'static str, String); 2]) {
+fn carried(said: &Explanation<'_>, side: &Side<'_>) -> (Vec<Copied>, Carried) {
     let drawn = said.mirrors.iter().enumerate().filter(|(_, share)| **share > 0.0);
     let all = drawn
         .clone()
@@ -178,10 +184,11 @@ fn retries_text(policy: Option<&RetryPolicy>) -> String {
 }
 
 /// Mirrors in words. `in_full`: with the versions behind them.
-fn mirrors_text(mirrors: &[(String, End)], in_full: bool) -> String {
-    let texts = mirrors
-        .iter()
-        .map(|(share, end)| format!("{share} to {}", version(&if in_full { end.in_full() } else { end.told.clone() })));
+fn mirrors_text(mirrors: &[Copied], in_full: bool) -> String {
+    let texts = mirrors.iter().map(|(share, end)| match &end.nobody_at {
+        Some(cluster) => format!("{share} to {}, where nobody answers", version(cluster)),
+        None => format!("{share} to {}", version(&if in_full { end.in_full() } else { end.told.clone() })),
+    });
     if mirrors.is_empty() { "none".to_owned() } else { texts.collect::<Vec<_>>().join(", ") }
 }
 
@@ -312,8 +319,13 @@ fn moves(old: &BTreeMap<String, (End, f64)>, new: &BTreeMap<String, (End, f64)>)
         for (to, gained) in &mut gains {
             let share = lost.min(*gained);
             if share > SAME {
-                // A subset that kept its name is told with its labels.
-                let told = |end: &End| if from.told == to.told { end.in_full() } else { end.told.clone() };
+                let told = |end: &End| match (&from.nobody_at, &to.nobody_at, &end.nobody_at) {
+                    // Neither side's files say who answers: that is no news.
+                    (Some(_), Some(_), Some(cluster)) => cluster.clone(),
+                    // A subset that kept its name is told with its labels.
+                    _ if from.told == to.told => end.in_full(),
+                    _ => end.told.clone(),
+                };
                 moves.push(Move { from: told(from), to: told(to), share });
                 lost -= share;
                 *gained -= share;
