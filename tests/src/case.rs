@@ -10,6 +10,7 @@
 //! objects: |                                       # Istio's objects as they are; several documents
 //!   ...
 //! normalization: MERGE_SLASHES                     # of paths, before they are matched; BASE unless said
+//! outbound: REGISTRY_ONLY                          # what unknown hosts meet, or ALLOW_ANY; 404 unless said
 //! behaviour:                                       # of endpoints, for each request they receive; 200 unless said
 //!   reviews-v1: [503, 503]                         # two times 503, then 200
 //!   reviews-v2: {status: 201, headers: {x-a: [1, 2]}, body: text, after: 20ms}   # always
@@ -36,13 +37,15 @@
 //! ```
 //!
 //! A header's value may be `{length: 36}`: one value of so many bytes, whatever it is. In values and targets `\xNN` is the
-//! byte NN ([`escapes`](crate::escapes)).
+//! byte NN ([`escapes`](crate::escapes)). `{reviews-v1}` in `objects` and in a Host is the port of that endpoint, which
+//! is at 127.0.0.1, also called localhost.
 //!
 //! Without `hits`, each request must reach the endpoint in `from` once and no other, or none at all without `from`.
 //! Subsets `v1`, `v2`, `v3` by the label `version` are there for every service, unless the case has DestinationRules of
 //! its own.
 
 use envoy_plan::{PathNormalization, UnknownPathNormalization};
+use istio_config::outbound::OutboundMode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -67,6 +70,8 @@ pub struct Case {
     /// How paths are normalised before they are matched.
     #[serde(default)]
     pub normalization: Normalization,
+    /// What a host meets that neither the registry nor a rule knows.
+    pub outbound: Option<OutboundMode>,
     /// What endpoints do.
     #[serde(default)]
     pub behaviour: BTreeMap<String, Script>,

@@ -62,8 +62,10 @@ pub fn run_case(arm: &dyn Arm, case: &Case) -> Result<(), String> {
     for (number, request) in (1..).zip(&case.requests) {
         let mut replies = Vec::new();
         let mut found = Vec::new();
+        let mut sent = request.clone();
+        sent.send.host = running.fleet().filled(&request.send.host);
         for _ in 0..request.times {
-            match running.send(request) {
+            match running.send(&sent) {
                 Ok(reply) => replies.push(reply),
                 Err(error) => {
                     found.push(error);

@@ -62,8 +62,18 @@ impl Fleet {
         Self((10_001..).zip(endpoints()).map(|(port, name)| (name, SocketAddr::from(([127, 0, 0, 1], port)))).collect())
     }
 
-    /// The endpoint at an address.
+    /// The text with every `{endpoint}` replaced by its port.
+    pub fn filled(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (name, at) in &self.0 {
+            text = text.replace(&format!("{{{name}}}"), &at.port().to_string());
+        }
+        text
+    }
+
+    /// The endpoint at an address, or at `localhost`.
     pub fn at(&self, address: &str, port: u16) -> Option<&'static str> {
+        let address = if address == "localhost" { "127.0.0.1" } else { address };
         self.0.iter().find(|(_, at)| at.ip().to_string() == address && at.port() == port).map(|(name, _)| *name)
     }
 
@@ -78,7 +88,7 @@ impl Fleet {
         let files = [
             ("services.yaml", documents(services)),
             ("subsets.yaml", documents(subsets)),
-            ("case.yaml", case.manifests()),
+            ("case.yaml", self.filled(&case.manifests())),
         ];
         files.into_iter().filter(|(_, text)| !text.is_empty()).collect()
     }

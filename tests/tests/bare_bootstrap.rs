@@ -51,7 +51,7 @@ fn envoy_serves_nothing_when_the_filter_is_taken_out() {
     }
     let bootstrap = folder.path().join("bootstrap.json");
     let (listen, admin) = (free_address(), free_address());
-    render(&shunt, &files, listen, admin, PathNormalization::default(), &bootstrap)
+    render(&shunt, &files, listen, admin, (PathNormalization::default(), None), &bootstrap)
         .unwrap_or_else(|error| panic!("{error}"));
     let serve = || {
         let _envoy = start_envoy(&envoy, &bootstrap, admin).unwrap_or_else(|error| panic!("{error}"));

@@ -44,7 +44,7 @@ impl Plan {
                 let object = At::object(object);
                 let spec = object.field("spec");
                 let http = spec.field("http");
-                let at = http.index(place);
+                let at = http.index(place).inheriting(expanded.inherited(index));
                 let HttpRoute {
                     route,
                     timeout,

@@ -7,7 +7,8 @@ use crate::{Cluster, Endpoint};
 use istio_config::names;
 use std::collections::BTreeMap;
 
-/// All clusters by name. A subset without endpoints has its cluster too, an empty one.
+/// All clusters by name. A subset without endpoints has its cluster too, an empty one; but not where endpoints are found by
+/// DNS: istiod makes no such cluster (`buildCluster`), and its requests get 503 for want of it.
 pub(crate) fn build(services: &Services<'_>, rules: &DestinationRules<'_>) -> BTreeMap<String, Cluster> {
     let none = Merged::default();
     let mut clusters = BTreeMap::new();
@@ -16,7 +17,10 @@ pub(crate) fn build(services: &Services<'_>, rules: &DestinationRules<'_>) -> BT
         for (number, port) in ports {
             let mut add = |subset: &str, policy: TrafficPolicy, belongs: &dyn Fn(&Endpoint) -> bool| {
                 let name = names::cluster_name(*number, subset, host);
-                clusters.insert(name.clone(), cluster(name, port, policy, belongs));
+                let cluster = cluster(name, port, policy, belongs);
+                if !(cluster.discovery.is_by_name() && cluster.endpoints.is_empty()) {
+                    clusters.insert(cluster.name.clone(), cluster);
+                }
             };
             add("", *policy, &|_| true);
             for subset in subsets {
@@ -29,12 +33,13 @@ pub(crate) fn build(services: &Services<'_>, rules: &DestinationRules<'_>) -> BT
 }
 
 fn cluster(name: String, port: &Port, policy: TrafficPolicy, belongs: &dyn Fn(&Endpoint) -> bool) -> Cluster {
-    let Port { protocol, endpoints } = port;
+    let Port { protocol, discovery, endpoints } = port;
     Cluster {
         name,
         load_balancing: policy.load_balancing(),
         connect_timeout: policy.connect_timeout(),
         protocol: *protocol,
+        discovery: *discovery,
         endpoints: endpoints.iter().filter(|endpoint| belongs(endpoint)).cloned().collect(),
     }
 }

@@ -14,9 +14,11 @@ mod destination_rules;
 mod destinations;
 mod durations;
 mod mirrors;
+mod outbound;
 mod path_normalization;
 mod plan;
 mod profiles;
+mod resolution;
 mod retries;
 mod service_entries;
 mod syntax;
@@ -27,6 +29,6 @@ mod testing;
 
 pub use path_normalization::{PathNormalization, UnknownPathNormalization};
 pub use plan::{
-    Backoff, CLUSTER_HEADER, Cluster, DEFAULT_PROFILE, Endpoint, LoadBalancing, PROFILE_HEADER, Plan, Profile, RetryOn,
-    RetryPolicy, UpstreamProtocol,
+    Backoff, CLUSTER_HEADER, Cluster, DEFAULT_PROFILE, Discovery, Endpoint, LoadBalancing, PASSTHROUGH_CLUSTER,
+    PROFILE_HEADER, Plan, Profile, RetryOn, RetryPolicy, UpstreamProtocol,
 };

@@ -13,6 +13,10 @@ pub const CLUSTER_HEADER: &str = "x-shunt-cluster";
 /// The request header that names a profile other than [`DEFAULT_PROFILE`]; absent for the default.
 pub const PROFILE_HEADER: &str = "x-shunt-profile";
 
+/// The cluster of requests that pass through: to hosts that neither the registry nor a rule knows, under
+/// `outboundTrafficPolicy: ALLOW_ANY`. Istio's name.
+pub const PASSTHROUGH_CLUSTER: &str = istio_config::names::PASSTHROUGH_CLUSTER;
+
 /// Everything needed to carry decisions out, for one listener.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
@@ -159,8 +163,31 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// What is spoken to the endpoints (the protocol of the service port).
     pub protocol: UpstreamProtocol,
+    /// What stands in [`Endpoint::address`], and when it is looked up.
+    pub discovery: Discovery,
     /// In file order. Empty: every request gets 503 (Envoy's `UH`).
     pub endpoints: Vec<Endpoint>,
+}
+
+/// How the endpoints of a cluster are found (Envoy's `Cluster.type`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Discovery {
+    /// Addresses are IP addresses (`ServiceEntry.resolution: STATIC`).
+    #[default]
+    Static,
+    /// Addresses may be names; each address that a name stands for is an endpoint (`DNS`).
+    StrictDns,
+    /// The address may be a name; the first address that it stands for is the endpoint (`DNS_ROUND_ROBIN`).
+    LogicalDns,
+    /// There are no endpoints: each request goes where its Host says ([`PASSTHROUGH_CLUSTER`]).
+    RequestHost,
+}
+
+impl Discovery {
+    /// Whether endpoints may be names that are looked up beforehand.
+    pub fn is_by_name(self) -> bool {
+        matches!(self, Self::StrictDns | Self::LogicalDns)
+    }
 }
 
 /// What is spoken to the endpoints of a cluster.
@@ -199,7 +226,7 @@ impl LoadBalancing {
 /// One place that answers requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// IP address.
+    /// IP address, or a DNS name where [`Cluster::discovery`] allows it.
     pub address: String,
     /// TCP port.
     pub port: u16,

@@ -59,26 +59,34 @@ impl Profiles {
         let Native { timeout, retry } = native;
         mirrors
             .combinations()
-            .map(|mirrors| mirrors.map_or_else(String::new, |mirrors| self.name_of(*timeout, retry.as_ref(), mirrors)))
+            .map(|mirrors| {
+                mirrors.map_or_else(String::new, |mirrors| name_of(&mut self.made, *timeout, retry.as_ref(), mirrors))
+            })
             .collect()
-    }
-
-    fn name_of(&mut self, timeout: Option<Duration>, retry: Option<&RetryPolicy>, mirrors: Vec<String>) -> String {
-        let same = |made: &&Profile| made.timeout == timeout && made.retry.as_ref() == retry && made.mirrors == mirrors;
-        match self.made.iter().find(same) {
-            Some(made) if made.name == DEFAULT_PROFILE => String::new(),
-            Some(made) => made.name.clone(),
-            None => {
-                let name = format!("p{}", self.made.len());
-                self.made.push(Profile { name: name.clone(), timeout, retry: retry.cloned(), mirrors });
-                name
-            }
-        }
     }
 
     /// All profiles, the default first.
     pub(crate) fn finish(self) -> Vec<Profile> {
         self.made
+    }
+}
+
+/// The name of the profile that says this among those made so far, a new one if there is none; empty for the default.
+pub(crate) fn name_of(
+    made: &mut Vec<Profile>,
+    timeout: Option<Duration>,
+    retry: Option<&RetryPolicy>,
+    mirrors: Vec<String>,
+) -> String {
+    let same = |made: &&Profile| made.timeout == timeout && made.retry.as_ref() == retry && made.mirrors == mirrors;
+    match made.iter().find(same) {
+        Some(made) if made.name == DEFAULT_PROFILE => String::new(),
+        Some(made) => made.name.clone(),
+        None => {
+            let name = format!("p{}", made.len());
+            made.push(Profile { name: name.clone(), timeout, retry: retry.cloned(), mirrors });
+            name
+        }
     }
 }
 

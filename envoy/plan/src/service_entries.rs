@@ -1,9 +1,10 @@
 //! ServiceEntries: which hosts there are, on which ports, and who answers for them.
 
-use crate::{Endpoint, UpstreamProtocol, syntax};
+use crate::{Discovery, Endpoint, UpstreamProtocol, syntax};
 use istio_config::diagnostic::At;
 use istio_config::service_entry::{Resolution, ServicePort, WorkloadEntry};
 use istio_config::{Config, Diagnostics, Resource, ServiceEntry, names};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -33,10 +34,12 @@ pub(crate) struct Service<'a> {
 }
 
 /// One port of a service.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Port {
     /// Spoken to every endpoint.
     pub(crate) protocol: UpstreamProtocol,
+    /// How endpoints are found.
+    pub(crate) discovery: Discovery,
     /// In file order.
     pub(crate) endpoints: Vec<Endpoint>,
 }
@@ -81,30 +84,80 @@ fn add<'a>(services: &mut Services<'a>, entry: &'a Resource<ServiceEntry>, diagn
     );
     not_yet("subjectAltNames", !subject_alt_names.is_empty(), "there is no TLS towards endpoints yet");
 
-    check_hosts(&spec.field("hosts"), hosts, diagnostics);
+    let at_hosts = spec.field("hosts");
+    check_hosts(&at_hosts, hosts, diagnostics);
     let ports = checked_ports(&spec.field("ports"), ports, diagnostics);
-    let served = is_served(&spec, *resolution, !endpoints.is_empty(), workload_selector.is_some(), diagnostics);
+    let discovery = discovery(&spec, *resolution, endpoints.len(), workload_selector.is_some(), diagnostics);
     let mut by_port: BTreeMap<u16, Port> = BTreeMap::new();
-    if served {
+    if let Some(discovery) = discovery {
         for (number, port) in &ports {
-            by_port.insert(*number, Port { protocol: upstream_protocol(&port.protocol), endpoints: Vec::new() });
+            let protocol = upstream_protocol(&port.protocol);
+            by_port.insert(*number, Port { protocol, discovery, endpoints: Vec::new() });
         }
         let list = spec.field("endpoints");
         for (index, endpoint) in endpoints.iter().enumerate() {
-            for (number, endpoint) in endpoint_ports(&list.index(index), endpoint, &ports, diagnostics) {
+            for (number, endpoint) in endpoint_ports(&list.index(index), endpoint, discovery, &ports, diagnostics) {
                 by_port.entry(number).or_default().endpoints.push(endpoint);
             }
         }
     }
-    for host in hosts {
-        let host = names::full_host(host, entry.meta.namespace());
-        let service =
-            services.entry(host).or_insert(Service { namespace: entry.meta.namespace(), ports: BTreeMap::new() });
-        for (number, Port { protocol, endpoints }) in &by_port {
-            let known = service.ports.entry(*number).or_insert(Port { protocol: *protocol, endpoints: Vec::new() });
-            known.endpoints.extend(endpoints.iter().cloned());
+    let hosts_are_endpoints = discovery.is_some_and(Discovery::is_by_name) && endpoints.is_empty();
+    for (index, written) in hosts.iter().enumerate() {
+        let host = names::full_host(written, entry.meta.namespace());
+        let service = services
+            .entry(host.clone())
+            .or_insert(Service { namespace: entry.meta.namespace(), ports: BTreeMap::new() });
+        if hosts_are_endpoints && !syntax::is_fqdn(written) {
+            let message = format!("`{written}` cannot be looked up, and there are no endpoints to ask instead");
+            let help = "list names or addresses under `endpoints`";
+            diagnostics.error(&at_hosts.index(index), "bad-host", message, help);
+            continue;
+        }
+        for (number, port) in &by_port {
+            let mut port = port.clone();
+            if hosts_are_endpoints {
+                port.endpoints = own_endpoint(written, *number, &ports).into_iter().collect();
+            }
+            if !merge(service, *number, port) {
+                let message =
+                    format!("another ServiceEntry has said how `{host}:{number}` is found; this one is left out");
+                let help =
+                    "give the ServiceEntries of one host the same resolution, and DNS_ROUND_ROBIN one endpoint in all";
+                diagnostics.warning(&spec.field("resolution"), "mixed-resolution", message, help);
+            }
         }
     }
+}
+
+/// Adds the endpoints of a further ServiceEntry to a port; not if the first one finds its endpoints otherwise, or is a
+/// logical name, which is one endpoint for ever.
+fn merge(service: &mut Service<'_>, number: u16, port: Port) -> bool {
+    let mut known = match service.ports.entry(number) {
+        Entry::Vacant(place) => {
+            place.insert(port);
+            return true;
+        }
+        Entry::Occupied(known) => known,
+    };
+    let known = known.get_mut();
+    let too_many = port.discovery == Discovery::LogicalDns && !known.endpoints.is_empty();
+    if known.discovery != port.discovery || too_many {
+        return port.endpoints.is_empty();
+    }
+    known.endpoints.extend(port.endpoints);
+    true
+}
+
+/// The host as its own endpoint, which carries no labels (istio `convertServiceEntryToInstances`).
+fn own_endpoint(host: &str, number: u16, ports: &[(u16, &ServicePort)]) -> Option<Endpoint> {
+    let (_, port) = ports.iter().find(|(own, _)| *own == number)?;
+    let target = port.target_port.and_then(syntax::port);
+    Some(Endpoint {
+        address: host.to_ascii_lowercase(),
+        port: target.unwrap_or(number),
+        weight: 1,
+        labels: BTreeMap::new(),
+    })
 }
 
 fn check_hosts(at: &At<'_>, hosts: &[String], diagnostics: &mut Diagnostics) {
@@ -158,39 +211,46 @@ fn checked_ports<'a>(
     checked
 }
 
-/// Whether the endpoints are in the file itself, the only way that is served so far.
-fn is_served(
+/// How endpoints are found; `None` where that is not served.
+fn discovery(
     spec: &At<'_>,
     resolution: Option<Resolution>,
-    has_endpoints: bool,
+    endpoints: usize,
     has_selector: bool,
     diagnostics: &mut Diagnostics,
-) -> bool {
+) -> Option<Discovery> {
     if has_selector {
         let at = spec.field("workloadSelector");
-        if has_endpoints {
+        if endpoints > 0 {
             let message = "`workloadSelector` beside `endpoints`";
             diagnostics.error(&at, "selector-and-endpoints", message, "keep one of them");
         } else {
             let help = "list the addresses under `endpoints`";
             diagnostics.error(&at, "not-served-yet", "endpoints cannot be selected by labels of workloads", help);
         }
-        return false;
+        return None;
     }
     let name = match resolution {
-        Some(Resolution::Static) => return true,
+        Some(Resolution::Static) => return Some(Discovery::Static),
+        Some(Resolution::Dns) => return Some(Discovery::StrictDns),
+        Some(Resolution::DnsRoundRobin) => {
+            if endpoints > 1 {
+                let message = format!("{endpoints} endpoints; DNS_ROUND_ROBIN takes one at most");
+                let help = "keep one of them, or write `resolution: DNS`";
+                diagnostics.error(&spec.field("endpoints"), "too-many-endpoints", message, help);
+            }
+            return Some(Discovery::LogicalDns);
+        }
         None | Some(Resolution::None) => "NONE (the default)",
-        Some(Resolution::Dns) => "DNS",
-        Some(Resolution::DnsRoundRobin) => "DNS_ROUND_ROBIN",
         Some(Resolution::DynamicDns) => "DYNAMIC_DNS",
     };
     diagnostics.error(
         &spec.field("resolution"),
         "not-served-yet",
         format!("resolution {name} is not served yet"),
-        "write `resolution: STATIC` and the addresses: `endpoints: [{address: 10.0.0.1, labels: {version: v1}}]`",
+        "write `resolution: STATIC` and the addresses: `endpoints: [{address: 10.0.0.1, labels: {version: v1}}]`; or `DNS`",
     );
-    false
+    None
 }
 
 /// The endpoint once for each port of the service. Its own port is the one named like the service's, else the service
@@ -198,6 +258,7 @@ fn is_served(
 fn endpoint_ports(
     at: &At<'_>,
     entry: &WorkloadEntry,
+    discovery: Discovery,
     service_ports: &[(u16, &ServicePort)],
     diagnostics: &mut Diagnostics,
 ) -> Vec<(u16, Endpoint)> {
@@ -221,19 +282,27 @@ fn endpoint_ports(
             diagnostics.error(&at.key(name), "bad-port", format!("{number} is no port"), "use 1 to 65535");
         }
     }
-    let Ok(ip) = address.parse::<IpAddr>() else {
-        let message =
-            if address.is_empty() { "no address".to_owned() } else { format!("`{address}` is no IP address") };
-        let help = "with `resolution: STATIC` every endpoint has an IP address";
-        diagnostics.error(&at.field("address"), "bad-address", message, help);
-        return Vec::new();
+    let by_name = discovery.is_by_name();
+    let address = match address.parse::<IpAddr>() {
+        Ok(ip) => ip.to_string(),
+        Err(_) if by_name && syntax::is_fqdn(address) => address.to_ascii_lowercase(),
+        Err(_) => {
+            let kind = if by_name { "neither an IP address nor a DNS name" } else { "no IP address" };
+            let message = if address.is_empty() { "no address".to_owned() } else { format!("`{address}` is {kind}") };
+            let help = match by_name {
+                true => "write a name without wildcard and port; the port stands under `ports`",
+                false => "with `resolution: STATIC` every endpoint has an IP address, with `DNS` it may have a name",
+            };
+            diagnostics.error(&at.field("address"), "bad-address", message, help);
+            return Vec::new();
+        }
     };
     let mut endpoints = Vec::new();
     for (number, port) in service_ports {
         let own = ports.get(&port.name).copied().and_then(syntax::port);
         let target = port.target_port.and_then(syntax::port);
         let endpoint = Endpoint {
-            address: ip.to_string(),
+            address: address.clone(),
             port: own.or(target).unwrap_or(*number),
             weight: weight.filter(|weight| *weight != 0).unwrap_or(1),
             labels: labels.clone(),
@@ -320,8 +389,8 @@ mod tests {
     const PORT: &str = "ports: [{number: 80, name: http}]";
 
     #[test]
-    fn only_static_resolution_is_served() {
-        for resolution in ["NONE", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"] {
+    fn resolution_by_the_request_is_not_served() {
+        for resolution in ["NONE", "DYNAMIC_DNS"] {
             refuse(
                 &format!("hosts: [a.com], resolution: {resolution}, {PORT}"),
                 &["resolution: error[not-served-yet]"],
@@ -338,6 +407,87 @@ mod tests {
             ),
             &["workloadSelector: error[selector-and-endpoints]"],
         );
+    }
+
+    #[test]
+    fn without_endpoints_each_host_is_looked_up_at_the_target_port() {
+        for resolution in ["DNS", "DNS_ROUND_ROBIN"] {
+            check(
+                &format!(
+                    "hosts: [A.com, localhost], resolution: {resolution}, ports: [{{number: 80, name: http, targetPort: 8080}}, {{number: 90, name: grpc, protocol: GRPC}}]"
+                ),
+                &[
+                    "outbound|80||a.com: a.com:8080*1 Http1",
+                    "outbound|80||localhost.default.svc.cluster.local: localhost:8080*1 Http1",
+                    "outbound|90||a.com: a.com:90*1 Http2",
+                    "outbound|90||localhost.default.svc.cluster.local: localhost:90*1 Http2",
+                ],
+            );
+        }
+        refuse(&format!("hosts: [a.com, '*.b.com'], resolution: DNS, {PORT}"), &["hosts[1]: error[bad-host]"]);
+        // With endpoints a wildcard is a host like any other.
+        check(
+            &format!(
+                "hosts: ['*.b.com'], resolution: DNS, {PORT}, endpoints: [{{address: B.com, weight: 2}}, {{address: '::1'}}]"
+            ),
+            &["outbound|80||*.b.com: b.com:80*2 ::1:80*1 Http1"],
+        );
+    }
+
+    #[test]
+    fn a_subset_of_a_looked_up_host_is_no_cluster() {
+        let text = format!(
+            "{}---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: d}}\nspec: {{host: a.com, subsets: [{{name: v1, labels: {{version: v1}}}}, {{name: all}}]}}\n",
+            entry(&format!("hosts: [a.com], resolution: DNS, {PORT}"))
+        );
+        let (plan, _, _) = build(&text);
+        assert_eq!(plan.clusters.keys().collect::<Vec<_>>(), ["outbound|80|all|a.com", "outbound|80||a.com"]);
+    }
+
+    #[test]
+    fn a_logical_name_is_one_endpoint() {
+        let two = "endpoints: [{address: a.com}, {address: b.com}]";
+        refuse(
+            &format!("hosts: [a.com], resolution: DNS_ROUND_ROBIN, {PORT}, {two}"),
+            &["endpoints: error[too-many-endpoints]"],
+        );
+    }
+
+    #[test]
+    fn the_first_entry_says_how_a_host_is_found() {
+        let check = |resolutions: [&str; 2], addresses: &[&str], warned: bool| {
+            let text: String = resolutions
+                .iter()
+                .zip(["10.0.0.1", "10.0.0.2"])
+                .map(|(resolution, address)| {
+                    let spec = format!(
+                        "hosts: [a.com], resolution: {resolution}, {PORT}, endpoints: [{{address: {address}}}]"
+                    );
+                    format!("---\n{}", entry(&spec).replace("name: s}", &format!("name: at-{address}}}")))
+                })
+                .collect();
+            let (plan, _, findings) = build(&text);
+            let found: Vec<_> =
+                plan.clusters["outbound|80||a.com"].endpoints.iter().map(|e| e.address.clone()).collect();
+            assert_eq!(found, addresses, "{resolutions:?}");
+            let warning = "ServiceEntry spec.resolution: warning[mixed-resolution]";
+            assert_eq!(findings, if warned { vec![warning] } else { vec![] }, "{resolutions:?}");
+        };
+        check(["STATIC", "STATIC"], &["10.0.0.1", "10.0.0.2"], false);
+        check(["DNS", "DNS"], &["10.0.0.1", "10.0.0.2"], false);
+        check(["STATIC", "DNS"], &["10.0.0.1"], true);
+        check(["DNS", "STATIC"], &["10.0.0.1"], true);
+        check(["DNS_ROUND_ROBIN", "DNS_ROUND_ROBIN"], &["10.0.0.1"], true);
+    }
+
+    #[test]
+    fn an_endpoint_found_by_dns_has_a_name_or_an_address() {
+        for address in ["'*.a.com'", "unix:///a", "''", "a.com:80"] {
+            refuse(
+                &format!("hosts: [a.com], resolution: DNS, {PORT}, endpoints: [{{address: {address}}}]"),
+                &["endpoints[0].address: error[bad-address]"],
+            );
+        }
     }
 
     #[test]
@@ -392,7 +542,7 @@ mod tests {
     fn fields_without_effect_are_named() {
         refuse(
             &format!(
-                "hosts: [a.com], resolution: STATIC, {PORT}, exportTo: [.], subjectAltNames: [x], endpoints: [{{address: 10.0.0.1, network: n, locality: a/b/c, serviceAccount: s}}]"
+                "hosts: [a.com], resolution: STATIC, {PORT}, exportTo: [.], subjectAltNames: [x], endpoints: [{{address: 10.0.0.1, network: net, locality: a/b/c, serviceAccount: s}}]"
             ),
             &[
                 "exportTo: warning[not-carried-out-yet]",

@@ -26,6 +26,15 @@ pub(crate) fn is_host(host: &str) -> bool {
     first_is_sound && (rest.is_empty() || rest.split('.').all(is_label))
 }
 
+/// Whether `name` is one that DNS can be asked for: no wildcard, and nothing like an address (istio `ValidateFQDN`). The
+/// last label may be empty.
+pub(crate) fn is_fqdn(name: &str) -> bool {
+    let labels = name.strip_suffix('.').unwrap_or(name);
+    let top = name.rsplit('.').next().unwrap_or_default();
+    let looks_like_address = !top.is_empty() && top.bytes().all(|byte| byte.is_ascii_digit());
+    name.len() <= NAME_MAX && !looks_like_address && labels.split('.').all(is_label)
+}
+
 /// `number` as a TCP port; `None` for 0 and for anything above 65535.
 pub(crate) fn port(number: u32) -> Option<u16> {
     u16::try_from(number).ok().filter(|port| *port != 0)
@@ -42,6 +51,16 @@ mod tests {
         }
         for name in ["", "-a", "a-", "v_1", "v.1", "ü", &"a".repeat(64)] {
             assert!(!is_label(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_for_dns_have_neither_star_nor_number_on_top() {
+        for name in ["localhost", "a.example.com", "a.example.com.", "1.example", "A-b.c"] {
+            assert!(is_fqdn(name), "{name}");
+        }
+        for name in ["", ".", "*.a.com", "*", "10.0.0.1", "a.1", "unix:///a", "a..b", "a_b.com", "::1", "a.com:80"] {
+            assert!(!is_fqdn(name), "{name}");
         }
     }
 

@@ -11,7 +11,7 @@ use istio_config::diagnostic::At;
 use std::time::Duration;
 
 /// `connectTimeout` of a mesh that does not set one.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a policy says, block by block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,9 +1,11 @@
-//! The HTTP filters: ours, Envoy's fault filter where a rule injects faults, and the router.
+//! The HTTP filters: ours, Envoy's fault filter where a rule injects faults, its forward proxy where requests may pass
+//! through, and the router.
 
-use crate::proto;
+use crate::{clusters, proto};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use istio_config::FilterConfig;
+use istio_config::outbound::OutboundMode;
 use serde_json::{Value, json};
 
 /// Shared data is one store for each id, so ours must not be the empty one that other plugins share.
@@ -28,6 +30,9 @@ pub(crate) fn http_filters(config: &FilterConfig, module: &[u8]) -> Vec<Value> {
     let mut filters = vec![wasm(config, &code)];
     if injects_faults(config) {
         filters.push(json!({ "name": FAULT, "typed_config": faults_by_header() }));
+    }
+    if config.outbound.as_ref().is_some_and(|outbound| outbound.mode == OutboundMode::AllowAny) {
+        filters.push(forward_proxy());
     }
     filters.push(proto::extension(
         "envoy.filters.http.router",
@@ -70,4 +75,13 @@ pub(crate) fn faults_by_header() -> Value {
         "abort": { "header_abort": {}, "percentage": always },
     });
     proto::any(FAULT_TYPE, message)
+}
+
+/// Looks up the host of a request that goes to the forward proxy's cluster, and lets all others pass.
+fn forward_proxy() -> Value {
+    proto::extension(
+        "envoy.filters.http.dynamic_forward_proxy",
+        "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
+        json!({ "dns_cache_config": clusters::dns_cache() }),
+    )
 }

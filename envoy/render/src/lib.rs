@@ -5,6 +5,7 @@
 
 mod bootstrap;
 mod clusters;
+mod dynamic;
 mod envoy_filter;
 mod filters;
 mod listener;
@@ -13,6 +14,7 @@ mod routes;
 pub mod text;
 
 pub use bootstrap::{Options, bootstrap};
+pub use dynamic::{CLUSTERS_FILE, Dynamic, LISTENERS_FILE, dynamic};
 pub use envoy_filter::{Code, EnvoyFilter, Shipped, TargetRef, envoy_filter};
 pub use routes::profile_route;
 pub use text::Format;

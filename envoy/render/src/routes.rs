@@ -45,13 +45,15 @@ pub fn profile_route(profile: &Profile) -> Value {
         json!({ "name": PROFILE_HEADER, "string_match": { "exact": name } })
     };
     let mirrors = (!mirrors.is_empty()).then(|| mirrors.iter().map(|cluster| mirror_policy(cluster)).collect());
+    let timeout = proto::duration(timeout.unwrap_or_default());
     let action = proto::with(
-        json!({ "cluster_header": CLUSTER_HEADER, "timeout": proto::duration(timeout.unwrap_or_default()) }),
+        // A gRPC client's own limit counts up to the rule's.
+        json!({ "cluster_header": CLUSTER_HEADER, "timeout": timeout, "max_grpc_timeout": timeout }),
         [("retry_policy", retry.as_ref().map(retry_policy)), ("request_mirror_policies", mirrors)],
     );
     json!({
         "name": name,
-        "match": { "prefix": "/", "headers": [{ "name": CLUSTER_HEADER, "present_match": true }, chosen] },
+        "match": { "prefix": "", "headers": [{ "name": CLUSTER_HEADER, "present_match": true }, chosen] },
         "route": action,
     })
 }

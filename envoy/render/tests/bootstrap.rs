@@ -6,6 +6,7 @@ mod common;
 
 use envoy_plan::PathNormalization;
 use envoy_render::{Format, Options, bootstrap};
+use istio_config::outbound::OutboundMode;
 use serde_json::Value;
 use std::path::Path;
 
@@ -83,7 +84,7 @@ fn no_route_matches_without_the_filters_header() {
         assert_eq!(route["match"]["headers"][0]["name"], "x-shunt-cluster");
         assert_eq!(route["match"]["headers"][0]["present_match"], true);
         assert_eq!(route["route"]["cluster_header"], "x-shunt-cluster");
-        assert_eq!(route["match"]["prefix"], "/");
+        assert_eq!(route["match"]["prefix"], "");
     }
 }
 
@@ -129,4 +130,52 @@ fn paths_are_normalised_as_istiod_would_have_it() {
         assert_eq!(*manager(&bootstrap, "/merge_slashes"), merge, "{how}");
         assert_eq!(*manager(&bootstrap, "/path_with_escaped_slashes_action"), escaped_slashes, "{how}");
     }
+}
+
+#[test]
+fn names_are_left_to_envoy_to_look_up() {
+    let entry = |resolution: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: s}}\nspec: {{hosts: [a.example.com], resolution: {resolution}, ports: [{{number: 80, name: http}}]}}\n"
+        )
+    };
+    for (resolution, kind) in [("DNS", "STRICT_DNS"), ("DNS_ROUND_ROBIN", "LOGICAL_DNS")] {
+        let cluster = render(&entry(resolution))["static_resources"]["clusters"][0].clone();
+        assert_eq!(cluster["type"], kind);
+        assert_eq!(cluster["dns_lookup_family"], "V4_PREFERRED");
+        assert_eq!(cluster["dns_refresh_rate"], "60s");
+        assert_eq!(cluster["respect_dns_ttl"], true);
+        let address = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address/address";
+        assert_eq!(cluster.pointer(address).unwrap(), "a.example.com");
+    }
+    assert!(render(CONFIG)["static_resources"]["clusters"][0].get("dns_lookup_family").is_none());
+}
+
+#[test]
+fn the_forward_proxy_is_there_for_requests_that_pass_through() {
+    let rendered = |mode| {
+        let (mut plan, config) = common::read(CONFIG);
+        let config = istio_config::FilterConfig { outbound: Some(plan.let_out(mode)), ..config };
+        let (listen, admin) = ("127.0.0.1:8080".parse().unwrap(), "[::1]:9901".parse().unwrap());
+        bootstrap(
+            &plan,
+            &config,
+            b"\0asm\x01\0\0\0",
+            &Options { listen, admin, path_normalization: Default::default() },
+        )
+    };
+    let is_there = |bootstrap: &Value| {
+        let clusters = bootstrap["static_resources"]["clusters"].as_array().unwrap();
+        let cluster = clusters.iter().find(|cluster| cluster["name"] == "PassthroughCluster").cloned();
+        let filters = manager(bootstrap, "/http_filters").as_array().unwrap();
+        (cluster, filters.iter().map(|filter| filter["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>())
+    };
+    let (cluster, filters) = is_there(&rendered(OutboundMode::AllowAny));
+    let cluster = cluster.unwrap();
+    assert_eq!(cluster["cluster_type"]["name"], "envoy.clusters.dynamic_forward_proxy");
+    assert_eq!(cluster["lb_policy"], "CLUSTER_PROVIDED");
+    assert!(cluster.get("type").is_none() && cluster.get("load_assignment").is_none());
+    assert_eq!(filters[1..], ["envoy.filters.http.dynamic_forward_proxy", "envoy.filters.http.router"]);
+    let (cluster, filters) = is_there(&rendered(OutboundMode::RegistryOnly));
+    assert!(cluster.is_none() && filters.len() == 2);
 }

@@ -9,7 +9,7 @@
 use crate::view::{Rule, View};
 use envoy_plan::RetryPolicy;
 use istio_config::{Diagnostics, names};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// From so many tries at the last host on, a chain is a warning.
 const TRIES_MAX: u32 = 10;
@@ -21,7 +21,8 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Reads `a,b,c`; names without a dot belong to `namespace`. `None` with fewer than two hosts.
+    /// Reads `a,b,c`; names without a dot belong to `namespace`, and `a.b` is also a service of another one
+    /// ([`Chain::resolve`]). `None` with fewer than two hosts.
     pub fn parse(text: &str, namespace: &str) -> Option<Self> {
         let hosts: Vec<String> = text
             .split(',')
@@ -30,6 +31,30 @@ impl Chain {
             .map(|host| names::full_host(host, namespace))
             .collect();
         (hosts.len() > 1).then_some(Self { hosts })
+    }
+
+    /// Lets each host be one that the configuration knows, as a service or as a destination: `a.default` is
+    /// `a.default.svc.cluster.local`.
+    ///
+    /// # Errors
+    /// The first host that nobody knows.
+    pub fn resolve(mut self, view: &View<'_>) -> Result<Self, String> {
+        let of_services = view.services.iter().map(|(host, _)| host.to_owned());
+        let of_rules =
+            view.rules().flat_map(|rule| rule.raw.route.iter().map(move |to| rule.full_host(&to.destination)));
+        let known: BTreeSet<String> = of_services.chain(of_rules).collect();
+        for host in &mut self.hosts {
+            let spelt = [
+                host.clone(),
+                format!("{host}.svc.{}", names::CLUSTER_DOMAIN),
+                format!("{host}.{}", names::CLUSTER_DOMAIN),
+            ];
+            match spelt.into_iter().find(|spelt| known.contains(spelt)) {
+                Some(full) => *host = full,
+                None => return Err(std::mem::take(host)),
+            }
+        }
+        Ok(self)
     }
 
     /// Works out how many requests the last host may get for one, and reports it at the rule that retries most there.

@@ -97,7 +97,8 @@ impl Block {
             });
         }
         for (name, raw) in query_params {
-            conditions.push(Condition::Query(name.clone(), TextSet::new(raw.as_ref()?, false)?));
+            let set = raw.as_ref().map_or(Some(TextSet::Any), |raw| TextSet::new(raw, false))?;
+            conditions.push(Condition::Query(name.clone(), set));
         }
         let scope = Scope {
             gateways: full_gateways(gateways, namespace),

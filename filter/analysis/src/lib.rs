@@ -8,11 +8,14 @@
 //! Each analyser is one module, one function from a [`View`] to findings, and none knows another:
 //!
 //! - [`reach`](mod@reach): rules and match blocks that an earlier one takes everything from, proved by
-//!   [`cover`](mod@cover) and [`text_set`](mod@text_set)
-//! - [`gateways`](mod@gateways), [`hosts`](mod@hosts), [`subsets`](mod@subsets): what refers to nothing
+//!   [`cover`](mod@cover) and [`text_set`](mod@text_set); [`never`](mod@never): match blocks that nothing reaches anyway
+//! - [`gateways`](mod@gateways), [`hosts`](mod@hosts), [`subsets`](mod@subsets), [`endpoints`](mod@endpoints): what refers to
+//!   nothing
 //! - [`retries`](mod@retries), [`weights`](mod@weights), [`hashing`](mod@hashing), [`mirrors`](mod@mirrors),
 //!   [`headers`](mod@headers), [`patterns`](mod@patterns), [`names`](mod@names), [`deprecated`](mod@deprecated): what does not
 //!   do what it seems to
+//!
+//! [`istioctl`](mod@istioctl) holds what istioctl refuses and nobody here needs to know.
 //!
 //! [`diff`](mod@diff) asks two configurations at once: which rules changed, and for which requests.
 //!
@@ -23,12 +26,15 @@ mod codes;
 mod cover;
 mod deprecated;
 pub mod diff;
+mod endpoints;
 mod gateways;
 mod hashing;
 mod headers;
 mod hosts;
+mod istioctl;
 mod mirrors;
 mod names;
+mod never;
 mod patterns;
 mod reach;
 mod report;
@@ -48,12 +54,14 @@ pub use suppression::{BadSuppression, Suppression};
 pub use view::View;
 
 use envoy_plan::Plan;
-use istio_config::{Config, Diagnostics, FilterConfig};
+use istio_config::{Config, Diagnostic, Diagnostics, FilterConfig, Severity};
 use traffic_policy::Policy;
 
 /// All analysers, in the order of their findings.
-const ANALYSERS: [fn(&View<'_>, &mut Diagnostics); 13] = [
+const ANALYSERS: [fn(&View<'_>, &mut Diagnostics); 15] = [
     reach::analyse,
+    never::analyse,
+    endpoints::analyse,
     gateways::analyse,
     hosts::analyse,
     subsets::analyse,
@@ -77,7 +85,19 @@ pub fn check(mut config: Config, namespace: &str, diagnostics: &mut Diagnostics)
     // Whether there is a policy at all does not matter here; its findings do.
     let _ = Policy::compile(&filter, diagnostics);
     analyse(&filter.config, diagnostics);
+    istioctl::analyse(&filter.config, diagnostics);
+    // What is served with a warning, because istiod serves it, istioctl does not let pass.
+    diagnostics.raise(&istioctl::REFUSED);
     filter.config
+}
+
+/// Warns of what istioctl refuses and what is served nevertheless, as istiod would: for commands that serve.
+pub fn warn_of_refused(config: &Config, diagnostics: &mut Diagnostics) {
+    let mut refused = Diagnostics::default();
+    istioctl::analyse(config, &mut refused);
+    for found in refused.iter() {
+        diagnostics.push(Diagnostic { severity: Severity::Warning, ..found.clone() });
+    }
 }
 
 /// What the analysers alone find.

@@ -26,6 +26,8 @@ pub struct Summary {
     pub notes: usize,
     /// Findings left out because of a suppression; counted nowhere else.
     pub suppressed: usize,
+    /// Errors that a suppression names, and that stay nevertheless: what cannot be served cannot be left out.
+    pub kept: usize,
 }
 
 /// All findings of one run.
@@ -70,13 +72,16 @@ impl Finding {
 }
 
 impl Report {
-    /// Places the findings and leaves out those that are suppressed.
+    /// Places the findings and leaves out those that are suppressed; errors stay.
     pub fn new(diagnostics: &Diagnostics, config: &Config, sources: &Sources, suppressions: &[Suppression]) -> Self {
         let mut report = Self::default();
         for diagnostic in diagnostics.iter() {
             if is_suppressed(diagnostic, suppressions, &config.annotations) {
-                report.summary.suppressed = report.summary.suppressed.saturating_add(1);
-                continue;
+                if diagnostic.severity < Severity::Error {
+                    report.summary.suppressed = report.summary.suppressed.saturating_add(1);
+                    continue;
+                }
+                report.summary.kept = report.summary.kept.saturating_add(1);
             }
             let count = match diagnostic.severity {
                 Severity::Error => &mut report.summary.errors,
@@ -109,7 +114,7 @@ impl Report {
 
     /// As one JSON object, `kind: CheckReport`; `docs/check.md` describes it.
     pub fn to_json(&self, threshold: Severity) -> Value {
-        let Summary { errors, warnings, notes, suppressed } = self.summary;
+        let Summary { errors, warnings, notes, suppressed, kept: _ } = self.summary;
         json!({
             "apiVersion": "shunt.dev/v1alpha1",
             "kind": "CheckReport",

@@ -1,12 +1,16 @@
 //! Findings that their owner knows about: named on the command line, or in an annotation of the object.
 
-use crate::codes::code;
+use crate::codes::{CODES, code};
 use istio_config::Diagnostic;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// The annotations that name codes, joined by commas, or `*`: Istio's, and ours.
 const ANNOTATIONS: [&str; 2] = ["galley.istio.io/analyze-suppress", "shunt.dev/check-suppress"];
+
+/// Kinds of the objects that findings are about.
+const KINDS: [&str; 7] =
+    ["VirtualService", "DestinationRule", "ServiceEntry", "Gateway", "Service", "FilterConfig", "file"];
 
 /// `CODE=KIND NAME.NAMESPACE`, with `*` for any text in the second half, as `istioctl analyze --suppress` has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +45,18 @@ impl Suppression {
         Ok(Self { code: code.to_owned(), object: object.to_owned() })
     }
 
+    /// Why this can leave nothing out: a code that nobody has, or an object that none is called like. `None` when it may.
+    pub fn doubt(&self) -> Option<String> {
+        let Self { code: name, object } = self;
+        let is_code = name == "*" || code(name).is_some() || CODES.iter().any(|code| code.istio == Some(name.as_str()));
+        if !is_code {
+            return Some(format!("--suppress {name}={object}: no finding has the code `{name}`"));
+        }
+        // `KIND NAME.NAMESPACE`: a blank and a dot, or a star in their place.
+        let is_name = fits_form(object);
+        (!is_name).then(|| format!("--suppress {name}={object}: no object is called `{object}`; {BadSuppression}"))
+    }
+
     fn covers(&self, finding: &Diagnostic) -> bool {
         let object = &finding.object;
         let name = format!("{} {}.{}", object.kind, object.name, object.namespace);
@@ -63,6 +79,19 @@ pub(crate) fn is_suppressed(
 /// Whether `name` stands for the finding's code: the code itself, Istio's for it, or `*`.
 fn is_called(finding: &Diagnostic, name: &str) -> bool {
     name == "*" || name == finding.code || code(finding.code).is_some_and(|code| code.istio == Some(name))
+}
+
+/// Whether some `KIND NAME.NAMESPACE` fits the pattern.
+fn fits_form(pattern: &str) -> bool {
+    let (kind, rest) = match pattern.split_once(' ') {
+        Some((kind, rest)) => (kind, Some(rest)),
+        None => (pattern, None),
+    };
+    let is_kind = |kind: &str| kind.contains('*') || KINDS.contains(&kind);
+    match rest {
+        None => kind.contains('*'),
+        Some(rest) => is_kind(kind) && !rest.contains(' ') && (rest.contains('.') || rest.contains('*')),
+    }
 }
 
 /// Whether `text` fits a pattern in which `*` stands for any text.
@@ -98,6 +127,24 @@ mod tests {
             [("a b", "a b.c"), ("*.d", "a b.c"), ("b*", "a b.c"), ("a*x*c", "a b.c"), ("ab*ba", "aba")]
         {
             assert!(!fits(pattern, text), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn what_can_leave_nothing_out_is_doubted() {
+        for text in
+            ["IST0130=VirtualService a.b", "*=*", "IST0106=* a.b", "no-weight=VirtualService *", "IST0106=Gateway*"]
+        {
+            assert_eq!(Suppression::parse(text).unwrap().doubt(), None, "{text}");
+        }
+        for text in [
+            "IST9999=VirtualService a.b",
+            "no-wieght=* *",
+            "IST0130=reviews",
+            "IST0130=VirtualServce a.b",
+            "IST0130=VirtualService a",
+        ] {
+            assert!(Suppression::parse(text).unwrap().doubt().is_some(), "{text}");
         }
     }
 

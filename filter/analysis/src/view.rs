@@ -1,10 +1,10 @@
 //! A configuration as the analysers look at it: rules with delegates written out, and where each stands.
 
 use istio_config::delegates::{self, Expanded};
-use istio_config::diagnostic::At;
+use istio_config::diagnostic::{At, Inherited};
 use istio_config::services::Services;
 use istio_config::virtual_service::{Destination, HttpRoute};
-use istio_config::{Config, Diagnostics, ObjectRef, Resource, VirtualService, names};
+use istio_config::{Config, Diagnostics, ObjectRef, Resource, VirtualService, listeners, names};
 use std::collections::BTreeSet;
 
 /// The gateway name that stands for all sidecars.
@@ -29,6 +29,8 @@ pub(crate) struct Rule<'v> {
     /// Where it was written: the object, and the index in its `spec.http`.
     object: &'v ObjectRef,
     place: usize,
+    /// What of it stands elsewhere.
+    inherited: Option<&'v Inherited>,
     /// Index in the owner's rules.
     pub(crate) index: usize,
 }
@@ -71,7 +73,7 @@ pub(crate) fn rules_of<'v>(expanded: &'v Expanded<'_>) -> impl Iterator<Item = R
 pub(crate) fn rule_at<'v>(expanded: &'v Expanded<'_>, index: usize) -> Option<Rule<'v>> {
     let owner = &*expanded.service;
     let (object, place) = expanded.rule_origin(index);
-    Some(Rule { owner, raw: owner.spec.http.get(index)?, object, place, index })
+    Some(Rule { owner, raw: owner.spec.http.get(index)?, object, place, inherited: expanded.inherited(index), index })
 }
 
 impl<'v> Rule<'v> {
@@ -80,7 +82,7 @@ impl<'v> Rule<'v> {
         let object = At::object(self.object);
         let spec = object.field("spec");
         let http = spec.field("http");
-        then(&http.index(self.place))
+        then(&http.index(self.place).inheriting(self.inherited))
     }
 
     /// The rule as messages name it: by its name, else by its place.
@@ -119,10 +121,7 @@ impl<'v> Rule<'v> {
 
 /// Gateway names of a VirtualService or a match block in full; `mesh` stays.
 pub(crate) fn full_gateways(names: &[String], namespace: &str) -> Vec<String> {
-    let full = |name: &String| {
-        if name == MESH || name.contains('/') { name.clone() } else { format!("{namespace}/{name}") }
-    };
-    names.iter().map(full).collect()
+    names.iter().map(|name| listeners::full_gateway(name, namespace)).collect()
 }
 
 /// Where a VirtualService holds: `mesh` unless it says otherwise.

@@ -1,6 +1,7 @@
 //! What `diff` says of a change, on small rules; and that requests of which it says nothing are answered alike.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
+use envoy_plan::Plan;
 use istio_config::{Config, Diagnostics, FilterConfig};
 use rule_analysis::diff::{DiffReport, Effort, Recorded, Sample, Side, compare, diff};
 use serde_json::{Value, json};
@@ -19,19 +20,49 @@ fn service(host: &str, rules: Value) -> Value {
     })
 }
 
-fn compiled(objects: &[Value]) -> (FilterConfig, Policy) {
+/// A service with an endpoint for each version, and subsets `v1` to `v3`.
+fn versions(host: &str) -> [Value; 2] {
+    let all = ["v1", "v2", "v3"];
+    let endpoint =
+        |version: &&str| json!({"address": format!("10.0.0.{}", &version[1..]), "labels": {"version": version}});
+    let subset = |version: &&str| json!({"name": version, "labels": {"version": version}});
+    let object = |kind: &str, spec: Value| json!({"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": {"name": host}, "spec": spec});
+    let ports = json!([{"number": 80, "name": "http"}]);
+    let endpoints: Vec<_> = all.iter().map(endpoint).collect();
+    let subsets: Vec<_> = all.iter().map(subset).collect();
+    [
+        object(
+            "ServiceEntry",
+            json!({"hosts": [host], "resolution": "STATIC", "ports": ports, "endpoints": endpoints}),
+        ),
+        object("DestinationRule", json!({"host": host, "subsets": subsets})),
+    ]
+}
+
+fn compiled(objects: &[Value]) -> (FilterConfig, Policy, Plan) {
     let mut diagnostics = Diagnostics::default();
     let mut config = Config::default();
     objects.iter().for_each(|object| _ = config.add(object.clone(), &mut diagnostics));
-    let filter = FilterConfig { config, namespace: "default".to_owned(), ..FilterConfig::default() };
+    let (plan, bindings) = Plan::build(&config, &mut diagnostics);
+    let filter = FilterConfig { config, bindings, namespace: "default".to_owned(), ..FilterConfig::default() };
     let policy = Policy::compile(&filter, &mut diagnostics);
     assert!(!diagnostics.has_errors(), "{objects:?} {:?}", diagnostics.iter().collect::<Vec<_>>());
-    (filter, policy.unwrap())
+    (filter, policy.unwrap(), plan)
 }
 
 fn report_of(old: &[Value], new: &[Value], effort: Effort) -> DiffReport {
-    let (old, new) = (compiled(old), compiled(new));
-    diff(&Side::new(&old.0, &old.1), &Side::new(&new.0, &new.1), effort)
+    // Services that stay as they are, unless the test has its own.
+    let is_own = |object: &Value| object["kind"] != "VirtualService";
+    let with_services = |objects: &[Value]| match objects.iter().any(is_own) {
+        true => compiled(objects),
+        false => compiled(&[objects, &versions("a.example")].concat()),
+    };
+    let (old, new) = (with_services(old), with_services(new));
+    diff(&side(&old), &side(&new), effort)
+}
+
+fn side((filter, policy, plan): &(FilterConfig, Policy, Plan)) -> Side<'_> {
+    Side::new(filter, policy, plan)
 }
 
 /// Every group as `OLD RULE > NEW RULE: FROM>TO SHARE … | DETAIL … | EXAMPLE`.
@@ -218,8 +249,9 @@ fn recorded_requests_are_counted() {
     let rules = |v1, v2| {
         [service("a.example", json!([{"match": [{"uri": {"prefix": "/a"}}], "route": [to("v1", v1), to("v2", v2)]}]))]
     };
-    let (old, new) = (compiled(&rules(80, 20)), compiled(&rules(50, 50)));
-    let (old, new) = (Side::new(&old.0, &old.1), Side::new(&new.0, &new.1));
+    let with_services = |rules: [Value; 1]| compiled(&[rules.as_slice(), &versions("a.example")].concat());
+    let (old, new) = (with_services(rules(80, 20)), with_services(rules(50, 50)));
+    let (old, new) = (side(&old), side(&new));
     let mut recorded = Recorded::default();
     for path in ["/a", "/a/b", "/c", "/d"] {
         let pairs = [(":authority", "a.example"), (":path", path), (":method", "GET"), (":scheme", "http")];
@@ -311,8 +343,9 @@ fn where_diff_finds_nothing_random_requests_are_answered_alike() {
             continue;
         }
         silent += 1;
-        let (old, new) = (compiled(&old), compiled(&new));
-        let (old_side, new_side) = (Side::new(&old.0, &old.1), Side::new(&new.0, &new.1));
+        let with_services = |rules: [Value; 1]| compiled(&[rules.as_slice(), &versions("a.example")].concat());
+        let (old, new) = (with_services(old), with_services(new));
+        let (old_side, new_side) = (side(&old), side(&new));
         for _ in 0..300 {
             let end = random.pick(&["", "b", "/7", "/", "x"]);
             let query = random.pick(&["", "?k=x", "?k=xyz", "?k=7", "?l=x", "?k"]);
@@ -335,4 +368,90 @@ fn where_diff_finds_nothing_random_requests_are_answered_alike() {
         }
     }
     assert!(silent > 40 && loud > 40, "{silent} silent, {loud} loud");
+}
+
+/// Services, subsets and rules that split `a.example` in halves, and the same with the objects that `change` makes.
+fn behind(change: impl Fn(&mut Vec<Value>)) -> DiffReport {
+    let rules = json!([{"route": [to("v1", 50), to("v2", 50)]}]);
+    let old = [&versions("a.example")[..], &[service("a.example", rules)]].concat();
+    let mut new = old.clone();
+    change(&mut new);
+    report_of(&old, &new, EFFORT)
+}
+
+#[test]
+fn requests_are_compared_where_they_end() {
+    let labels = "/spec/subsets/1/labels/version";
+    let example = "| GET http://a.example/other";
+    let nowhere = |what: &str| format!("0 > 0: v2|a.example>answer 503: {what} 50 {example}");
+    let check = |change: &dyn Fn(&mut Vec<Value>), wanted: &str| {
+        let report = behind(change);
+        assert_eq!(told(&report), [wanted]);
+        assert!(report.changes_requests());
+    };
+    // Another label, a label that no endpoint has, no subset, no endpoint.
+    check(
+        &|objects| *objects[1].pointer_mut(labels).unwrap() = json!("v3"),
+        &format!("0 > 0: v2|a.example (version=v2)>v2|a.example (version=v3) 50 {example}"),
+    );
+    check(
+        &|objects| *objects[1].pointer_mut(labels).unwrap() = json!("v9"),
+        &nowhere("no endpoint in v2 of a.example:80"),
+    );
+    check(
+        &|objects| _ = objects[1]["spec"]["subsets"].as_array_mut().unwrap().remove(1),
+        &nowhere("no such cluster v2 of a.example:80"),
+    );
+    check(
+        &|objects| _ = objects[0]["spec"]["endpoints"].as_array_mut().unwrap().remove(1),
+        &nowhere("no endpoint in v2 of a.example:80"),
+    );
+    let report = behind(|objects| _ = objects.remove(1));
+    let moves = "v1|a.example>answer 503: no such cluster v1 of a.example:80 50";
+    assert!(told(&report)[0].contains(moves), "{:?}", told(&report));
+    assert!(behind(|objects| _ = objects.remove(0)).changes_requests());
+    // v2 is what v1 is: the subset has another name and nobody moves.
+    let report = behind(|objects| {
+        objects[1]["spec"]["subsets"][1]["name"] = json!("next");
+        objects[2]["spec"]["http"][0]["route"][1]["destination"]["subset"] = json!("next");
+    });
+    assert!(!report.changes_requests() && !report.objects.is_empty(), "{report:?}");
+}
+
+#[test]
+fn other_addresses_are_no_other_version() {
+    let report = behind(|objects| objects[0]["spec"]["endpoints"][0]["address"] = json!("10.0.0.9"));
+    assert!(!report.changes_requests());
+    assert_eq!(report.moved_in, ["a.example:80"]);
+    let text = report.to_text();
+    assert!(text.contains("No request meets anything else.\nOther endpoints, same version: a.example:80.\n"), "{text}");
+    let pods = behind(|objects| objects[0]["spec"]["endpoints"][0]["labels"]["pod-template-hash"] = json!("7"));
+    assert!(!pods.changes_requests());
+}
+
+#[test]
+fn policies_of_a_destination_are_compared() {
+    let report = behind(|objects| objects[1]["spec"]["trafficPolicy"] = json!({"loadBalancer": {"simple": "RANDOM"}}));
+    assert_eq!(told(&report), ["0 > 0: balancing=LEAST_REQUEST>RANDOM | GET http://a.example/other"]);
+}
+
+#[test]
+fn what_says_the_same_in_other_words_changes_nothing() {
+    let plain = json!([{"route": [to("v1", 1)]}]);
+    check(plain.clone(), json!([{"route": [to("v1", 1)], "retries": {"attempts": 2}}]), &[]);
+    check(plain, json!([{"route": [to("v1", 25), to("v1", 75)]}]), &[]);
+}
+
+#[test]
+fn changed_patterns_are_told_apart_or_named() {
+    let rules = |pattern: &str| json!([{"match": [{"headers": {"k": {"regex": pattern}}}], "route": [to("v2", 1)]}, {"route": [to("v1", 1)]}]);
+    let many = "a".repeat(51);
+    let line = format!("1 > 0: v1|a.example>v2|a.example 100 | GET http://a.example/other k={many}");
+    check(rules("a{1,50}"), rules("a{1,60}"), &[&line]);
+    check(rules("[0-9]+"), rules(r"\d+"), &[]);
+    let report = check(rules("([^x]|x)*y"), rules("(.|\n)*y"), &[]);
+    assert_eq!(report.told_alike.len(), 1, "{report:?}");
+    let text = report.to_text();
+    assert!(text.contains("Not told apart by any request that was compared:\n  headers[k]: ([^x]|x)*y → "), "{text}");
+    assert!(!text.contains("No request meets anything else"), "{text}");
 }

@@ -5,7 +5,7 @@
 
 use crate::config::{Object, ObjectMeta, ObjectRef, Resource};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
-use crate::kinds;
+use crate::kinds::{self, KindFault};
 use crate::reader::{self, Fault, Reason, Segment};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -72,6 +72,11 @@ pub(crate) fn object(value: &Value, ordinal: usize, diagnostics: &mut Diagnostic
     if api_version.starts_with("shunt.dev/") {
         let help = "remove it; the rules of the VirtualService are served without it";
         report(Severity::Error, "not-served-yet", "kind", format!("{kind} is not served yet"), help);
+        return None;
+    }
+    if let Some(fault) = kinds::fault(&api_version, &kind).filter(|_| cfg!(feature = "tools")) {
+        let KindFault { severity, code, message, help } = fault;
+        report(severity, code, "kind", message, &help);
         return None;
     }
     if !api_version.starts_with(NETWORKING)
@@ -162,6 +167,11 @@ fn diagnostic(object: &ObjectRef, fault: &Fault) -> Diagnostic {
         Reason::UnknownValue { value, known } => {
             ("bad-value", format!("unknown value `{value}`"), format!("write one of {}", known.join(", ")))
         }
+        Reason::Type { found, expected } if found.starts_with("boolean") && expected == "a string" => (
+            "bad-type",
+            format!("this is {found}"),
+            "put it in quotes: without them yes, no, on, off, y and n are booleans too".to_owned(),
+        ),
         Reason::Type { found, expected } => ("bad-type", format!("this is {found}"), format!("write {expected}")),
         Reason::Other(message) => ("bad-value", message.clone(), String::new()),
     };
@@ -181,7 +191,7 @@ fn suggestion(unknown: &str, known: &[&str]) -> String {
 }
 
 /// Levenshtein distance.
-fn distance(left: &str, right: &str) -> usize {
+pub(crate) fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (i, l) in left.chars().enumerate() {

@@ -5,9 +5,11 @@
 //! level only. Both who decide and who carry out read the result, so both number the rules alike.
 
 use crate::config::{Config, ObjectMeta, ObjectRef, Resource};
-use crate::diagnostic::{At, Diagnostics};
-use crate::names;
-use crate::virtual_service::{Destination, HttpMatchRequest, HttpRoute, StringMatch, VirtualService};
+use crate::diagnostic::{At, Diagnostics, Inherited, InheritedBlock};
+use crate::virtual_service::{
+    Destination, HttpMatchRequest, HttpMirrorPolicy, HttpRoute, Percent, StringMatch, VirtualService,
+};
+use crate::{listeners, names};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +31,8 @@ struct Origin {
     delegate: Option<(ObjectRef, usize)>,
     /// For each match block the root's and the delegate's that were crossed.
     blocks: Vec<Crossed>,
+    /// What of a delegate's rule the root wrote.
+    inherited: Option<Box<Inherited>>,
 }
 
 /// Indices in `match` of root and delegate; `None` where one has no match.
@@ -47,9 +51,16 @@ impl Expanded<'_> {
         })
     }
 
+    /// What of a rule stands in another object than [`Expanded::rule_origin`] says.
+    pub fn inherited(&self, http: usize) -> Option<&Inherited> {
+        self.origins.get(http)?.inherited.as_deref()
+    }
+
     /// Where the user finds a match block: in the VirtualService with the hosts, and in its delegate.
     pub fn block_origin(&self, http: usize, block: Option<usize>) -> (Place, Option<(&ObjectRef, Place)>) {
-        let Some(Origin { root, delegate, blocks }) = self.origins.get(http) else { return ((http, block), None) };
+        let Some(Origin { root, delegate, blocks, inherited: _ }) = self.origins.get(http) else {
+            return ((http, block), None);
+        };
         let Some((object, index)) = delegate else { return ((*root, block), None) };
         let (of_root, of_delegate) = block.and_then(|block| blocks.get(block)).copied().unwrap_or_default();
         ((*root, of_root), Some((object, (*index, of_delegate))))
@@ -114,13 +125,14 @@ fn expand_one<'c>(
     for (root_index, rule) in root.spec.http.iter().enumerate() {
         let Some(delegate) = &rule.delegate else {
             service.spec.http.push(rule.clone());
-            origins.push(Origin { root: root_index, delegate: None, blocks: Vec::new() });
+            origins.push(Origin { root: root_index, delegate: None, blocks: Vec::new(), inherited: None });
             continue;
         };
         let at = http.index(root_index);
         let at = at.field("delegate");
-        if !rule.route.is_empty() || rule.redirect.is_some() || rule.direct_response.is_some() {
-            let help = "move route, redirect or directResponse into the delegate";
+        // A direct response may stand here: it is inherited.
+        if !rule.route.is_empty() || rule.redirect.is_some() {
+            let help = "move route or redirect into the delegate";
             diagnostics.error(&at, "oneof", "a rule that delegates says nothing else about where requests go", help);
         }
         let name = leaf_name(&delegate.name, &delegate.namespace, &root.meta);
@@ -137,6 +149,7 @@ fn expand_one<'c>(
             diagnostics.warning(&at, "delegate-not-exported", message, "add the namespace to its spec.exportTo");
             continue;
         }
+        let full_rule = in_full(rule.clone(), root_namespace);
         for (index, leaf_rule) in leaf.spec.http.iter().enumerate() {
             let leaf_object = At::object(&leaf.meta.reference);
             let leaf_spec = leaf_object.field("spec");
@@ -152,11 +165,12 @@ fn expand_one<'c>(
                 );
                 continue;
             }
-            match merge_rule(rule, leaf_rule, leaf.meta.namespace()) {
+            match merge_rule(&full_rule, leaf_rule, leaf.meta.namespace()) {
                 Some((merged, blocks)) => {
+                    let inherited = inherited(root, root_index, leaf_rule, &blocks);
                     service.spec.http.push(merged);
                     let delegate = Some((leaf.meta.reference.clone(), index));
-                    origins.push(Origin { root: root_index, delegate, blocks });
+                    origins.push(Origin { root: root_index, delegate, blocks, inherited: Some(Box::new(inherited)) });
                 }
                 None => {
                     let message = format!(
@@ -182,7 +196,11 @@ fn merge_rule(root: &HttpRoute, leaf: &HttpRoute, leaf_namespace: &str) -> Optio
     (merged.r#match, blocks) = merge_matches(&root.r#match, &merged.r#match)?.into_iter().unzip();
     merged.name = joined(&root.name, &merged.name);
     merged.rewrite = merged.rewrite.or(root.rewrite);
-    merged.direct_response = merged.direct_response.or(root.direct_response);
+    // The sides together may say more than one thing; then istiod looks for a redirect first, and for routes last.
+    if merged.direct_response.is_none() && root.direct_response.is_some() && merged.redirect.is_none() {
+        merged.direct_response = root.direct_response;
+        merged.route.clear();
+    }
     merged.timeout = merged.timeout.or(root.timeout);
     merged.retries = merged.retries.or(root.retries);
     merged.fault = merged.fault.or(root.fault);
@@ -194,7 +212,62 @@ fn merge_rule(root: &HttpRoute, leaf: &HttpRoute, leaf_namespace: &str) -> Optio
     if merged.mirrors.is_empty() {
         merged.mirrors = root.mirrors;
     }
+    // One rule may not have both, but one side of each may: istiod copies to both, `mirror` first.
+    if (leaf.mirror.is_none() || leaf.mirrors.is_empty())
+        && !merged.mirrors.is_empty()
+        && let Some(destination) = merged.mirror.take()
+    {
+        let percent = merged.mirror_percent.take().map(|percent| Percent { value: f64::from(percent) });
+        let percentage = merged.mirror_percentage.take().or(percent);
+        merged.mirrors.insert(0, HttpMirrorPolicy { destination: *destination, percentage });
+    }
     Some((merged, blocks))
+}
+
+/// Which fields of the delegate's rule are its root's, with their places there.
+fn inherited(root: &Resource<VirtualService>, index: usize, leaf: &HttpRoute, blocks: &[Crossed]) -> Inherited {
+    let at = format!("spec.http[{index}]");
+    let Some(rule) = root.spec.http.get(index) else {
+        return Inherited { object: root.meta.reference.clone(), fields: BTreeMap::new(), blocks: Vec::new() };
+    };
+    let only_root = [
+        ("rewrite", leaf.rewrite.is_none() && rule.rewrite.is_some()),
+        ("directResponse", leaf.direct_response.is_none() && rule.direct_response.is_some()),
+        ("timeout", leaf.timeout.is_none() && rule.timeout.is_some()),
+        ("retries", leaf.retries.is_none() && rule.retries.is_some()),
+        ("fault", leaf.fault.is_none() && rule.fault.is_some()),
+        ("mirror", leaf.mirror.is_none() && rule.mirror.is_some()),
+        ("mirrors", leaf.mirrors.is_empty() && !rule.mirrors.is_empty()),
+        ("mirrorPercent", leaf.mirror_percent.is_none() && rule.mirror_percent.is_some()),
+        ("mirrorPercentage", leaf.mirror_percentage.is_none() && rule.mirror_percentage.is_some()),
+        ("corsPolicy", leaf.cors_policy.is_none() && rule.cors_policy.is_some()),
+        ("headers", leaf.headers.is_none() && rule.headers.is_some()),
+    ];
+    let fields = |at: &str, all: &[(&'static str, bool)]| {
+        all.iter().filter(|(_, is_root)| *is_root).map(|(name, _)| (*name, format!("{at}.{name}"))).collect()
+    };
+    let blocks = blocks.iter().map(|(of_root, of_leaf)| {
+        let at = of_root.map_or_else(|| at.clone(), |of_root| format!("{at}.match[{of_root}]"));
+        let root = of_root.and_then(|of_root| rule.r#match.get(of_root)).cloned().unwrap_or_default();
+        let leaf = of_leaf.and_then(|of_leaf| leaf.r#match.get(of_leaf)).cloned().unwrap_or_default();
+        let only_root = [
+            ("uri", leaf.uri.is_none() && root.uri.is_some()),
+            ("scheme", leaf.scheme.is_none() && root.scheme.is_some()),
+            ("method", leaf.method.is_none() && root.method.is_some()),
+            ("authority", leaf.authority.is_none() && root.authority.is_some()),
+            ("headers", leaf.headers.is_empty() && !root.headers.is_empty()),
+            ("withoutHeaders", leaf.without_headers.is_empty() && !root.without_headers.is_empty()),
+            ("queryParams", leaf.query_params.is_empty() && !root.query_params.is_empty()),
+            ("port", leaf.port.is_none() && root.port.is_some()),
+            ("sourceLabels", leaf.source_labels.is_empty() && !root.source_labels.is_empty()),
+            ("sourceNamespace", leaf.source_namespace.is_empty() && !root.source_namespace.is_empty()),
+            ("gateways", leaf.gateways.is_empty() && !root.gateways.is_empty()),
+            ("statPrefix", leaf.stat_prefix.is_empty() && !root.stat_prefix.is_empty()),
+        ];
+        InheritedBlock { own: *of_leaf, fields: fields(&at, &only_root), root: at }
+    });
+    let blocks = blocks.collect();
+    Inherited { object: root.meta.reference.clone(), fields: fields(&at, &only_root), blocks }
 }
 
 /// Short names mean what they mean in the delegate's own namespace.
@@ -206,9 +279,7 @@ fn in_full(mut rule: HttpRoute, namespace: &str) -> HttpRoute {
         complete(mirror);
     }
     for gateway in rule.r#match.iter_mut().flat_map(|block| &mut block.gateways) {
-        if gateway != "mesh" && !gateway.contains('/') {
-            *gateway = format!("{namespace}/{gateway}");
-        }
+        *gateway = listeners::full_gateway(gateway, namespace);
     }
     rule
 }
@@ -280,7 +351,9 @@ fn conflict(root: &HttpMatchRequest, leaf: &HttpMatchRequest) -> bool {
         || ports(root.port).zip(ports(leaf.port)).is_some_and(|(root, leaf)| root != leaf)
         || !root.source_namespace.is_empty() && leaf.source_namespace != root.source_namespace
         || leaf.source_labels.iter().any(|(key, leaf)| root.source_labels.get(key).is_some_and(|root| root != leaf))
-        || !root.gateways.is_empty() && leaf.gateways.iter().any(|gateway| !root.gateways.contains(gateway))
+        || !root.gateways.is_empty()
+            && (leaf.gateways.len() > root.gateways.len()
+                || leaf.gateways.iter().any(|gateway| !root.gateways.contains(gateway)))
 }
 
 /// Whether what `leaf` matches is not a part of what `root` matches, as far as istiod looks.
@@ -297,7 +370,53 @@ fn strings_conflict(root: Option<&StringMatch>, leaf: Option<&StringMatch>) -> b
     }
     match (root_exact, root_prefix) {
         (Some(exact), _) => leaf_prefix.is_some() || leaf_exact != Some(exact),
-        (None, Some(prefix)) => leaf_prefix.or(leaf_exact).is_some_and(|leaf| !leaf.starts_with(&prefix)),
-        (None, None) => false,
+        // A leaf that names no text would replace the root's by nothing, and take more.
+        (None, Some(prefix)) => leaf_prefix.or(leaf_exact).is_none_or(|leaf| !leaf.starts_with(&prefix)),
+        // istiod: neither text of a root that says nothing, nor one under a pattern.
+        (None, None) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn string(text: &str) -> StringMatch {
+        let (form, text) = text.split_once(' ').unwrap_or((text, ""));
+        let of = |wanted: &str| (form == wanted).then(|| text.to_owned());
+        StringMatch { exact: of("exact"), prefix: of("prefix"), regex: of("regex") }
+    }
+
+    fn check(root: &str, leaf: &str, conflict: bool) {
+        assert_eq!(strings_conflict(Some(&string(root)), Some(&string(leaf))), conflict, "{root} over {leaf}");
+    }
+
+    #[test]
+    fn a_leaf_lies_within_its_root() {
+        for (root, leaf) in [
+            ("exact /a", "exact /a"),
+            ("prefix /a", "exact /a/b"),
+            ("prefix /a", "prefix /a"),
+            ("prefix /", "prefix /a"),
+        ] {
+            check(root, leaf, false);
+        }
+        for (root, leaf) in [
+            ("exact /a", "exact /b"),
+            ("exact /a", "prefix /a"),
+            ("exact /a", "regex /a"),
+            ("exact /a", "{}"),
+            ("prefix /a", "prefix /"),
+            ("prefix /a", "regex /a.*"),
+            ("prefix /a", "{}"),
+            ("regex /a.*", "{}"),
+            ("regex /a", "exact /a"),
+            ("{}", "exact /a"),
+            ("{}", "prefix /a"),
+            ("{}", "{}"),
+        ] {
+            check(root, leaf, true);
+        }
+        assert!(!strings_conflict(None, Some(&string("{}"))) && !strings_conflict(Some(&string("{}")), None));
     }
 }

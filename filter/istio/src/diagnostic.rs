@@ -92,6 +92,12 @@ impl Diagnostics {
         self.push(at.diagnostic(Severity::Note, code, message, help));
     }
 
+    /// Makes errors of all findings with one of these codes: for who serves nothing and only judges.
+    pub fn raise(&mut self, codes: &[&str]) {
+        let raised = self.found.iter_mut().filter(|found| codes.contains(&found.code));
+        raised.for_each(|found| found.severity = Severity::Error);
+    }
+
     /// Whether anything found forbids serving the configuration.
     pub fn has_errors(&self) -> bool {
         self.found.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
@@ -135,27 +141,93 @@ pub struct At<'a> {
     pub object: &'a ObjectRef,
     /// The field.
     pub path: FieldPath<'a>,
+    /// What of it stands elsewhere.
+    within: Within<'a>,
+}
+
+/// A part of a rule that has fields from another object.
+#[derive(Clone, Copy, Debug)]
+enum Within<'a> {
+    Nothing,
+    Rule(&'a Inherited),
+    Matches(&'a Inherited),
+    Block(&'a InheritedBlock, &'a ObjectRef),
+}
+
+/// Fields of a delegate's rule that its root wrote: what is wrong with them is told there.
+#[derive(Clone, Debug)]
+pub struct Inherited {
+    /// The root.
+    pub object: ObjectRef,
+    /// Fields of the rule, each with its path in the root.
+    pub fields: BTreeMap<&'static str, String>,
+    /// Match blocks, in the order in which they are written out.
+    pub blocks: Vec<InheritedBlock>,
+}
+
+/// Where a match block of a delegate's rule was written.
+#[derive(Clone, Debug)]
+pub struct InheritedBlock {
+    /// Its index in the delegate; `None` where only the root has a block.
+    pub own: Option<usize>,
+    /// The block's path in the root.
+    pub root: String,
+    /// Fields of the block, each with its path in the root.
+    pub fields: BTreeMap<&'static str, String>,
 }
 
 impl<'a> At<'a> {
     /// The object as a whole.
     pub fn object(object: &'a ObjectRef) -> Self {
-        Self { object, path: FieldPath::Root }
+        Self { object, path: FieldPath::Root, within: Within::Nothing }
+    }
+
+    /// This rule, of which some fields stand elsewhere.
+    pub fn inheriting(self, inherited: Option<&'a Inherited>) -> Self {
+        Self { within: inherited.map_or(Within::Nothing, Within::Rule), ..self }
     }
 
     /// A field of this one.
     pub fn field(&'a self, name: &'a str) -> Self {
-        Self { object: self.object, path: FieldPath::Field(&self.path, name) }
+        let elsewhere = match self.within {
+            Within::Rule(Inherited { object, fields, blocks: _ }) => fields.get(name).map(|path| (object, path)),
+            Within::Block(block, root) => block.fields.get(name).map(|path| (root, path)),
+            Within::Nothing | Within::Matches(_) => None,
+        };
+        match (elsewhere, self.within) {
+            (Some((object, path)), _) => Self::object(object).at(path),
+            (None, Within::Rule(inherited)) if name == "match" => {
+                Self { within: Within::Matches(inherited), ..self.below(FieldPath::Field(&self.path, name)) }
+            }
+            (None, _) => self.below(FieldPath::Field(&self.path, name)),
+        }
     }
 
     /// An entry of this map.
     pub fn key(&'a self, key: &'a str) -> Self {
-        Self { object: self.object, path: FieldPath::Key(&self.path, key) }
+        self.below(FieldPath::Key(&self.path, key))
     }
 
     /// An element of this list.
     pub fn index(&'a self, index: usize) -> Self {
-        Self { object: self.object, path: FieldPath::Index(&self.path, index) }
+        let Within::Matches(inherited) = self.within else { return self.below(FieldPath::Index(&self.path, index)) };
+        let Some(block) = inherited.blocks.get(index) else { return self.below(FieldPath::Index(&self.path, index)) };
+        match block.own {
+            Some(own) => Self {
+                within: Within::Block(block, &inherited.object),
+                ..self.below(FieldPath::Index(&self.path, own))
+            },
+            None => Self::object(&inherited.object).at(&block.root),
+        }
+    }
+
+    fn below(&'a self, path: FieldPath<'a>) -> Self {
+        Self { object: self.object, path, within: Within::Nothing }
+    }
+
+    /// The same object at a path that is written out.
+    fn at(self, path: &'a str) -> Self {
+        Self { path: FieldPath::Field(&FieldPath::Root, path), ..self }
     }
 
     fn diagnostic(
@@ -190,5 +262,36 @@ mod tests {
         let rule = http.index(1);
         headers = rule.field("headers");
         assert_eq!(headers.key("x-user").path.to_string(), "spec.http[1].headers[x-user]");
+    }
+
+    #[test]
+    fn what_a_delegate_inherits_stands_in_its_root() {
+        let object = |name: &str| ObjectRef {
+            kind: "VirtualService".into(),
+            namespace: "a".into(),
+            name: name.into(),
+            ordinal: 0,
+        };
+        let block = |own| InheritedBlock {
+            own,
+            root: "spec.http[3].match[1]".to_owned(),
+            fields: BTreeMap::from([("uri", "spec.http[3].match[1].uri".to_owned())]),
+        };
+        let inherited = Inherited {
+            object: object("root"),
+            fields: BTreeMap::from([("timeout", "spec.http[3].timeout".to_owned())]),
+            blocks: vec![block(Some(5)), block(None)],
+        };
+        let leaf = object("leaf");
+        let whole = At::object(&leaf);
+        let rule = whole.field("http").inheriting(Some(&inherited));
+        let blocks = rule.field("match");
+        let (own, root) = (blocks.index(0), blocks.index(1));
+        let told = |at: At<'_>| format!("{} {}", at.object.name, at.path);
+        assert_eq!(told(rule.field("timeout")), "root spec.http[3].timeout");
+        assert_eq!(told(rule.field("retries").field("attempts")), "leaf http.retries.attempts");
+        assert_eq!(told(own.field("headers").key("x")), "leaf http.match[5].headers[x]");
+        assert_eq!(told(own.field("uri").field("exact")), "root spec.http[3].match[1].uri.exact");
+        assert_eq!(told(root.field("headers")), "root spec.http[3].match[1].headers");
     }
 }

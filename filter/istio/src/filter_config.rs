@@ -7,6 +7,7 @@ use crate::ObjectRef;
 use crate::config::Config;
 use crate::diagnostic::{At, Diagnostics};
 use crate::listeners::MESH;
+use crate::outbound::OutboundMode;
 use crate::{reader, scope};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -39,6 +40,8 @@ pub struct FilterConfig {
     pub tracing: Tracing,
     /// The listener of Istio's that the filter stands in. `None`: it is alone, on the one listener there is.
     pub listener: Option<Listener>,
+    /// What a host meets that neither the registry nor a rule knows; `None`: 404.
+    pub outbound: Option<OutboundTrafficPolicy>,
 }
 
 /// Where in Istio the filter stands: one port of a sidecar's outbound side, or of a gateway.
@@ -59,6 +62,17 @@ impl Listener {
     pub fn is_mesh(&self) -> bool {
         self.gateway == MESH
     }
+}
+
+/// `outboundTrafficPolicy`, and what carries it out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OutboundTrafficPolicy {
+    /// As in Istio's MeshConfig.
+    pub mode: OutboundMode,
+    /// The profile of requests that pass through; empty for the default.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub profile: String,
 }
 
 /// What is done to trace context on the way.
@@ -104,6 +118,7 @@ struct Raw {
     tracing: Tracing,
     #[serde(default)]
     listener: Option<Listener>,
+    outbound_traffic_policy: Option<OutboundTrafficPolicy>,
 }
 
 impl FilterConfig {
@@ -148,6 +163,7 @@ impl FilterConfig {
             labels: raw.labels,
             tracing: raw.tracing,
             listener: raw.listener,
+            outbound: raw.outbound_traffic_policy,
             namespace: raw.namespace.unwrap_or_else(|| "default".to_owned()),
         }
     }
@@ -178,6 +194,9 @@ impl FilterConfig {
             }
             if let Some(listener) = &self.listener {
                 fields.insert("listener".to_owned(), json!(listener));
+            }
+            if let Some(outbound) = &self.outbound {
+                fields.insert("outboundTrafficPolicy".to_owned(), json!(outbound));
             }
         }
         json

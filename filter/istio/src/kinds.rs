@@ -2,6 +2,9 @@
 //!
 //! Passing over a ConfigMap is right; passing over an HTTPRoute in silence would let its author believe that it works.
 
+use crate::decode::distance;
+use crate::diagnostic::Severity;
+
 const TO_VIRTUAL_SERVICE: &str = "write its rules as a VirtualService of networking.istio.io/v1";
 
 /// API group, kind (`*`: every kind of the group), and a way out.
@@ -45,9 +48,120 @@ pub(crate) fn way_out(api_version: &str, kind: &str) -> Option<&'static str> {
     known.map(|(.., help)| *help)
 }
 
+/// The kinds that are served, all of [`NETWORKING`].
+const SERVED: [&str; 4] = ["VirtualService", "DestinationRule", "ServiceEntry", "Gateway"];
+
+const NETWORKING: &str = "networking.istio.io";
+
+/// Istio's API groups with their kinds (istio `pkg/config/schema/metadata.yaml`).
+const ISTIO: [(&str, &[&str]); 4] = [
+    (
+        NETWORKING,
+        &[
+            "VirtualService",
+            "DestinationRule",
+            "ServiceEntry",
+            "Gateway",
+            "Sidecar",
+            "EnvoyFilter",
+            "WorkloadEntry",
+            "WorkloadGroup",
+            "ProxyConfig",
+        ],
+    ),
+    ("security.istio.io", &["AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication"]),
+    ("telemetry.istio.io", &["Telemetry"]),
+    ("extensions.istio.io", &["WasmPlugin", "TrafficExtension"]),
+];
+
+/// Versions that those groups have or had.
+const VERSIONS: [&str; 5] = ["v1", "v1beta1", "v1alpha3", "v1alpha1", "v1alpha2"];
+
+/// How many letters may be wrong in a name that is meant for another.
+const SLIPS_MAX: usize = 2;
+
+/// What is wrong with a kind that nobody has.
+pub(crate) struct KindFault {
+    pub(crate) severity: Severity,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) help: String,
+}
+
+/// A kind or version that Istio's group does not have, which the API server refuses; or one that is nearly one that is
+/// served, and that nobody would miss. `None` for all others.
+pub(crate) fn fault(api_version: &str, kind: &str) -> Option<KindFault> {
+    let (group, version) = api_version.split_once('/').unwrap_or((api_version, ""));
+    let refused =
+        |message: String, help: String| KindFault { severity: Severity::Error, code: "unknown-kind", message, help };
+    if let Some((_, kinds)) = ISTIO.iter().find(|(known, _)| *known == group) {
+        let help = || match near(kind, kinds.iter().copied()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("kinds here: {}", kinds.join(", ")),
+        };
+        return if !kinds.contains(&kind) {
+            Some(refused(format!("{group} has no kind `{kind}`"), help()))
+        } else if !VERSIONS.contains(&version) || group == NETWORKING && ["v1alpha1", "v1alpha2"].contains(&version) {
+            let help = format!("write {group}/v1");
+            Some(refused(format!("{group} has no version `{version}`"), help))
+        } else {
+            None
+        };
+    }
+    // A kind of another maker may well be called so; a group without a maker's name, or nearly Istio's, is a slip.
+    let is_near_group = group == "v1" || distance(group, NETWORKING) <= SLIPS_MAX;
+    let meant = near(kind, SERVED).filter(|_| is_near_group)?;
+    Some(KindFault {
+        severity: Severity::Warning,
+        code: "misspelt-kind",
+        message: format!("{api_version} {kind} is passed over, though it is nearly {NETWORKING}/v1 {meant}"),
+        help: format!("write apiVersion: {NETWORKING}/v1, kind: {meant}; or leave it out"),
+    })
+}
+
+/// The name that is meant, in whatever case; not where it is far shorter than what may be wrong in it.
+fn near<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    // What is far longer is near to none.
+    let sound = known.into_iter().filter(|known| name.len() <= known.len().saturating_add(SLIPS_MAX));
+    let slips = sound.map(|known| (distance(&name.to_lowercase(), &known.to_lowercase()), known));
+    slips.filter(|(slips, _)| *slips <= SLIPS_MAX).min_by_key(|(slips, _)| *slips).map(|(_, known)| known)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slip_in_kind_or_group_is_seen() {
+        let told = |api_version: &str, kind: &str| fault(api_version, kind).map(|fault| (fault.severity, fault.code));
+        for (api_version, kind) in [
+            ("networking.istio.io/v2", "VirtualService"),
+            ("networking.istio.io/v1alpha1", "Gateway"),
+            ("networking.istio.io", "VirtualService"),
+            ("networking.istio.io/v1", "VirtualServce"),
+            ("networking.istio.io/v1", "virtualservice"),
+            ("security.istio.io/v1", "AuthorisationPolicy"),
+        ] {
+            assert_eq!(told(api_version, kind), Some((Severity::Error, "unknown-kind")), "{api_version} {kind}");
+        }
+        for (api_version, kind) in [
+            ("networkin.istio.io/v1", "VirtualService"),
+            ("v1", "VirtualServices"),
+            ("networking.istio.oi/v1", "gateway"),
+        ] {
+            assert_eq!(told(api_version, kind), Some((Severity::Warning, "misspelt-kind")), "{api_version} {kind}");
+        }
+        for (api_version, kind) in [
+            ("networking.istio.io/v1alpha3", "VirtualService"),
+            ("networking.istio.io/v1beta1", "ProxyConfig"),
+            ("gateway.networking.k8s.io/v1", "Gateway"),
+            ("gateway.solo.io/v1", "VirtualService"),
+            ("v1", "Service"),
+            ("apps/v1", "Deployment"),
+        ] {
+            assert_eq!(told(api_version, kind), None, "{api_version} {kind}");
+        }
+    }
 
     #[test]
     fn what_rules_traffic_has_a_way_out_and_nothing_else_has() {

@@ -24,6 +24,7 @@ pub mod destination_rule;
 pub mod gateway;
 pub mod listeners;
 pub mod names;
+pub mod outbound;
 mod reader;
 pub mod scope;
 pub mod service_entry;

@@ -22,9 +22,16 @@ pub fn gateway_names(service: &Resource<VirtualService>) -> Vec<String> {
     }
 }
 
-/// `mesh` stays, `name` gets the rule's namespace, `namespace/name` stays.
+/// `mesh` and `namespace/name` stay; `name` and `./name` get the rule's namespace; of `name.namespace.svc.cluster.local`, as
+/// it was written long ago, the first two parts count (istio `pilot/pkg/model/config.go`, `resolveGatewayName`).
 pub fn full_gateway(name: &str, namespace: &str) -> String {
-    if name == MESH || name.contains('/') { name.to_owned() } else { format!("{namespace}/{name}") }
+    match (name.split_once('/'), name.split_once('.')) {
+        _ if name == MESH => name.to_owned(),
+        (Some((".", name)), _) => format!("{namespace}/{name}"),
+        (Some(_), _) => name.to_owned(),
+        (None, Some((name, rest))) => format!("{}/{name}", rest.split('.').next().unwrap_or(rest)),
+        (None, None) => format!("{namespace}/{name}"),
+    }
 }
 
 /// The port by which the mesh reaches a host, in full: the service's main one, else 80.
@@ -98,4 +105,23 @@ pub fn main_port(service: &Resource<VirtualService>, config: &Config, services: 
         leading.filter_map(http_port)
     });
     ports.next().unwrap_or(HTTP_PORT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_is_namespace_and_name() {
+        for (name, full) in [
+            ("mesh", "mesh"),
+            ("g", "a/g"),
+            ("./g", "a/g"),
+            ("b/g", "b/g"),
+            ("g.b", "b/g"),
+            ("g.b.svc.cluster.local", "b/g"),
+        ] {
+            assert_eq!(full_gateway(name, "a"), full);
+        }
+    }
 }

@@ -1,5 +1,8 @@
 //! Names as Istio builds them: full host names and cluster names.
 
+/// Istio's name of the cluster for requests to hosts that nothing knows, under `outboundTrafficPolicy: ALLOW_ANY`.
+pub const PASSTHROUGH_CLUSTER: &str = "PassthroughCluster";
+
 /// The cluster domain unless the mesh says otherwise.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
 

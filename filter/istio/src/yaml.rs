@@ -132,7 +132,7 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 /// file that calls itself JSON.
 pub fn read_bytes(file: &str, bytes: &[u8], config: &mut Config, sources: &mut Sources, diagnostics: &mut Diagnostics) {
     let text = encoding::text(bytes).and_then(|text| {
-        let is_json = file.len() > 5 && file.ends_with(".json");
+        let is_json = file.len() > 5 && file.to_ascii_lowercase().ends_with(".json");
         if is_json { json_alone(text).map(|()| text) } else { Ok(text) }
     });
     match text {
@@ -164,7 +164,7 @@ fn before_place(message: &str) -> &str {
 /// before it.
 pub fn read(file: &str, text: &str, config: &mut Config, sources: &mut Sources, diagnostics: &mut Diagnostics) {
     let file: Arc<str> = file.into();
-    let mut reader = Reader::new(text);
+    let mut reader = Reader { in_manifest: true, ..Reader::new(text) };
     if text.trim_start_matches('\u{feff}').trim().is_empty() {
         let (ordinal, at) = (config.skip_ordinal(), Position { line: 1, column: 1 });
         sources.objects.push((file.clone(), Place { at, inside: Inside::Nothing }));
@@ -263,6 +263,8 @@ struct Reader<'t> {
     nodes: usize,
     aliased: usize,
     text: &'t str,
+    /// Whether kubectl would read this too.
+    in_manifest: bool,
 }
 
 fn position(span: Span) -> Position {
@@ -273,7 +275,14 @@ impl<'t> Reader<'t> {
     fn new(text: &'t str) -> Self {
         // Windows editors put a byte order mark in front.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Self { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), nodes: 0, aliased: 0, text }
+        Self {
+            parser: Parser::new_from_str(text),
+            anchors: BTreeMap::new(),
+            nodes: 0,
+            aliased: 0,
+            text,
+            in_manifest: false,
+        }
     }
 
     fn event(&mut self) -> Result<Option<(Event<'t>, Position)>, SyntaxFault> {
@@ -321,7 +330,7 @@ impl<'t> Reader<'t> {
             Event::Scalar(text, style, anchor, tag) => {
                 let forced_string = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
                 let value = if style == ScalarStyle::Plain && !forced_string {
-                    plain(&text)
+                    plain(&text, self.in_manifest)
                 } else {
                     Value::String(text.into_owned())
                 };
@@ -430,8 +439,20 @@ fn tab_before(text: &str, at: Position) -> Option<SyntaxFault> {
     })
 }
 
-/// What a plain scalar means to Kubernetes (YAML 1.2 core schema, and 1.1's words for booleans stay text).
-fn plain(text: &str) -> Value {
+/// Whether kubectl reads this as a boolean, as YAML 1.1 does.
+fn old_boolean(text: &str) -> Option<bool> {
+    match text {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
+        _ => None,
+    }
+}
+
+/// What a plain scalar means to Kubernetes: YAML 1.2's core schema, and in manifests 1.1's words for booleans too.
+fn plain(text: &str, in_manifest: bool) -> Value {
+    if let Some(value) = old_boolean(text).filter(|_| in_manifest) {
+        return Value::Bool(value);
+    }
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
         "true" | "True" | "TRUE" => return Value::Bool(true),

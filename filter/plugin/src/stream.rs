@@ -7,10 +7,10 @@ use istio_config::filter_config::{CLUSTER_HEADER, PROFILE_HEADER};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use std::rc::Rc;
-use traffic_policy::{Abort, Decision, Draw, Edit, Fact, Fault, Forward, Policy, RequestHead, ResponseRule};
-
-/// Envoy's router writes this when its route changes the path; so does whoever changes it in Envoy's place.
-const ORIGINAL_PATH_HEADER: &[u8] = b"x-envoy-original-path";
+use traffic_policy::{
+    Abort, Decision, Draw, Edit, Fact, Fault, Forward, ORIGINAL_HOST_HEADER, ORIGINAL_PATH_HEADER, Policy, RequestHead,
+    ResponseRule,
+};
 
 pub(crate) struct Stream {
     policy: Rc<Policy>,
@@ -88,6 +88,7 @@ fn write(request: &RequestHead<'_>, forward: &Forward<'_>) {
     }
     apply(HeaderMap::Request, &forward.edits);
     if let Some(authority) = forward.authority {
+        hostcalls::set_header(HeaderMap::Request, (ORIGINAL_HOST_HEADER, request.authority()));
         hostcalls::set_header(HeaderMap::Request, (b":authority", authority.as_bytes()));
     }
     if let Some(target) = &forward.path {

@@ -11,7 +11,9 @@ use crate::matcher::Mismatch;
 use crate::ratio::Ratio;
 use crate::reply::{CorsOutcome, LocalReply};
 use crate::request::{HeaderPair, RequestHead};
-use crate::route::{Action, ActionKind, ForwardRule, LeftOut, Policy, RouteRule, RuleId, Target, at};
+use crate::route::{
+    Action, ActionKind, ForwardRule, LeftOut, Policy, RouteRule, RuleId, Target, at, direct_reply, origin,
+};
 use crate::select::Draw;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -80,6 +82,8 @@ pub enum ActionName {
     Preflight,
     /// The host is known, and none of its rules matches: 404.
     NoRule,
+    /// No rule and no service has this host, and the outbound traffic policy is REGISTRY_ONLY: 502.
+    BlockAll,
     /// No rule and no service has this host: 404.
     #[default]
     UnknownHost,
@@ -91,9 +95,10 @@ pub enum ActionName {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RuleName<'p> {
-    /// `namespace/name` of the VirtualService, or the host of a service without one.
+    /// `namespace/name` of the VirtualService, or the host of a service without one, or `allow_any` or `block_all` for hosts
+    /// that nothing knows.
     pub owner: Cow<'p, str>,
-    /// Index in `spec.http`; absent for the default route of a service.
+    /// Index in `spec.http`; absent for the default route of a service, and for hosts that nothing knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<u32>,
     /// Index in `match`; absent when the rule has none.
@@ -108,7 +113,7 @@ impl fmt::Display for RuleName<'_> {
     /// As [`RuleId`] is written.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.http, self.r#match) {
-            (None, _) => write!(f, "{}: default route", self.owner)?,
+            (None, _) => write!(f, "{}: {}", self.owner, origin(&self.owner))?,
             (Some(http), None) => write!(f, "{}: http[{http}]", self.owner)?,
             (Some(http), Some(block)) => write!(f, "{}: http[{http}].match[{block}]", self.owner)?,
         }
@@ -301,8 +306,12 @@ impl Policy {
             }
             ActionKind::Direct(status, body, target) => {
                 explanation.action = ActionName::DirectResponse;
-                let reply = LocalReply::plain(*status, body, "direct_response");
+                let reply = direct_reply(*status, body, request);
                 explanation.reply = Some(self.edited_reply(&reply, *target, origin, request));
+            }
+            ActionKind::BlockAll => {
+                explanation.action = ActionName::BlockAll;
+                explanation.reply = Some(told_reply(&LocalReply::BLOCK_ALL, &[]));
             }
         }
     }
@@ -317,20 +326,21 @@ impl Policy {
     ) {
         let ForwardRule { targets, mirrors, profiles } = forward;
         let total: u64 = targets.weights().map(|(_, weight)| weight).sum();
+        let rewritten = rule.rewrite.as_ref().map(|rewrite| rewrite.apply(request.path(), request.query()));
         let destinations = targets.weights().filter_map(|(index, weight)| {
             let target = at(&self.targets, index)?;
             let (request_edits, tried) = request_edits(target, request.pairs());
+            let left = headers::as_it_leaves(&tried, rewritten.as_deref(), target.authority.as_deref());
             Some(DestinationShare {
                 cluster: Cow::Borrowed(&target.cluster),
                 weight,
                 probability: share_of(weight, total),
                 authority: target.authority.as_deref().map(Cow::Borrowed),
                 request_edits: request_edits.into_iter().map(ToldEdit::from).collect(),
-                response_edits: self.told_response_edits(index, origin.clone(), &headers::borrowed(&tried)),
+                response_edits: self.told_response_edits(index, origin.clone(), &left),
             })
         });
         explanation.destinations = destinations.collect();
-        let rewritten = rule.rewrite.as_ref().map(|rewrite| rewrite.apply(request.path(), request.query()));
         explanation.rewritten = rewritten.map(|target| owned(&target));
         explanation.mirrors = mirrors.iter().map(|share| share.value()).collect();
         explanation.profiles = profiles.iter().map(|name| Cow::Borrowed(&**name)).collect();

@@ -131,6 +131,11 @@ impl Value {
         Cow::Owned(out)
     }
 
+    /// Whether it looks at the request.
+    pub(crate) fn is_early(&self) -> bool {
+        matches!(self, Self::Format(parts) if parts.iter().any(|part| matches!(part, Part::Early(_))))
+    }
+
     pub(crate) fn is_late(&self) -> bool {
         matches!(self, Self::Format(parts) if parts.iter().any(|part| matches!(part, Part::Late(_))))
     }
@@ -225,6 +230,9 @@ fn split_command(text: &str) -> Option<(&str, &str)> {
 fn parse_command(command: &str, in_response: bool) -> Result<Part, String> {
     let whole = AddressPart::Whole;
     if let Some(arguments) = command.strip_prefix("REQ(") {
+        if in_response && arguments.to_ascii_lowercase().contains("x-envoy-attempt-count") {
+            return Err("the filter cannot know `x-envoy-attempt-count`, which the router counts after it".to_owned());
+        }
         return Ok(Part::Early(Early::Header(header_ref(command, arguments)?)));
     }
     if let Some(arguments) = command.strip_prefix("RESP(").filter(|_| in_response) {
@@ -271,7 +279,11 @@ fn header_ref(command: &str, arguments: &str) -> Result<HeaderRef, String> {
     if name.is_empty() {
         return Err(fault());
     }
-    let lower = |name: &str| name.to_ascii_lowercase().into();
+    let lower = |name: &str| match name.to_ascii_lowercase() {
+        // To Envoy these are one.
+        host if host == "host" => ":authority".into(),
+        other => other.into(),
+    };
     Ok(HeaderRef { name: lower(name), other: other.map(lower), length })
 }
 

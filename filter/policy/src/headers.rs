@@ -8,6 +8,12 @@ use crate::format::Value;
 use crate::request::HeaderPair;
 use std::borrow::Cow;
 
+/// The request target before a rewrite, for the upstream; Envoy's router writes it when its route changes the path.
+pub const ORIGINAL_PATH_HEADER: &[u8] = b"x-envoy-original-path";
+
+/// The authority before a rewrite, likewise.
+pub const ORIGINAL_HOST_HEADER: &[u8] = b"x-envoy-original-host";
+
 /// One edit of a header map, ready to be carried out. Names are in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit<'p> {
@@ -45,6 +51,13 @@ pub(crate) struct HeaderEdits {
     pub(crate) response: Box<[Level]>,
 }
 
+impl HeaderEdits {
+    /// Whether an edit of the response looks at the request.
+    pub(crate) fn needs_request(&self) -> bool {
+        self.response.iter().flat_map(Level::values).any(Value::is_early)
+    }
+}
+
 /// A header map that edits were tried on.
 pub(crate) type Tried = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -77,6 +90,25 @@ pub(crate) fn resolve<'p>(
         }
     }
     (edits, tried)
+}
+
+/// The request as it goes to the upstream, after its edits, which is what edits of the response look at.
+pub(crate) fn as_it_leaves<'t>(
+    tried: &'t Tried,
+    path: Option<&'t [u8]>,
+    authority: Option<&'t str>,
+) -> Vec<HeaderPair<'t>> {
+    let first = |name: &[u8]| tried.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_slice());
+    let news: [(&[u8], &[u8], Option<&[u8]>); 2] =
+        [(b":path", ORIGINAL_PATH_HEADER, path), (b":authority", ORIGINAL_HOST_HEADER, authority.map(str::as_bytes))];
+    let mut pairs = borrowed(tried);
+    for (name, original, new) in news {
+        if let (Some(old), Some(new)) = (first(name), new) {
+            pairs.retain(|(key, _)| *key != name && *key != original);
+            pairs.extend([(name, new), (original, old)]);
+        }
+    }
+    pairs
 }
 
 /// The map as pairs.

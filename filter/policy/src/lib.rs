@@ -39,7 +39,7 @@ mod trace;
 pub use compile::Pattern;
 pub use decision::{Abort, Decision, Fault, Forward, ResponseRule};
 pub use format::Fact;
-pub use headers::Edit;
+pub use headers::{Edit, ORIGINAL_HOST_HEADER, ORIGINAL_PATH_HEADER};
 pub use reply::LocalReply;
 pub use request::{HeaderPair, RequestHead};
 pub use route::{Policy, RuleId};

@@ -26,6 +26,13 @@ impl<'p> LocalReply<'p> {
     /// The host has rules and none of them matches: no fall-back to another host (Istio answers 404 too).
     pub(crate) const NO_RULE: Self =
         Self::plain(404, b"shunt: no rule of this host's VirtualService matches the request\n", "shunt_no_rule");
+    /// The host is known to no rule and no service, and `outboundTrafficPolicy` lets nothing else out. Istio's answer has no
+    /// body.
+    pub(crate) const BLOCK_ALL: Self = Self::plain(
+        502,
+        b"shunt: no VirtualService and no service has this host, and the outbound traffic policy is REGISTRY_ONLY\n",
+        "shunt_block_all",
+    );
 
     pub(crate) const fn plain(status: u16, body: &'p [u8], details: &'static str) -> Self {
         Self { status, headers: Vec::new(), body: Cow::Borrowed(body), details, response: None }
@@ -67,6 +74,11 @@ impl Redirect {
         }
     }
 
+    /// To where the request was for: what Envoy adds to a direct response with a status that wants a `location`.
+    pub(crate) fn to_itself(status: u16) -> Self {
+        Self { status, scheme: None, authority: None, port: None, path: RedirectPath::Same, strips_port: true }
+    }
+
     /// The answer. `matched` is the length of the matched prefix.
     pub(crate) fn reply(&self, request: &RequestHead<'_>, matched: usize) -> LocalReply<'static> {
         let mut reply = LocalReply::plain(self.status, b"", "direct_response");
@@ -87,7 +99,7 @@ impl Redirect {
         if let Some(port) = self.port {
             location.extend_from_slice(format!(":{port}").as_bytes());
         }
-        let (path, with_query) = match &self.path {
+        let (mut path, with_query) = match &self.path {
             RedirectPath::Same => (Cow::Borrowed(request.path()), true),
             RedirectPath::Whole(path) => (Cow::Borrowed(path.as_bytes()), !path.contains('?')),
             RedirectPath::Prefix(prefix) => {
@@ -95,6 +107,9 @@ impl Redirect {
                 (Cow::Owned([prefix.as_bytes(), rest].concat()), true)
             }
         };
+        if path.first() != Some(&b'/') {
+            path.to_mut().insert(0, b'/');
+        }
         location.extend_from_slice(&path);
         if let Some(query) = request.query().filter(|_| with_query) {
             location.push(b'?');
@@ -152,31 +167,34 @@ impl Cors {
         let is_preflight = first(b":method") == b"OPTIONS" && !asked_method.is_empty();
         let is_allowed = self.origins.iter().any(|matcher| matcher.matches(origin));
         match (is_allowed, is_preflight) {
-            (true, true) => {}
             (true, false) => return CorsOutcome::Allowed,
-            (false, true) if self.answers_foreign_preflights => {
-                return CorsOutcome::Preflight(LocalReply::plain(200, b"", "cors_response"));
-            }
+            (false, true) if self.answers_foreign_preflights => {}
             (false, _) => return CorsOutcome::None,
+            (true, true) => {}
         }
         let mut reply = LocalReply::plain(200, b"", "cors_response");
-        reply.headers.push(("access-control-allow-origin", Cow::Owned(origin.to_vec())));
+        // A foreign origin is told all the rest (tried on Envoy 1.40); without this header its browser refuses.
+        if is_allowed {
+            reply.headers.push(("access-control-allow-origin", Cow::Owned(origin.to_vec())));
+        }
         if self.credentials {
             reply.headers.push(("access-control-allow-credentials", Cow::Borrowed(b"true")));
         }
         let asked_headers = first(b"access-control-request-headers");
-        for (name, configured, asked) in [
-            ("access-control-allow-methods", &self.methods, asked_method),
-            ("access-control-allow-headers", &self.headers, asked_headers),
+        let or_asked = |configured: &'p str, asked: &[u8]| match configured {
+            "*" => Cow::Owned(asked.to_vec()),
+            _ => Cow::Borrowed(configured.as_bytes()),
+        };
+        let expose: &str = if is_allowed { &self.expose } else { "" };
+        for (name, value) in [
+            ("access-control-allow-methods", or_asked(&self.methods, asked_method)),
+            ("access-control-allow-headers", or_asked(&self.headers, asked_headers)),
+            ("access-control-max-age", Cow::Borrowed(self.max_age.as_bytes())),
+            ("access-control-expose-headers", Cow::Borrowed(expose.as_bytes())),
         ] {
-            let value =
-                if **configured == *"*" { Cow::Owned(asked.to_vec()) } else { Cow::Borrowed(configured.as_bytes()) };
             if !value.is_empty() {
                 reply.headers.push((name, value));
             }
-        }
-        if !self.max_age.is_empty() {
-            reply.headers.push(("access-control-max-age", Cow::Borrowed(self.max_age.as_bytes())));
         }
         CorsOutcome::Preflight(reply)
     }

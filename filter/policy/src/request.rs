@@ -56,8 +56,9 @@ impl<'a> RequestHead<'a> {
         self.pairs
     }
 
-    /// Every value of a header; `name` in lower case.
+    /// Every value of a header; `name` in lower case. To Envoy `host` is `:authority`.
     pub fn values(&self, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+        let name = if name == b"host" { b":authority" } else { name };
         self.pairs.iter().filter(move |(key, _)| *key == name).map(|(_, value)| *value)
     }
 

@@ -89,6 +89,21 @@ pub(crate) enum ActionKind {
     Redirect(Redirect, u32),
     /// `HTTPDirectResponse`: status and body.
     Direct(u16, Box<[u8]>, u32),
+    /// No host of the registry (`outboundTrafficPolicy: REGISTRY_ONLY`).
+    BlockAll,
+}
+
+/// Owners of the rules for hosts that nothing knows (`outboundTrafficPolicy`), by istiod's names. No host and no
+/// VirtualService is called so: those have a dot or a slash in their full names.
+pub(crate) const ALLOW_ANY: &str = "allow_any";
+pub(crate) const BLOCK_ALL: &str = "block_all";
+
+/// What stands behind the owner in the name of a rule without a place in a file.
+pub(crate) fn origin(owner: &str) -> &'static str {
+    match owner {
+        ALLOW_ANY | BLOCK_ALL => "outboundTrafficPolicy",
+        _ => "default route",
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -119,9 +134,10 @@ pub(crate) struct Target {
 /// `default/reviews: http[1].match[0] -> team/reviews: http[0]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleId {
-    /// `namespace/name` of the VirtualService, or the host of a service that has none.
+    /// `namespace/name` of the VirtualService, or the host of a service that has none, or `allow_any` or `block_all` for
+    /// hosts that nothing knows.
     pub owner: Arc<str>,
-    /// Index in `spec.http`; `None` for the default route of a service.
+    /// Index in `spec.http`; `None` for the default route of a service, and for hosts that nothing knows.
     pub http: Option<u32>,
     /// Index in `match`; `None` when the rule has no match.
     pub match_block: Option<u32>,
@@ -132,7 +148,7 @@ pub struct RuleId {
 impl fmt::Display for RuleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.http, self.match_block) {
-            (None, _) => write!(f, "{}: default route", self.owner)?,
+            (None, _) => write!(f, "{}: {}", self.owner, origin(&self.owner))?,
             (Some(http), None) => write!(f, "{}: http[{http}]", self.owner)?,
             (Some(http), Some(block)) => write!(f, "{}: http[{http}].match[{block}]", self.owner)?,
         }
@@ -210,7 +226,8 @@ impl Policy {
         let mut reply = match &action.kind {
             ActionKind::Forward(forward) => return self.forward(rule, forward, fault, cors, request, draws),
             ActionKind::Redirect(redirect, _) => redirect.reply(request, rule.matched_prefix()),
-            ActionKind::Direct(status, body, _) => LocalReply::plain(*status, body, "direct_response"),
+            ActionKind::Direct(status, body, _) => direct_reply(*status, body, request),
+            ActionKind::BlockAll => LocalReply::BLOCK_ALL,
         };
         if let ActionKind::Redirect(_, target) | ActionKind::Direct(_, _, target) = action.kind {
             reply.response = self.response_rule(target, cors, request.pairs(), draws);
@@ -233,17 +250,20 @@ impl Policy {
             drawn | u64::from(share.hits(draws)).checked_shl(mirror).unwrap_or_default()
         });
         let profile = usize::try_from(mirrors).ok().and_then(|mirrors| action.profiles.get(mirrors));
-        let (edits, response) = match headers::literal(&target.edits.request) {
-            Some(edits) => (edits, self.response_rule(target_index, cors, request.pairs(), draws)),
-            None => {
-                let mut render = |value: &'p Value, seen: &[HeaderPair<'_>]| {
-                    let early = value.early(|early| early.evaluate(seen, &target.cluster, |fact| draws.fact(fact)));
-                    value.render(&mut early.into_iter(), |_| Vec::new())
-                };
-                let (edits, tried) = headers::resolve(&target.edits.request, request.pairs(), &mut render);
-                (edits, self.response_rule(target_index, cors, &headers::borrowed(&tried), draws))
-            }
+        let path = rule.rewrite.as_ref().map(|rewrite| rewrite.apply(request.path(), request.query()));
+        let mut render = |value: &'p Value, seen: &[HeaderPair<'_>]| {
+            let early = value.early(|early| early.evaluate(seen, &target.cluster, |fact| draws.fact(fact)));
+            value.render(&mut early.into_iter(), |_| Vec::new())
         };
+        let (edits, tried) = match headers::literal(&target.edits.request) {
+            Some(edits) if target.edits.needs_request() => {
+                (edits, headers::resolve(&target.edits.request, request.pairs(), &mut render).1)
+            }
+            Some(edits) => (edits, Vec::new()),
+            None => headers::resolve(&target.edits.request, request.pairs(), &mut render),
+        };
+        let left = headers::as_it_leaves(&tried, path.as_deref(), target.authority.as_deref());
+        let response = self.response_rule(target_index, cors, &left, draws);
         // Before the rule's own edits, which have the last word.
         let edits = match self.fresh_spans {
             true => trace::fresh_span(request, || draws.draw()).into_iter().chain(edits).collect(),
@@ -254,7 +274,7 @@ impl Policy {
             cluster: &target.cluster,
             profile: profile.map(|name| &**name).filter(|name| !name.is_empty()),
             mirrors,
-            path: rule.rewrite.as_ref().map(|rewrite| rewrite.apply(request.path(), request.query())),
+            path,
             authority: target.authority.as_deref(),
             edits,
             fault,
@@ -325,6 +345,14 @@ impl Policy {
             let targets = forward.map(|forward| forward.targets.weights()).into_iter().flatten();
             targets.filter_map(|(target, weight)| Some((&rule.id, &*at(&self.targets, target)?.cluster, weight)))
         })
+    }
+}
+
+/// `HTTPDirectResponse`, as Envoy gives it: with a `location` where the status wants one.
+pub(crate) fn direct_reply<'p>(status: u16, body: &'p [u8], request: &RequestHead<'_>) -> LocalReply<'p> {
+    match status {
+        201 | 300..=399 => LocalReply { body: body.into(), ..Redirect::to_itself(status).reply(request, 0) },
+        _ => LocalReply::plain(status, body, "direct_response"),
     }
 }
 

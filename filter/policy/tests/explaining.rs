@@ -40,6 +40,9 @@ spec:
     redirect: {uri: /there, redirectCode: 308}
   - match: [{uri: {prefix: /cors}}]
     corsPolicy: {allowOrigins: [{exact: 'https://o'}]}
+    route: [{destination: {host: r, subset: v1}}]
+  - match: [{uri: {prefix: /said}}]
+    headers: {response: {set: {x-a: '1'}}}
     directResponse: {status: 200, body: {string: hello}}
 ";
 
@@ -125,8 +128,13 @@ fn answers_of_the_filter_are_told_as_a_client_gets_them() {
         json!({"status": 308, "headers": [["location", "http://r/there?a"], ["x-a", "1"]], "bodyBytes": 0})
     );
     let told = explain("GET r /cors\norigin: https://o", 0);
+    assert_eq!(
+        told["destinations"][0]["responseEdits"],
+        json!([{"set": ["access-control-allow-origin", "https://o"]}])
+    );
+    let told = explain("GET r /said", 0);
+    assert_eq!(told["reply"], json!({"status": 200, "headers": [["x-a", "1"]], "bodyBytes": 5}));
     let allowed = json!([["access-control-allow-origin", "https://o"]]);
-    assert_eq!(told["reply"], json!({"status": 200, "headers": allowed, "bodyBytes": 5}));
     let told = explain("OPTIONS r /cors\norigin: https://o\naccess-control-request-method: GET", 0);
     assert_eq!((&told["action"], &told["reply"]["headers"]), (&json!("preflight"), &allowed));
     let told = explain("GET nobody /", 0);

@@ -1,6 +1,7 @@
 //! The engine from the outside: rules as Istio YAML, a request as text, the decision as one line.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
+use istio_config::filter_config::Listener;
 use istio_config::{Config, Diagnostics, FilterConfig, yaml};
 use traffic_policy::{Abort, Decision, Edit, Policy, RequestHead, ResponseRule};
 #[cfg(target_arch = "wasm32")]
@@ -14,6 +15,17 @@ fn compile(objects: &str) -> (Option<Policy>, Vec<String>) {
     let policy = Policy::compile(&config, &mut diagnostics);
     let found = diagnostics.iter().map(|d| format!("{}: {}[{}]", d.path, d.severity, d.code)).collect();
     (policy, found)
+}
+
+/// What a request meets on a listener of Istio's.
+fn check_on(gateway: &str, port: u16, objects: &str, request: &str, expected: &str) {
+    let (mut config, mut sources, mut diagnostics) =
+        (Config::default(), yaml::Sources::default(), Diagnostics::default());
+    yaml::read("f", objects, &mut config, &mut sources, &mut diagnostics);
+    let listener = Some(Listener { gateway: gateway.to_owned(), port });
+    let config = FilterConfig { config, namespace: "default".into(), listener, ..FilterConfig::default() };
+    let policy = Policy::compile(&config, &mut diagnostics).expect("a policy");
+    assert_eq!(decide(&policy, request, || 0), expected, "{request} on {gateway} {port}");
 }
 
 fn object(kind: &str, name: &str, spec: &str) -> String {
@@ -516,6 +528,14 @@ fn redirects_are_what_envoy_makes_of_them() {
         let rule = format!("headers: {{response: {{set: {{x: '1'}}}}}}\nredirect: {{{redirect}}}\n");
         check_decision(&one_rule(&rule), &request, 0, &format!("301 location: {location} response: x=1"));
     }
+    // Without a path, the prefix is `/`; a port of 0 is none.
+    for (rule, location) in [
+        ("redirect: {prefixRewrite: /new/}\n", "http://a/new/x"),
+        ("match: [{headers: {b: {exact: c}}}]\nredirect: {prefixRewrite: /new/}\n", "http://a/new/x"),
+        ("redirect: {uri: /new, port: 0}\n", "http://a/new"),
+    ] {
+        check_decision(&one_rule(rule), "GET a /x\nb: c", 0, &format!("301 location: {location}"));
+    }
     let prefix = "match: [{uri: {prefix: /old/}}]\nredirect: {prefixRewrite: /new/, redirectCode: 308}\n";
     check_decision(&one_rule(prefix), "GET a /old/x?q", 0, "308 location: http://a/new/x?q");
     check_findings(
@@ -523,7 +543,7 @@ fn redirects_are_what_envoy_makes_of_them() {
         &["spec.http[0].redirect.redirectCode: error[bad-redirect-code]"],
     );
     check_findings(
-        &one_rule("redirect: {prefixRewrite: /x}\n"),
+        &one_rule("match: [{uri: {exact: /a}}]\nredirect: {prefixRewrite: /x}\n"),
         &["spec.http[0].redirect.prefixRewrite: error[prefix-rewrite]"],
     );
 }
@@ -583,7 +603,7 @@ fn cors_answers_preflights_and_marks_responses() {
         &rule(""),
         &preflight("http://o"),
         0,
-        "200 access-control-allow-origin: http://o access-control-allow-credentials: true access-control-allow-methods: GET,PUT access-control-allow-headers: y,z access-control-max-age: 86400",
+        "200 access-control-allow-origin: http://o access-control-allow-credentials: true access-control-allow-methods: GET,PUT access-control-allow-headers: y,z access-control-max-age: 86400 access-control-expose-headers: x",
     );
     check_decision(&rule(""), &preflight("http://other"), 0, A);
     check_decision(&rule(", unmatchedPreflights: IGNORE"), &preflight("http://other"), 0, "200");
@@ -812,4 +832,36 @@ fn the_index_agrees_with_walking_the_list() {
             }
         }
     }
+}
+
+#[test]
+fn on_a_listener_of_istios_only_its_rules_are_served_and_the_rest_is_left_alone() {
+    let objects = service("a", &[80, 9080])
+        + &service("b", &[80])
+        + &object("VirtualService", "a", ROUTE_TO_A)
+        + &object("VirtualService", "u", "hosts: [elsewhere]\nhttp:\n- route: [{destination: {host: a, subset: x}}]\n");
+    for port in [80, 9080] {
+        let to = |rule: &str| format!("outbound|{port}|x|a.default.svc.cluster.local by default/{rule}: http[0]");
+        check_on("mesh", port, &objects, "GET a /", &to("a"));
+        check_on("mesh", port, &objects, "GET elsewhere.default /", &to("u"));
+    }
+    check_on("mesh", 7000, &objects, "GET a /", "pass");
+    check_on("mesh", 80, &objects, "GET b /", "pass");
+    check_on("mesh", 80, &objects, "GET nowhere /", "pass");
+}
+
+#[test]
+fn on_a_gateways_listener_https_has_ended() {
+    let gateway = "selector: {app: edge}\nservers:\n\
+        - {port: {number: 80, name: http, protocol: HTTP}, hosts: [www.x]}\n\
+        - {port: {number: 443, name: https, protocol: HTTPS}, tls: {mode: SIMPLE, credentialName: c}, hosts: [www.x]}\n\
+        - {port: {number: 444, name: tls, protocol: TLS}, tls: {mode: PASSTHROUGH}, hosts: [www.x]}\n";
+    let rule = "hosts: [www.x]\ngateways: [g]\nhttp:\n- route: [{destination: {host: a.x}}]\n";
+    let objects = service("a.x", &[80]) + &object("Gateway", "g", gateway) + &object("VirtualService", "v", rule);
+    for port in [80, 443] {
+        check_on("default/g", port, &objects, "GET www.x /", "outbound|80||a.x by default/v: http[0]");
+    }
+    check_on("default/g", 444, &objects, "GET www.x /", "pass");
+    check_on("default/other", 80, &objects, "GET www.x /", "pass");
+    check_on("mesh", 80, &objects, "GET www.x /", "pass");
 }

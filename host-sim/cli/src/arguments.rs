@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use envoy_plan::PathNormalization;
+use istio_config::outbound::OutboundMode;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -51,7 +52,7 @@ pub(crate) struct Manifests {
     /// Namespace of the proxy; decides which short names reach a service
     #[arg(short, long, default_value = "default")]
     pub(crate) namespace: String,
-    /// Refuse what istiod would serve as 503: unknown hosts, ports and subsets, and every other warning
+    /// Fail on warnings too: on unknown hosts, ports and subsets, which istiod would serve as 503, and on all others
     #[arg(long)]
     pub(crate) strict: bool,
 }
@@ -65,6 +66,12 @@ pub(crate) struct Mesh {
     /// Send each request on under a new span id, as a child of the one it came with (x-b3-*, b3, traceparent)
     #[arg(long)]
     pub(crate) fresh_spans: bool,
+    /// What a host meets that no rule and no service knows, as in Istio's MeshConfig: ALLOW_ANY (it is called) or REGISTRY_ONLY (502). Without it: 404
+    #[arg(long, value_name = "MODE")]
+    pub(crate) outbound_traffic_policy: Option<OutboundMode>,
+    /// Labels of the proxy's workload, with which `sourceLabels` are compared
+    #[arg(long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = label)]
+    pub(crate) labels: Vec<(String, String)>,
 }
 
 #[derive(Debug, Args)]
@@ -284,6 +291,9 @@ pub(crate) struct RenderEnvoyOptions {
     pub(crate) admin: SocketAddr,
     #[command(flatten)]
     pub(crate) mesh: Mesh,
+    /// Write three files into this directory instead, a bootstrap and what it watches: rendered again, they change the rules of a running Envoy
+    #[arg(long, value_name = "DIR", conflicts_with = "output")]
+    pub(crate) dynamic: Option<PathBuf>,
     /// `yaml` or `json` for standard output; anything else is a file to write to, by its ending
     #[arg(short, long, default_value = "yaml", value_name = "yaml|json|FILE")]
     pub(crate) output: String,

@@ -29,8 +29,14 @@ pub(crate) fn run(options: &CheckOptions) -> Result<(), Failure> {
     }
     let config = rule_analysis::check(std::mem::take(&mut input.config), &manifests.namespace, &mut input.diagnostics);
     let view = View::new(&config);
-    for chain in &chains {
+    for chain in chains {
+        let chain = chain
+            .resolve(&view)
+            .map_err(|host| Failure::Usage(format!("--chain: no service and no rule knows the host `{host}`")))?;
         chain.analyse(&view, &mut input.diagnostics);
+    }
+    for suppression in suppressions.iter().filter_map(Suppression::doubt) {
+        say::warning(&suppression);
     }
     let report = Report::new(&input.diagnostics, &config, &input.sources, &suppressions);
 
@@ -52,6 +58,9 @@ pub(crate) fn run(options: &CheckOptions) -> Result<(), Failure> {
     } else {
         severity(*failure_threshold)
     };
+    if limit < shown && report.worst().is_some_and(|worst| (limit..shown).contains(&worst)) {
+        say::note(&format!("it fails because of what is not shown: from {limit} on is a failure here"));
+    }
     if report.worst().is_some_and(|worst| worst >= limit) { Err(Failure::Found) } else { Ok(()) }
 }
 
@@ -84,7 +93,7 @@ fn text(report: &Report, shown: Severity) -> String {
 
 /// The last line: `1 error, 2 warnings in 12 objects of 3 files; 4 notes not shown`.
 fn counted(summary: Summary, shown: Severity, objects: usize, files: usize) -> String {
-    let Summary { errors, warnings, notes, suppressed } = summary;
+    let Summary { errors, warnings, notes, suppressed, kept } = summary;
     let number = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     let all =
         [(errors, "error", Severity::Error), (warnings, "warning", Severity::Warning), (notes, "note", Severity::Note)];
@@ -100,6 +109,9 @@ fn counted(summary: Summary, shown: Severity, objects: usize, files: usize) -> S
     }
     if suppressed > 0 {
         line.push_str(&format!("; {suppressed} suppressed"));
+    }
+    if kept > 0 {
+        line.push_str("; errors cannot be suppressed");
     }
     line
 }

@@ -32,12 +32,17 @@ pub(crate) fn run(options: &DiffOptions) -> Result<(), Failure> {
     }
     let load = |path: &Path| {
         let (recursive, namespace) = (*recursive, namespace.clone());
-        let mesh = Mesh { path_normalization: *path_normalization, fresh_spans: false };
+        let mesh = Mesh {
+            path_normalization: *path_normalization,
+            fresh_spans: false,
+            outbound_traffic_policy: None,
+            labels: Vec::new(),
+        };
         Deployment::load(&Manifests { files: vec![path.to_owned()], recursive, namespace, strict: false }, &mesh)
     };
     let (old, new) = (load(old), load(new));
     let (old, new) = (old?, new?);
-    let (old, new) = (Side::new(&old.filter, &old.policy), Side::new(&new.filter, &new.policy));
+    let [old, new] = [&old, &new].map(|side| Side::new(&side.filter, &side.policy, &side.plan));
     let samples = usize::try_from(*samples).unwrap_or(usize::MAX);
     let mut report = diff(&old, &new, Effort { samples, seed: *seed });
     let mut wrong = 0;

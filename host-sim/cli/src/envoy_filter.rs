@@ -128,6 +128,7 @@ fn ship(
             labels: options.selector.iter().cloned().collect(),
             tracing: Tracing { fresh_spans: options.fresh_spans },
             listener: Some(listener.clone()),
+            outbound: None,
         };
         let policy = Policy::compile(&config, &mut input.diagnostics);
         if plan.as_ref().is_some_and(|plan| plan.profiles != here.profiles) {

@@ -177,7 +177,8 @@ fn list(directory: &Path, recursive: bool, files: &mut Vec<PathBuf>, unlisted: &
 }
 
 fn is_manifest(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ["yaml", "yml", "json"].iter().any(|known| ending == *known))
+    path.extension()
+        .is_some_and(|ending| ["yaml", "yml", "json"].iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
 /// Editors keep their locks under such names.

@@ -5,12 +5,14 @@ use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::module;
 use crate::output::Output;
-use envoy_render::{Format, Options, bootstrap};
-use std::path::PathBuf;
+use envoy_render::{CLUSTERS_FILE, Dynamic, Format, LISTENERS_FILE, Options, bootstrap, dynamic};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
 
 /// `shunt render envoy`: a bootstrap with everything in it.
 pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> Result<(), Failure> {
-    let RenderEnvoyOptions { manifests, listen, admin, mesh, output } = options;
+    let RenderEnvoyOptions { manifests, listen, admin, mesh, dynamic, output } = options;
     let output = Output::new(output, &["yaml", "json"])?;
     let bytes = module::bytes(module)?;
     if module.is_some() {
@@ -19,6 +21,9 @@ pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> R
     }
     let deployment = Deployment::load(manifests, mesh)?;
     let options = Options { listen: *listen, admin: *admin, path_normalization: mesh.path_normalization };
+    if let Some(folder) = dynamic {
+        return into_folder(folder, &deployment, &bytes, &options);
+    }
     let rendered = bootstrap(&deployment.plan, &deployment.filter, &bytes, &options);
     // Envoy tells the form by the file's name.
     let format = match output.file() {
@@ -27,4 +32,33 @@ pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> R
         None => Format::Yaml,
     };
     output.write(&format.write(&rendered, &["Written by `shunt render envoy`: run `envoy -c` with this file."]))
+}
+
+/// The bootstrap of a folder whose other files Envoy watches.
+const BOOTSTRAP_FILE: &str = "bootstrap.json";
+
+/// `--dynamic`: clusters first, then the listener, each whole or not at all; the bootstrap only where it says something new.
+fn into_folder(folder: &Path, deployment: &Deployment, module: &[u8], options: &Options) -> Result<(), Failure> {
+    let failed = |error| Failure::file(folder, error);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let folder = std::fs::canonicalize(folder).map_err(failed)?;
+    let read = |file: &str| -> Option<Value> { serde_json::from_slice(&std::fs::read(folder.join(file)).ok()?).ok() };
+    let before = read(CLUSTERS_FILE);
+    let Dynamic { bootstrap, clusters, listeners } =
+        dynamic(&deployment.plan, &deployment.filter, module, options, &folder, before.as_ref());
+    let write = |file: &str, content: &Value| -> Result<(), Failure> {
+        Output::new(&folder.join(file).to_string_lossy(), &["json"])?.write(&format!("{content}\n"))
+    };
+    if read(BOOTSTRAP_FILE).as_ref() != Some(&bootstrap) {
+        write(BOOTSTRAP_FILE, &bootstrap)?;
+    }
+    for (file, mut content) in [(CLUSTERS_FILE, clusters), (LISTENERS_FILE, listeners)] {
+        let digest = Sha256::digest(content.to_string());
+        let version: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        if let Some(fields) = content.as_object_mut() {
+            fields.insert("version_info".to_owned(), json!(version));
+        }
+        write(file, &content)?;
+    }
+    Ok(())
 }

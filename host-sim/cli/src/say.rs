@@ -19,7 +19,15 @@ fn style(severity: Severity) -> Style {
 /// The reason a command fails.
 pub(crate) fn error(message: &str) {
     let style = style(Severity::Error);
-    eprintln!("{style}error{style:#}: {message}");
+    // A message may have lines; none of them may be made by a file name.
+    let lines: Vec<_> = message.lines().map(printable).collect();
+    eprintln!("{style}error{style:#}: {}", lines.join("\n"));
+}
+
+/// Something that was hardly meant.
+pub(crate) fn warning(message: &str) {
+    let style = style(Severity::Warning);
+    eprintln!("{style}warning{style:#}: {}", printable(message));
 }
 
 /// A bar for long work: on a terminal only, and gone when the work is done.
@@ -44,7 +52,30 @@ pub(crate) fn finding(place: &str, path: &str, severity: Severity, code: &str, m
 /// The same as a text with colours.
 pub(crate) fn styled(place: &str, path: &str, severity: Severity, code: &str, message: &str, help: &str) -> String {
     let style = style(severity);
+    let [place, path, message, help] = [place, path, message, help].map(printable);
     let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
     let help = if help.is_empty() { String::new() } else { format!("  help: {help}\n") };
     format!("{BOLD}{place}:{BOLD:#} {path}{style}{severity}[{code}]{style:#}: {message}\n{help}")
+}
+
+/// A text without what would move a terminal's cursor: file names and values come from anybody.
+pub(crate) fn printable(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter.is_control() {
+            true => plain.extend(letter.escape_default()),
+            false => plain.push(letter),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_written_out() {
+        assert_eq!(printable("a\u{1b}[31mb\nc\u{9b}ü"), r"a\u{1b}[31mb\nc\u{9b}ü");
+    }
 }

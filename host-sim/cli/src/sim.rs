@@ -1,7 +1,7 @@
 //! `shunt sim`: plays scenarios and prints what came of them.
 
 use crate::arguments::SimOptions;
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, Wished};
 use crate::failure::Failure;
 use crate::input::{Input, manifests};
 use crate::output::Output;
@@ -9,7 +9,7 @@ use crate::{module, say};
 use host_abi::Module;
 use indicatif::{ProgressBar, ProgressStyle};
 use istio_config::Severity;
-use istio_config::filter_config::Tracing;
+use istio_config::outbound::{OutboundMode, UnknownOutboundMode};
 use istio_config::yaml::{Document, documents};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -127,14 +127,24 @@ fn scenarios(
         for manifest in &scenario.spec.manifests {
             read_manifest(manifest, &mut input)?;
         }
-        let tracing = Tracing { fresh_spans: scenario.spec.fresh_spans };
-        let deployment = Deployment::new(input, "default", tracing, false)?;
+        let outbound = outbound(&scenario).map_err(|error| refused(file, &document, &[error]))?;
+        let labels = scenario.spec.labels.clone();
+        let wished = Wished { fresh_spans: scenario.spec.fresh_spans, outbound, labels };
+        let deployment = Deployment::new(input, "default", wished, false)?;
         rehearsals.push(Rehearsal { scenario, deployment, file: file.to_owned(), document });
     }
     if rehearsals.is_empty() {
         return Err(Failure::Failed(format!("{file}: no `kind: Scenario` in this file")));
     }
     Ok(rehearsals)
+}
+
+fn outbound(scenario: &Scenario) -> Result<Option<OutboundMode>, ScenarioError> {
+    let named = scenario.spec.outbound_traffic_policy.as_deref();
+    named.map(str::parse).transpose().map_err(|error: UnknownOutboundMode| ScenarioError {
+        field: "spec.outboundTrafficPolicy".to_owned(),
+        message: error.to_string(),
+    })
 }
 
 fn refused(file: &str, document: &Document, errors: &[ScenarioError]) -> Failure {

@@ -1,6 +1,6 @@
 //! What carries a decision out: the plan's part of an answer, the same for every request that a rule takes.
 
-use envoy_plan::{Cluster, DEFAULT_PROFILE, Plan, Profile, RetryPolicy};
+use envoy_plan::{Cluster, DEFAULT_PROFILE, Discovery, Plan, Profile, RetryPolicy};
 use istio_config::{Config, ObjectRef};
 use serde::Serialize;
 use serde_json::Value;
@@ -72,6 +72,12 @@ pub struct ClusterTold {
     pub load_balancer: &'static str,
     /// `address:port` of each endpoint; none of them means 503.
     pub endpoints: Vec<String>,
+    /// Endpoints are names that are looked up in DNS; absent if not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub looked_up: bool,
+    /// There are no endpoints: each request goes where its Host says. Absent if not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub by_host: bool,
 }
 
 impl Surroundings {
@@ -197,6 +203,8 @@ impl From<&Cluster> for ClusterTold {
         let endpoints = cluster.endpoints.iter();
         Self {
             load_balancer: cluster.load_balancing.name(),
+            looked_up: cluster.discovery.is_by_name(),
+            by_host: cluster.discovery == Discovery::RequestHost,
             endpoints: endpoints.map(|endpoint| format!("{}:{}", endpoint.address, endpoint.port)).collect(),
         }
     }

@@ -115,6 +115,7 @@ fn reply(out: &mut String, action: ActionName, told: &Reply<'_>) {
         ActionName::HttpsRedirect => "the Gateway sends every plain request to https",
         ActionName::Preflight => "a CORS preflight, answered here",
         ActionName::NoRule => "no rule of this host takes the request, and there is no other to fall back to",
+        ActionName::BlockAll => "the outbound traffic policy lets only known hosts out (REGISTRY_ONLY)",
         ActionName::UnknownHost => "no rule and no service has this host",
         ActionName::Pass => "no rule has this host; it is left to Istio's own routes",
         ActionName::Forward => "an answer",
@@ -167,8 +168,10 @@ fn forward(out: &mut String, explanation: &Explanation<'_>, carried: &Carried) {
 
 fn endpoints(carried: &Carried, cluster: &str) -> String {
     match carried.clusters.get(cluster) {
+        Some(Some(ClusterTold { by_host: true, .. })) => "  wherever the request's Host says".to_owned(),
         Some(Some(ClusterTold { endpoints, .. })) if endpoints.is_empty() => "  no endpoint: 503".to_owned(),
-        Some(Some(ClusterTold { endpoints, load_balancer })) => match &endpoints[..] {
+        Some(Some(ClusterTold { endpoints, load_balancer, looked_up, .. })) => match &endpoints[..] {
+            [only] if *looked_up => format!("  {only}, looked up in DNS"),
             [only] => format!("  {only}"),
             several => format!("  {} endpoints, {load_balancer}", several.len()),
         },

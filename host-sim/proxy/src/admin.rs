@@ -1,8 +1,8 @@
 //! The admin pages, in a thread of their own: they ask the workers by message and never hold a request up.
 
 use crate::control::Workers;
+use crate::dns::Served;
 use crate::prometheus;
-use crate::settings::Deployment;
 use crate::stats::Snapshot;
 use envoy_plan::{LoadBalancing, Plan, UpstreamProtocol};
 use http_body_util::Full;
@@ -32,11 +32,11 @@ const GRACE: Duration = Duration::from_secs(30);
 
 struct Admin {
     workers: Workers,
-    current: Arc<Mutex<Deployment>>,
+    current: Arc<Mutex<Served>>,
 }
 
 /// Serves the pages until the process ends.
-pub(crate) fn run(socket: TcpListener, workers: Workers, current: Arc<Mutex<Deployment>>) {
+pub(crate) fn run(socket: TcpListener, workers: Workers, current: Arc<Mutex<Served>>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     let admin = Rc::new(Admin { workers, current });
     tokio::task::LocalSet::new().block_on(&runtime, async move {
@@ -94,7 +94,7 @@ impl Admin {
 
     async fn dump(&self) -> Value {
         let counts = self.count().await;
-        let plan = Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner).plan);
+        let plan = Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner).deployment.plan);
         dump(&plan, &counts)
     }
 }

@@ -5,8 +5,9 @@
 //! which nothing was written goes to another connection without anyone noticing. What remains is the endpoint that closes
 //! while the request is on its way: that is a failure like any other, and the retry policy decides.
 
+use crate::dns;
 use crate::feed::UpstreamBody;
-use envoy_plan::UpstreamProtocol;
+use envoy_plan::{PASSTHROUGH_CLUSTER, UpstreamProtocol};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::{Request, Response};
@@ -14,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -77,11 +79,13 @@ pub(crate) struct Connections {
     idle_timeout: Duration,
     idle_max: usize,
     opened: Cell<u64>,
+    /// Where this proxy listens.
+    own: Box<[SocketAddr]>,
 }
 
 impl Connections {
-    pub(crate) fn new(idle_timeout: Duration, idle_max: usize) -> Self {
-        Connections { idle: RefCell::default(), idle_timeout, idle_max, opened: Cell::new(0) }
+    pub(crate) fn new(idle_timeout: Duration, idle_max: usize, own: &[SocketAddr]) -> Self {
+        Connections { idle: RefCell::default(), idle_timeout, idle_max, opened: Cell::new(0), own: own.into() }
     }
 
     /// How many connections were opened so far.
@@ -116,11 +120,12 @@ impl Connections {
     ///
     /// # Errors
     ///
-    /// [`Failure::Connect`] whatever went wrong.
+    /// [`Failure::Connect`] whatever went wrong; of a host that the request has named also [`Failure::Unresolved`] and
+    /// [`Failure::Loop`].
     pub(crate) async fn open(&self, endpoint: Rc<Endpoint>) -> Result<Sender, Failure> {
         let failed = |_| Failure::Connect;
-        let address = endpoint.address().parse::<std::net::IpAddr>().map_err(|_| Failure::Connect)?;
-        let stream = TcpStream::connect((address, endpoint.port())).await.map_err(|_| Failure::Connect)?;
+        let addresses = self.addresses(&endpoint).await?;
+        let stream = TcpStream::connect(&addresses[..]).await.map_err(|_| Failure::Connect)?;
         stream.set_nodelay(true).map_err(|_| Failure::Connect)?;
         self.opened.set(self.opened.get() + 1);
         let io = TokioIo::new(stream);
@@ -138,6 +143,24 @@ impl Connections {
                 Ok(Sender::Http2(sender))
             }
         }
+    }
+
+    /// Where to connect. Of endpoints only those are names that requests have named themselves; they are looked up here, and
+    /// must not lead back.
+    async fn addresses(&self, endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Failure> {
+        let (name, port) = (endpoint.address(), endpoint.port());
+        let addresses = match name.parse::<IpAddr>() {
+            Ok(address) => vec![SocketAddr::new(address, port)],
+            Err(_) => {
+                let found = tokio::net::lookup_host((name, port)).await.map_err(|_| Failure::Unresolved)?;
+                dns::preferred(found.collect())
+            }
+        };
+        let leads_back = |address: &SocketAddr| dns::comes_back(*address, &self.own);
+        if endpoint.cluster() == PASSTHROUGH_CLUSTER && addresses.iter().any(leads_back) {
+            return Err(Failure::Loop);
+        }
+        Ok(addresses)
     }
 
     /// The request on this connection is done; it may carry another.

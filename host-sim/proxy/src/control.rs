@@ -2,6 +2,7 @@
 
 use crate::settings::Deployment;
 use crate::stats::Snapshot;
+use envoy_plan::Plan;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,6 +15,8 @@ pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
 pub(crate) enum Order {
     /// Serve this; the answer is why not.
     Deploy(Deployment, Reply<Result<(), String>>),
+    /// Serve this plan, which is the last one's with other addresses.
+    Resolve(Arc<Plan>),
     /// Tell what was counted.
     Count(Reply<Snapshot>),
     /// Finish what is under way, within this time, and stop.
@@ -33,6 +36,13 @@ impl Workers {
         self.draining.store(true, Ordering::Relaxed);
         for worker in &self.orders {
             let _ = worker.send(Order::Drain(grace));
+        }
+    }
+
+    /// Gives them other addresses. Those that have stopped do not hear it.
+    pub(crate) fn resolve(&self, plan: &Arc<Plan>) {
+        for worker in &self.orders {
+            let _ = worker.send(Order::Resolve(Arc::clone(plan)));
         }
     }
 

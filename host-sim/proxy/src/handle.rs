@@ -2,6 +2,7 @@
 
 use crate::admin;
 use crate::control::{Order, Workers};
+use crate::dns::{self, Served};
 use crate::guest::Guest;
 use crate::listener;
 use crate::settings::{Deployment, Settings};
@@ -85,7 +86,9 @@ pub struct Handle {
     running: Arc<Running>,
     canary: Canary,
     /// What is served; locked while a deployment is under way.
-    current: Arc<Mutex<Deployment>>,
+    current: Arc<Mutex<Served>>,
+    /// Dropped, it ends the thread that looks up names.
+    _looking_up: mpsc::Sender<()>,
 }
 
 /// Tries configurations where they do no harm.
@@ -95,7 +98,7 @@ struct Canary {
     said: Said,
 }
 
-/// Binds the addresses, starts the workers and serves `first`.
+/// Binds the addresses, looks up the names of endpoints, starts the workers and serves `first`.
 ///
 /// # Errors
 ///
@@ -111,6 +114,9 @@ pub fn serve(settings: Settings, module: Module, first: Deployment) -> Result<Ha
     let local_addr = sockets.first().map_or(Ok(settings.listen), address)?;
     let admin_addr = admin.as_ref().map(address).transpose()?;
 
+    let own: Arc<[SocketAddr]> = [Some(local_addr), admin_addr].into_iter().flatten().collect();
+    let first = Served::new(first, None, &settings.log);
+
     let running = Arc::new(Running::default());
     let shared = SharedStore::new();
     let said = Said::default();
@@ -124,7 +130,8 @@ pub fn serve(settings: Settings, module: Module, first: Deployment) -> Result<Ha
             module: module.clone(),
             shared: shared.clone(),
             said: said.clone(),
-            deployment: first.clone(),
+            deployment: first.deployment.clone(),
+            own: Arc::clone(&own),
         };
         spawn(&running, format!("shunt-worker-{number}"), move || seed.run(socket, taken, tell))?;
         workers.orders.push(orders);
@@ -145,8 +152,14 @@ pub fn serve(settings: Settings, module: Module, first: Deployment) -> Result<Ha
             .spawn(move || admin::run(socket, workers, current))
             .map_err(|error| StartError::Worker(error.to_string()))?;
     }
+    let (looking_up, stop) = mpsc::channel();
+    let (names, told, log) = (Arc::clone(&current), workers.clone(), settings.log.clone());
+    thread::Builder::new()
+        .name("shunt-dns".to_owned())
+        .spawn(move || dns::run(&names, &told, &stop, &log))
+        .map_err(|error| StartError::Worker(error.to_string()))?;
     let canary = Canary { settings, module, said };
-    Ok(Handle { local_addr, admin_addr, workers, running, canary, current })
+    Ok(Handle { local_addr, admin_addr, workers, running, canary, current, _looking_up: looking_up })
 }
 
 fn spawn(running: &Arc<Running>, name: String, work: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
@@ -166,6 +179,8 @@ struct Seed {
     shared: SharedStore,
     said: Said,
     deployment: Deployment,
+    /// Where the proxy listens.
+    own: Arc<[SocketAddr]>,
 }
 
 impl Seed {
@@ -187,10 +202,13 @@ impl Seed {
                 Err(error) => drop(tell.send(Err(error))),
             }
         });
+        // A look-up may be under way that nobody waits for any more.
+        drop(local);
+        runtime.shutdown_background();
     }
 
     fn worker(self) -> Result<std::rc::Rc<Worker>, StartError> {
-        let outside = Outside::new(&self.settings, &self.deployment);
+        let outside = Outside::new(&self.settings, &self.deployment, &self.own);
         let world = world(&outside, &self.settings, self.said);
         let config = plugin(self.deployment.filter_configuration, self.shared);
         let mut vm = Vm::start(&self.module, world, config).map_err(|error| StartError::Filter(error.to_string()))?;
@@ -230,7 +248,7 @@ impl Canary {
     /// Starts the filter with this configuration in an instance of its own, which says nothing and is dropped.
     fn accepts(&self, deployment: &Deployment) -> Result<(), Refused> {
         let settings = Settings { log: Arc::new(|_, _| {}), ..self.settings.clone() };
-        let outside = Outside::new(&settings, deployment);
+        let outside = Outside::new(&settings, deployment, &[]);
         let world = world(&outside, &settings, Said::default());
         let config = plugin(deployment.filter_configuration.clone(), SharedStore::new());
         match Vm::start(&self.module, world, config) {
@@ -253,20 +271,22 @@ impl Handle {
     }
 
     /// Serves `next` from now on, without dropping a request: those under way finish by the rules they began with.
-    /// Returns when every worker has taken it. Blocks for as long as the filter takes to read its configuration.
+    /// Returns when every worker has taken it. Blocks for as long as the filter takes to read its configuration, and some
+    /// seconds at most for names of endpoints that were not known before.
     ///
     /// # Errors
     ///
     /// [`Refused`] if the filter does not accept it, with the filter's reasons. It is tried in an instance of its own
     /// first, so nothing has changed then; should a worker refuse all the same, the others return to what they had.
     pub fn deploy(&self, next: Deployment) -> Result<(), Refused> {
+        let next = Served::new(next, Some(&self.current), &self.canary.settings.log);
         let mut current = lock(&self.current);
-        self.canary.accepts(&next)?;
+        self.canary.accepts(&next.deployment)?;
         self.canary.said.forget();
-        let outcome = self.tell_workers(&next);
+        let outcome = self.tell_workers(&next.deployment);
         if outcome.is_err() {
             // Accepted once, it will be accepted again; what a worker says to this changes nothing.
-            let _ = self.tell_workers(&current);
+            let _ = self.tell_workers(&current.deployment);
             return outcome;
         }
         *current = next;

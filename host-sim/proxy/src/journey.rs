@@ -225,8 +225,8 @@ impl Journey {
     fn send(&mut self, mut sender: Sender, load: Load) {
         let request = match load {
             Load::Body(body) => {
-                let expected = self.exchange.expected_timeout_ms(self.outside.clock.now());
-                self.outgoing.request(self.endpoint.protocol(), self.exchange.attempts(), expected, body)
+                let told = self.exchange.told(self.outside.clock.now());
+                self.outgoing.request(self.endpoint.protocol(), self.exchange.attempts(), told, body)
             }
             Load::Request(request) => Ok(*request),
         };

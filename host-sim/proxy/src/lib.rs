@@ -31,6 +31,9 @@
 //! - While a client does not read, the response's own limits do not run; the idle limit ends it.
 //! - A request that the filter holds across a reload keeps its rules and meets the new plan.
 //! - TLS, on either side.
+//!
+//! Names of endpoints are looked up beside all this, in `dns`; those that requests name themselves
+//! (`outboundTrafficPolicy: ALLOW_ANY`) when a connection is opened.
 
 mod admin;
 mod callouts;
@@ -39,6 +42,7 @@ mod connection;
 mod connections;
 mod control;
 mod conversation;
+mod dns;
 mod feed;
 mod framing;
 mod guest;

@@ -11,7 +11,7 @@ use hyper::http::request;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Method, Request, Uri, Version};
 use std::borrow::Cow;
-use upstream::request_head::{ATTEMPT_COUNT_HEADER, EXPECTED_TIMEOUT_HEADER, reaches_upstream};
+use upstream::request_head::{ATTEMPT_COUNT_HEADER, reaches_upstream};
 use upstream::{LocalReply, arrival};
 
 /// The request head as Envoy would show it to a filter.
@@ -141,7 +141,7 @@ impl Outgoing {
         &self,
         protocol: UpstreamProtocol,
         attempt: u32,
-        expected_timeout_ms: Option<u64>,
+        told: impl Iterator<Item = (&'static str, String)>,
         body: B,
     ) -> Result<Request<B>, Invalid> {
         let mut request = Request::new(body);
@@ -155,8 +155,10 @@ impl Outgoing {
         if self.is_counted {
             headers.insert(ATTEMPT_COUNT_HEADER, HeaderValue::from(attempt));
         }
-        if let Some(millis) = expected_timeout_ms {
-            headers.insert(EXPECTED_TIMEOUT_HEADER, HeaderValue::from(millis));
+        for (name, value) in told {
+            // Digits and a letter are always a value.
+            let value = HeaderValue::from_maybe_shared(value);
+            value.map(|value| headers.insert(name, value)).map_err(|_| Invalid)?;
         }
         *request.uri_mut() = match protocol {
             UpstreamProtocol::Http1 => Uri::from(self.path.clone()),
@@ -192,7 +194,7 @@ mod tests {
 
     fn outside() -> Rc<Outside> {
         let settings = Settings::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
-        Outside::new(&settings, &Deployment { plan: Arc::default(), filter_configuration: Vec::new() })
+        Outside::new(&settings, &Deployment { plan: Arc::default(), filter_configuration: Vec::new() }, &[])
     }
 
     fn read(target: &str, headers: &[(&str, &str)]) -> Result<HeaderMap, u16> {
@@ -270,15 +272,17 @@ mod tests {
         map.set("x-shunt-cluster", "c");
         map.set("x-envoy-retry-on", "5xx");
         let outgoing = Outgoing::from_guest(&map).unwrap();
-        let request = outgoing.request(UpstreamProtocol::Http1, 2, Some(7), ()).unwrap();
+        let request =
+            outgoing.request(UpstreamProtocol::Http1, 2, [("x-time", "7".to_owned())].into_iter(), ()).unwrap();
         assert_eq!(request.uri(), "/x");
         assert_eq!(request.headers()["host"], "a:80");
-        assert_eq!(request.headers()[EXPECTED_TIMEOUT_HEADER], "7");
+        assert_eq!(request.headers()["x-time"], "7");
         assert_eq!(request.headers()[ATTEMPT_COUNT_HEADER], "2");
         assert!(
             !request.headers().contains_key("x-shunt-cluster") && !request.headers().contains_key("x-envoy-retry-on")
         );
-        let request = Outgoing::of_call(&map).unwrap().request(UpstreamProtocol::Http2, 1, None, ()).unwrap();
+        let request =
+            Outgoing::of_call(&map).unwrap().request(UpstreamProtocol::Http2, 1, std::iter::empty(), ()).unwrap();
         assert_eq!(request.uri(), "http://a:80/x");
         assert!(!request.headers().contains_key("host") && !request.headers().contains_key(ATTEMPT_COUNT_HEADER));
     }

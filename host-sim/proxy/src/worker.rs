@@ -9,6 +9,7 @@ use crate::random::Random;
 use crate::settings::{Deployment, Limits, Settings};
 use crate::stats::{Snapshot, Stats};
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -34,9 +35,10 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    pub(crate) fn new(settings: &Settings, first: &Deployment) -> Rc<Self> {
+    /// `own` are the addresses that this proxy listens on.
+    pub(crate) fn new(settings: &Settings, first: &Deployment, own: &[SocketAddr]) -> Rc<Self> {
         let limits = settings.limits.clone();
-        let connections = Connections::new(limits.upstream_idle_timeout, limits.upstream_idle_connections);
+        let connections = Connections::new(limits.upstream_idle_timeout, limits.upstream_idle_connections, own);
         Rc::new(Outside {
             clock: WorkerClock::new(),
             random: Random::from_system(),
@@ -113,6 +115,7 @@ impl Worker {
     fn obey(&self, order: Order) {
         match order {
             Order::Deploy(deployment, reply) => reply(self.deploy(&deployment)),
+            Order::Resolve(plan) => self.outside.upstreams.borrow_mut().replace_plan(plan),
             Order::Count(reply) => reply(self.count()),
             // Draining already.
             Order::Drain(_) => {}

@@ -24,6 +24,8 @@ pub enum Outcome {
     ConnectionClosed,
     /// The connection is not accepted.
     Refused,
+    /// There is no such host (of a request that passes through).
+    Unresolved,
     /// Nothing ever comes.
     NeverAnswers,
 }
@@ -79,6 +81,11 @@ impl Behaviour {
     /// Refuses the connection at once.
     pub fn refused() -> Self {
         Self { after: Duration::ZERO, outcome: Outcome::Refused }
+    }
+
+    /// Is no host that anyone knows.
+    pub fn unresolved() -> Self {
+        Self { after: Duration::ZERO, outcome: Outcome::Unresolved }
     }
 
     /// Takes the request and says nothing, ever.

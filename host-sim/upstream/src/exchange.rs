@@ -16,10 +16,11 @@ use std::time::Duration;
 
 use crate::draw::Draws;
 use crate::failure::Failure;
+use crate::grpc;
 use crate::policy::limit;
 use crate::pool::{Endpoint, Pool, Turn};
 use crate::reply::{Flags, LocalReply};
-use crate::request_head::{Ask, number};
+use crate::request_head::{Ask, EXPECTED_TIMEOUT_HEADER, number};
 use crate::retry::{Answer, Retry, Verdict};
 use crate::time::Timestamp;
 
@@ -84,6 +85,8 @@ pub struct Exchange {
     timeout: Option<Duration>,
     /// Limit for each attempt.
     per_try_timeout: Option<Duration>,
+    /// Whether the upstream reads its limit from `grpc-timeout` too.
+    is_grpc: bool,
     retry: Retry,
     /// Places of the endpoints that failed.
     tried: Vec<usize>,
@@ -112,16 +115,21 @@ impl Exchange {
     /// A request to `pool`, before its first attempt.
     pub(crate) fn new(pool: Rc<Pool>, retry: Retry, ask: &Ask<'_>, now: Timestamp) -> Self {
         let policy = retry.policy();
-        let timeout = asked(ask.timeout_ms, policy.timeout);
+        let is_grpc = grpc::is_grpc(ask.content_type);
+        let given = match is_grpc {
+            true => grpc::limit(grpc::asked(ask.grpc_timeout), policy.timeout),
+            false => policy.timeout,
+        };
+        let timeout = asked(ask.timeout_ms, given);
         // One attempt cannot outlast the request, so such a limit is none.
         let per_try_timeout = asked(ask.per_try_timeout_ms, policy.per_try_timeout)
             .filter(|per_try| timeout.is_none_or(|timeout| *per_try < timeout));
-        Self::with_limits(pool, retry, timeout, per_try_timeout, ask.whole.then_some(now))
+        Self { is_grpc, ..Self::with_limits(pool, retry, timeout, per_try_timeout, ask.whole.then_some(now)) }
     }
 
     /// The copy of a request: one attempt, in the time its original has.
     pub(crate) fn copy_to(&self, pool: Rc<Pool>) -> Self {
-        Self::with_limits(pool, Retry::never(), self.timeout, None, self.received)
+        Self { is_grpc: self.is_grpc, ..Self::with_limits(pool, Retry::never(), self.timeout, None, self.received) }
     }
 
     fn with_limits(
@@ -131,7 +139,17 @@ impl Exchange {
         per_try_timeout: Option<Duration>,
         received: Option<Timestamp>,
     ) -> Self {
-        Self { pool, timeout, per_try_timeout, retry, tried: Vec::new(), attempts: 0, received, state: State::Over }
+        Self {
+            pool,
+            timeout,
+            per_try_timeout,
+            is_grpc: false,
+            retry,
+            tried: Vec::new(),
+            attempts: 0,
+            received,
+            state: State::Over,
+        }
     }
 
     /// Starts the next attempt; `None` if the cluster has no endpoint.
@@ -158,19 +176,27 @@ impl Exchange {
         !matches!(self.state, State::Delivering { .. } | State::Over) && self.retry.is_possible()
     }
 
-    /// The value of [`crate::request_head::EXPECTED_TIMEOUT_HEADER`] for an attempt that starts now, in milliseconds;
-    /// `None`: no such header.
-    pub fn expected_timeout_ms(&self, now: Timestamp) -> Option<u64> {
-        let left = self
-            .timeout
-            .map(|timeout| timeout.saturating_sub(self.received.map_or(Duration::ZERO, |at| now.since(at))));
+    /// Request headers that tell the upstream of an attempt that starts now what time it has: names and values, to be set.
+    pub fn told(&self, now: Timestamp) -> impl Iterator<Item = (&'static str, String)> + use<> {
+        let expected = self.expected_timeout(now);
+        let millis = expected.map(|expected| (EXPECTED_TIMEOUT_HEADER, expected.as_millis().to_string()));
+        let grpc = expected.filter(|_| self.is_grpc).map(|expected| (grpc::TIMEOUT_HEADER, grpc::written(expected)));
+        millis.into_iter().chain(grpc)
+    }
+
+    /// What is left for an attempt that starts now, in whole milliseconds and never 0: that would mean "no limit" to the next
+    /// proxy. `None`: no limit.
+    fn expected_timeout(&self, now: Timestamp) -> Option<Duration> {
+        // Of the first attempt Envoy takes no time to have passed.
+        let begun = self.received.filter(|_| self.attempts > 1);
+        let passed = begun.map_or(Duration::ZERO, |at| now.since(at));
+        let left = self.timeout.map(|timeout| timeout.saturating_sub(passed));
         let expected = match (self.per_try_timeout, left) {
             (Some(per_try), Some(left)) => per_try.min(left),
             (Some(per_try), None) => per_try,
             (None, left) => left?,
         };
-        // 0 would mean "no limit" to the next proxy.
-        Some(u64::try_from(expected.as_millis()).unwrap_or(u64::MAX).max(1))
+        Some(Duration::from_millis(u64::try_from(expected.as_millis()).unwrap_or(u64::MAX).max(1)))
     }
 
     /// When [`Event::Woken`] is due; `None`: nothing is waited for.

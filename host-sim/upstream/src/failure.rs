@@ -25,6 +25,10 @@ pub enum Failure {
     RefusedStream,
     /// What came was not HTTP.
     Protocol,
+    /// The host that the request names cannot be looked up. It is never tried again: in Envoy the router never hears of it.
+    Unresolved,
+    /// The host that the request names is this one. It is never tried again.
+    Loop,
 }
 
 /// The two bodies and the two details of a reset reason.
@@ -53,7 +57,7 @@ impl Failure {
     /// Whether the upstream cannot have seen any of the request.
     pub(crate) const fn is_before_request(self) -> bool {
         match self {
-            Self::Connect | Self::ConnectTimeout => true,
+            Self::Connect | Self::ConnectTimeout | Self::Unresolved | Self::Loop => true,
             Self::Disconnected { before_request } | Self::Reset { before_request } => before_request,
             Self::AttemptTimeout | Self::RefusedStream | Self::Protocol => false,
         }
@@ -61,8 +65,11 @@ impl Failure {
 
     /// The answer when it cannot be retried; `retried` if it was not the first attempt.
     pub(crate) const fn reply(self, retried: bool) -> LocalReply {
-        if matches!(self, Self::AttemptTimeout) {
-            return LocalReply::PER_TRY_TIMEOUT;
+        match self {
+            Self::AttemptTimeout => return LocalReply::PER_TRY_TIMEOUT,
+            Self::Unresolved => return LocalReply::DNS_RESOLUTION_FAILURE,
+            Self::Loop => return LocalReply::LOOP,
+            _ => {}
         }
         let texts = self.texts();
         LocalReply {
@@ -87,12 +94,17 @@ impl Failure {
             Self::Disconnected { .. } => Flags::UPSTREAM_CONNECTION_TERMINATION,
             Self::Reset { .. } | Self::RefusedStream => Flags::UPSTREAM_REMOTE_RESET,
             Self::Protocol => Flags::UPSTREAM_PROTOCOL_ERROR,
+            Self::Unresolved => Flags::DNS_RESOLUTION_FAILED,
+            Self::Loop => Flags::NONE,
         }
     }
 
     const fn texts(self) -> Texts {
         match self {
-            Self::Connect => texts!("remote connection failure", "remote_connection_failure"),
+            // The last two happen before anything is sent, and are worded elsewhere.
+            Self::Connect | Self::Unresolved | Self::Loop => {
+                texts!("remote connection failure", "remote_connection_failure")
+            }
             Self::ConnectTimeout => texts!("connection timeout", "connection_timeout"),
             Self::AttemptTimeout => texts!("local reset", "local_reset"),
             Self::Disconnected { .. } => texts!("connection termination", "connection_termination"),

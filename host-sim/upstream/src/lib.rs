@@ -12,8 +12,7 @@
 //! 2. [`Ask::read`] the request head as the filter left it; [`Upstreams::begin`] gives the first [`Attempt`] and the
 //!    copies, or a [`LocalReply`].
 //! 3. Send to the attempt's endpoint the headers that [`request_head::reaches_upstream`] lets through, with
-//!    [`request_head::ATTEMPT_COUNT_HEADER`] as [`Attempt::number`] says, and with
-//!    [`request_head::EXPECTED_TIMEOUT_HEADER`] where [`Exchange::expected_timeout_ms`] has a value.
+//!    [`request_head::ATTEMPT_COUNT_HEADER`] as [`Attempt::number`] says, and with what [`Exchange::told`] says.
 //! 4. Report to [`Exchange::on`] what happens ([`Event`]) and do what it says ([`Step`]); after each call set the one
 //!    timer to [`Exchange::wake_at`].
 //! 5. Drop the exchange when the answer has gone downstream or downstream has gone. That frees what it counted as.
@@ -27,6 +26,8 @@ mod draw;
 mod exchange;
 mod failure;
 mod fault;
+mod grpc;
+mod passthrough;
 mod path;
 mod policy;
 mod pool;

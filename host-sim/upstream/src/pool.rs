@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use envoy_plan::{Cluster, UpstreamProtocol};
+use envoy_plan::{Cluster, Discovery, UpstreamProtocol};
 
 use crate::balance::Balancer;
 use crate::draw::Draws;
+use crate::passthrough::Passthrough;
 
 /// One place that answers requests, as a member of one cluster.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl Endpoint {
         &self.cluster
     }
 
-    /// IP address.
+    /// IP address; or a name that the host looks up itself, where the request has named it or nobody has looked it up before.
     pub fn address(&self) -> &str {
         &self.spec.address
     }
@@ -101,12 +102,15 @@ pub(crate) struct Pool {
     endpoints: Vec<Rc<Endpoint>>,
     /// Borrowed only while a choice is made, which calls nothing but the host's draws.
     balancer: RefCell<Balancer>,
+    /// The pools of the hosts that requests name, where that is how endpoints are found.
+    pub(crate) passthrough: Option<Passthrough>,
 }
 
 impl Pool {
     /// Builds the pool of `cluster`; endpoints that `before` has too keep their number and count.
-    pub(crate) fn build(cluster: &Cluster, before: Option<&Self>, next_id: &mut u64) -> Self {
-        let Cluster { name, load_balancing, connect_timeout, protocol, endpoints } = cluster;
+    pub(crate) fn build(cluster: &Cluster, before: Option<&Self>, last_id: &Rc<Cell<u64>>) -> Self {
+        let Cluster { name, load_balancing, connect_timeout, protocol, discovery, endpoints } = cluster;
+        let passthrough = (*discovery == Discovery::RequestHost).then(|| Passthrough::new(cluster, last_id));
         let name: Rc<str> = Rc::from(name.as_str());
         let mut known: BTreeMap<(&str, u16), &Rc<Endpoint>> = before
             .into_iter()
@@ -120,15 +124,15 @@ impl Pool {
                 let (id, active) = match known.remove(&(spec.address.as_str(), spec.port)) {
                     Some(endpoint) => (endpoint.id, Rc::clone(&endpoint.active)),
                     None => {
-                        *next_id += 1;
-                        (*next_id, Rc::default())
+                        last_id.set(last_id.get().saturating_add(1));
+                        (last_id.get(), Rc::default())
                     }
                 };
                 Rc::new(Endpoint { id, cluster: Rc::clone(&name), protocol: *protocol, spec: spec.clone(), active })
             })
             .collect();
         let balancer = RefCell::new(Balancer::new(*load_balancing, &endpoints));
-        Self { name, connect_timeout: *connect_timeout, endpoints, balancer }
+        Self { name, connect_timeout: *connect_timeout, endpoints, balancer, passthrough }
     }
 
     /// The endpoint for an attempt; `None` if the cluster has none.

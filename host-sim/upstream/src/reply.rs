@@ -32,9 +32,11 @@ impl Flags {
     pub const UPSTREAM_PROTOCOL_ERROR: Self = Self(0x80_0000);
     /// `NC`: no such cluster.
     pub const NO_CLUSTER: Self = Self(0x100_0000);
+    /// `DF`: the host's name cannot be looked up.
+    pub const DNS_RESOLUTION_FAILED: Self = Self(0x400_0000);
 
     /// In the order of `%RESPONSE_FLAGS%`, where the limit on retries is noticed before what it makes final.
-    const NAMES: [(Self, &'static str); 10] = [
+    const NAMES: [(Self, &'static str); 11] = [
         (Self::RETRY_LIMIT_EXCEEDED, "URX"),
         (Self::NO_HEALTHY_UPSTREAM, "UH"),
         (Self::UPSTREAM_TIMEOUT, "UT"),
@@ -45,6 +47,7 @@ impl Flags {
         (Self::NO_ROUTE, "NR"),
         (Self::UPSTREAM_PROTOCOL_ERROR, "UPE"),
         (Self::NO_CLUSTER, "NC"),
+        (Self::DNS_RESOLUTION_FAILED, "DF"),
     ];
 
     /// The bits of the property `response.flags`.
@@ -120,6 +123,33 @@ impl LocalReply {
         body: "no healthy upstream",
         flags: Flags::NO_HEALTHY_UPSTREAM,
         details: "no_healthy_upstream",
+        grpc_status: None,
+    };
+
+    /// The request names a host that cannot be looked up.
+    pub(crate) const DNS_RESOLUTION_FAILURE: Self = Self {
+        status: 503,
+        body: "DNS resolution failure",
+        flags: Flags::DNS_RESOLUTION_FAILED,
+        details: "dns_resolution_failure",
+        grpc_status: None,
+    };
+
+    /// Too many hosts have something under way for one more.
+    pub(crate) const DNS_CACHE_OVERFLOW: Self = Self {
+        status: 503,
+        body: "DNS cache overflow",
+        flags: Flags::NONE,
+        details: "dns_cache_overflow",
+        grpc_status: None,
+    };
+
+    /// The host that the request names is the one that it has reached. Envoy would go round in circles.
+    pub(crate) const LOOP: Self = Self {
+        status: 502,
+        body: "shunt: the request names this proxy itself, and would come back for ever",
+        flags: Flags::NONE,
+        details: "shunt_loop",
         grpc_status: None,
     };
 

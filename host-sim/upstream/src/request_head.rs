@@ -4,9 +4,10 @@
 //! (`x-shunt-*`) and those of the fault filter (`x-envoy-fault-*`) are of no use to an upstream either, and would let
 //! a second proxy on the way act on the first one's decisions. Both hosts use these functions, so they remove the same.
 
+use crate::grpc;
 use envoy_plan::{CLUSTER_HEADER, PROFILE_HEADER};
 
-/// Milliseconds the upstream may take, for its information; the value is [`crate::Exchange::expected_timeout_ms`].
+/// Milliseconds the upstream may take, for its information; [`crate::Exchange::told`] has the value.
 pub const EXPECTED_TIMEOUT_HEADER: &str = "x-envoy-expected-rq-timeout-ms";
 
 /// Which attempt an upstream sees, from 1; [`crate::Attempt::number`] in digits. It takes the place of what a client wrote
@@ -43,7 +44,7 @@ const PREFIXES: [&str; 2] = ["x-shunt-", "x-envoy-fault-"];
 
 /// Whether a request header may be sent on to an upstream, primary or shadow. Upper and lower case are the same.
 ///
-/// Set [`ATTEMPT_COUNT_HEADER`] afterwards, and [`EXPECTED_TIMEOUT_HEADER`] where the exchange has a value for it.
+/// Set [`ATTEMPT_COUNT_HEADER`] afterwards, and what [`crate::Exchange::told`] says.
 pub fn reaches_upstream(name: &[u8]) -> bool {
     let starts_with =
         |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()));
@@ -78,6 +79,12 @@ pub struct Ask<'a> {
     pub timeout_ms: Option<&'a [u8]>,
     /// `x-envoy-upstream-rq-per-try-timeout-ms`: instead of the profile's; 0 lifts it.
     pub per_try_timeout_ms: Option<&'a [u8]>,
+    /// `grpc-timeout`: the limit that a gRPC client asks for.
+    pub grpc_timeout: Option<&'a [u8]>,
+    /// `content-type`, which tells gRPC requests.
+    pub content_type: Option<&'a [u8]>,
+    /// `:authority`: where a request goes that passes through.
+    pub authority: Option<&'a [u8]>,
     /// Whether the head is the whole request; otherwise [`crate::Event::Received`] tells when the end has come.
     pub whole: bool,
 }
@@ -87,7 +94,7 @@ impl<'a> Ask<'a> {
     pub fn read(headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>, whole: bool) -> Self {
         let mut ask = Self { whole, ..Self::default() };
         for (name, value) in headers {
-            if !name.starts_with(b"x-") {
+            if !matches!(name, [b'x', b'-', ..] | b":authority" | b"grpc-timeout" | b"content-type") {
                 continue;
             }
             if let Some(field) = ask.field(name) {
@@ -108,6 +115,9 @@ impl<'a> Ask<'a> {
             RETRIABLE_HEADER_NAMES => Some(&mut self.retriable_header_names),
             TIMEOUT => Some(&mut self.timeout_ms),
             PER_TRY_TIMEOUT => Some(&mut self.per_try_timeout_ms),
+            ":authority" => Some(&mut self.authority),
+            grpc::TIMEOUT_HEADER => Some(&mut self.grpc_timeout),
+            "content-type" => Some(&mut self.content_type),
             _ => None,
         }
     }

@@ -143,6 +143,7 @@ impl Retry {
     fn wants_after_failure(&self, failure: Failure) -> bool {
         let covers = |condition| self.conditions.contains(condition);
         let by_kind = match failure {
+            Failure::Unresolved | Failure::Loop => return false,
             Failure::Connect | Failure::ConnectTimeout => covers(RetryOn::ConnectFailure),
             Failure::RefusedStream => covers(RetryOn::RefusedStream),
             Failure::AttemptTimeout | Failure::Disconnected { .. } | Failure::Reset { .. } | Failure::Protocol => false,

@@ -48,7 +48,7 @@ pub struct Upstreams {
     policies: BTreeMap<String, Rc<Policy>>,
     /// The first profile of the plan.
     default_policy: Rc<Policy>,
-    last_endpoint_id: u64,
+    last_endpoint_id: Rc<Cell<u64>>,
     dropped_shadows: Cell<u64>,
 }
 
@@ -60,7 +60,7 @@ impl Upstreams {
             pools: BTreeMap::new(),
             policies: BTreeMap::new(),
             default_policy: Rc::default(),
-            last_endpoint_id: 0,
+            last_endpoint_id: Rc::default(),
             dropped_shadows: Cell::new(0),
         };
         upstreams.replace_plan(plan);
@@ -75,7 +75,7 @@ impl Upstreams {
             let before = self.pools.get(name);
             let pool = match before {
                 Some(pool) if self.plan.clusters.get(name) == Some(cluster) => Rc::clone(pool),
-                _ => Rc::new(Pool::build(cluster, before.map(Rc::as_ref), &mut self.last_endpoint_id)),
+                _ => Rc::new(Pool::build(cluster, before.map(Rc::as_ref), &self.last_endpoint_id)),
             };
             pools.insert(name.clone(), pool);
         }
@@ -101,12 +101,16 @@ impl Upstreams {
     /// # Errors
     ///
     /// The answer to give where there is nothing to start: 404 `NR` for an unknown profile (no route matches), 503
-    /// `NC` for an unknown, empty or missing cluster name, 503 `UH` for a cluster without endpoints. No copies are
-    /// made then, as in Envoy.
+    /// `NC` for an unknown, empty or missing cluster name, 503 `UH` for a cluster without endpoints; of a request that
+    /// passes through, 503 when its Host is none. No copies are made then, as in Envoy.
     pub fn begin(&self, ask: &Ask<'_>, now: Timestamp, draws: &mut dyn Draws) -> Result<Begun, LocalReply> {
         let policy = self.policy(ask.profile).ok_or(LocalReply::ROUTE_NOT_FOUND)?;
         let pool = self.pool(ask.cluster.unwrap_or_default()).ok_or(LocalReply::CLUSTER_NOT_FOUND)?;
-        let mut exchange = Exchange::new(Rc::clone(pool), Retry::new(Rc::clone(policy), ask), ask, now);
+        let pool = match &pool.passthrough {
+            Some(passthrough) => passthrough.pool(ask.authority.unwrap_or_default())?,
+            None => Rc::clone(pool),
+        };
+        let mut exchange = Exchange::new(pool, Retry::new(Rc::clone(policy), ask), ask, now);
         let attempt = exchange.attempt(now, draws).ok_or(LocalReply::NO_HEALTHY_UPSTREAM)?;
         let shadows = policy.mirrors.iter().filter_map(|cluster| self.shadow(&exchange, cluster, now, draws)).collect();
         Ok(Begun { exchange, attempt, shadows })

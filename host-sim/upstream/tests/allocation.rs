@@ -49,6 +49,7 @@ fn plan(method: LoadBalancing, weights: [u32; 3]) -> Arc<Plan> {
         load_balancing: method,
         connect_timeout: Duration::from_secs(10),
         protocol: UpstreamProtocol::default(),
+        discovery: envoy_plan::Discovery::Static,
         endpoints: weights.map(endpoint).into(),
     };
     let profile = Profile {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use traffic_policy::explain::Explanation;
 use traffic_policy::{Abort, Decision, Edit, Forward, HeaderPair, Policy, RequestHead};
-use upstream::request_head::{ATTEMPT_COUNT_HEADER, EXPECTED_TIMEOUT_HEADER, reaches_upstream};
+use upstream::request_head::{ATTEMPT_COUNT_HEADER, reaches_upstream};
 use upstream::{
     Answer, Ask, Attempt, Begun, Event, Exchange, Failure, Fault, LocalReply, Step, Timestamp, Upstreams, arrival,
 };
@@ -59,11 +59,14 @@ pub(super) fn deployment(fleet: &Fleet, case: &Case) -> Result<(Arc<Plan>, Filte
     for (file, text) in fleet.manifests(case) {
         yaml::read(file, &text, &mut config, &mut sources, &mut diagnostics);
     }
-    let (plan, bindings) = Plan::build(&config, &mut diagnostics);
+    let (mut plan, bindings) = Plan::build(&config, &mut diagnostics);
     if diagnostics.has_errors() {
         return Err(findings(&diagnostics));
     }
-    Ok((Arc::new(plan), FilterConfig { config, bindings, namespace: "default".to_owned(), ..FilterConfig::default() }))
+    let outbound = case.outbound.map(|mode| plan.let_out(mode));
+    let filter =
+        FilterConfig { config, bindings, outbound, namespace: "default".to_owned(), ..FilterConfig::default() };
+    Ok((Arc::new(plan), filter))
 }
 
 fn findings(diagnostics: &Diagnostics) -> String {
@@ -113,7 +116,7 @@ impl Running for World {
                 let head = self.head(request, &path);
                 self.serve(&head, request.body.as_deref().unwrap_or_default())?
             }
-            Err(reply) => local(&reply),
+            Err(reply) => local(&reply, &HeaderMap::new()),
         };
         let status = response.head.get_str(":status").and_then(|status| status.parse().ok());
         Ok(Reply {
@@ -122,6 +125,10 @@ impl Running for World {
             body: response.body,
             took: self.now.since(begun),
         })
+    }
+
+    fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 
     fn arrivals(&mut self, _expected: usize) -> Vec<Arrival> {
@@ -154,9 +161,10 @@ impl World {
         let (mut response, rule) = match decision {
             Decision::Pass => return Err("there are no other routes to leave it to".to_owned()),
             Decision::Reply(reply) => {
-                let mut head = HeaderMap::from([(":status", reply.status.to_string())]);
-                head.extend(reply.headers.iter().map(|(name, value)| (name.as_bytes(), &**value)));
-                (Response { head, body: reply.body.into_owned() }, reply.response)
+                let mut local = host_abi::LocalReply::new(reply.status.into(), reply.body.into_owned(), reply.details);
+                local.headers.extend(reply.headers.iter().map(|(name, value)| (name.as_bytes(), &**value)));
+                let (answer, body) = local.into_response(head);
+                (Response { head: answer, body: body.into() }, reply.response)
             }
             Decision::Forward(forward) => {
                 let head = written(head, &forward);
@@ -208,6 +216,8 @@ fn written(head: &HeaderMap, forward: &Forward<'_>) -> HeaderMap {
     let mut head: HeaderMap = head.iter().filter(|(name, _)| !forged(name)).collect();
     apply(&mut head, &forward.edits);
     if let Some(authority) = forward.authority {
+        let original = head.get(":authority").unwrap_or_default().to_vec();
+        head.set("x-envoy-original-host", original);
         head.set(":authority", authority);
     }
     if let Some(path) = &forward.path {
@@ -266,12 +276,12 @@ fn carry_out(
     let fault = Fault::read(head.iter());
     *outside.now = outside.now.after(fault.delay.unwrap_or_default());
     if let Some(reply) = fault.abort {
-        return Ok(local(&reply));
+        return Ok(local(&reply, head));
     }
     let ask = Ask::read(head.iter(), true);
     let begun = upstreams.begin(&ask, *outside.now, &mut || outside.chance.draw());
     let (mut exchange, first) = match begun {
-        Err(reply) => return Ok(local(&reply)),
+        Err(reply) => return Ok(local(&reply, head)),
         Ok(Begun { exchange, attempt, shadows }) => {
             for shadow in &shadows {
                 outside.arrive(&shadow.attempt, &shadow.exchange, head, body);
@@ -285,7 +295,7 @@ fn carry_out(
         match step {
             Step::Attempt(attempt) => {
                 under_way = outside.arrive(&attempt, &exchange, head, body);
-                if !matches!(under_way, UnderWay::Fails(Failure::Connect)) {
+                if !matches!(under_way, UnderWay::Fails(Failure::Connect | Failure::Unresolved)) {
                     exchange.on(Event::Connected, *outside.now, &mut || outside.chance.draw());
                 }
             }
@@ -297,7 +307,7 @@ fn carry_out(
                 }
                 return Err("an answer was to be delivered and there was none".to_owned());
             }
-            Step::Reply(reply) => return Ok(local(&reply)),
+            Step::Reply(reply) => return Ok(local(&reply, head)),
             Step::Abort { details, .. } => return Err(format!("broken off: {details}")),
         }
         let limit = exchange.wake_at();
@@ -324,14 +334,14 @@ impl Outside<'_> {
     /// Something is sent to an endpoint.
     fn arrive(&mut self, attempt: &Attempt, exchange: &Exchange, head: &HeaderMap, body: &str) -> UnderWay {
         let (address, port) = (attempt.endpoint.address(), attempt.endpoint.port());
-        let endpoint = self.fleet.at(address, port).expect("an endpoint of the fleet");
+        let Some(endpoint) = self.fleet.at(address, port) else { return UnderWay::Fails(Failure::Unresolved) };
         if endpoint == DOWN {
             return UnderWay::Fails(Failure::Connect);
         }
         let mut head: HeaderMap = head.iter().filter(|(name, _)| reaches_upstream(name)).collect();
         head.set(ATTEMPT_COUNT_HEADER, attempt.number.to_string());
-        if let Some(expected) = exchange.expected_timeout_ms(*self.now) {
-            head.set(EXPECTED_TIMEOUT_HEADER, expected.to_string());
+        for (name, value) in exchange.told(*self.now) {
+            head.set(name, value);
         }
         self.arrivals.push(super::arrival(endpoint, &head, body.as_bytes()));
         match self.scripts.next(endpoint) {
@@ -347,6 +357,9 @@ impl Outside<'_> {
     }
 }
 
-fn local(reply: &LocalReply) -> Response {
-    Response { head: HeaderMap::from([(":status", reply.status.to_string())]), body: reply.body.into() }
+/// An answer that no upstream gave, to this request.
+fn local(reply: &LocalReply, request: &HeaderMap) -> Response {
+    let reply = host_abi::LocalReply::new(reply.status.into(), reply.body, reply.details);
+    let (head, body) = reply.into_response(request);
+    Response { head, body: body.into() }
 }

@@ -11,6 +11,7 @@ pub use simulator::InSimulator;
 
 use crate::case::{Case, Request};
 use crate::escapes;
+use crate::fleet::Fleet;
 use crate::observed::{Arrival, Reply};
 use host_abi::HeaderMap;
 use std::net::SocketAddr;
@@ -43,6 +44,9 @@ pub trait Running {
     ///
     /// There is no response.
     fn send(&mut self, request: &Request) -> Result<Reply, String>;
+
+    /// Where the endpoints are.
+    fn fleet(&self) -> &Fleet;
 
     /// What has arrived at endpoints since last asked. At least so many are on their way, if all is right.
     fn arrivals(&mut self, expected: usize) -> Vec<Arrival>;

@@ -4,10 +4,12 @@
 use super::{Arm, Running, watched};
 use crate::case::{Case, Request};
 use crate::client::Client;
+use crate::fleet::Fleet;
 use crate::observed::{Arrival, Reply};
 use crate::process::{Process, free_address, is_ok};
 use crate::servers::Servers;
 use envoy_plan::PathNormalization;
+use istio_config::outbound::OutboundMode;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,6 +49,7 @@ struct Host {
     said_before: usize,
     /// Of the proxy, set once, when it starts; Envoy takes another with its listener.
     normalization: PathNormalization,
+    outbound: Option<OutboundMode>,
 }
 
 impl Proxy {
@@ -60,7 +63,8 @@ impl Proxy {
             let [listen_text, admin_text] = [listen, admin].map(|address| address.to_string());
             let files = folder.join(FILES);
             let arguments = ["proxy", "-f", &files.to_string_lossy(), "--listen", &listen_text, "--admin", &admin_text];
-            let arguments = [&arguments[..], &["--path-normalization", case.normalization.0.name()]].concat();
+            let mesh = mesh_options(case.normalization.0, case.outbound);
+            let arguments: Vec<&str> = arguments.into_iter().chain(mesh).collect();
             let mut process = Process::start(&self.shunt, arguments, folder.join("log"))?;
             process.wait_until(|| TcpStream::connect(listen).is_ok() && is_ok(admin, "/ready"))?;
             Ok(process)
@@ -104,17 +108,19 @@ impl Arm for Proxy {
 
     fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
         let servers = Servers::start(case);
-        let host = match take(&self.idle, |host| host.normalization == case.normalization.0) {
-            Some(mut host) => match reload(&mut host, case, &servers) {
-                Ok(()) => host,
-                Err(error) => {
-                    // What was refused has changed nothing.
-                    give_back(&self.idle, host);
-                    return Err(error);
-                }
-            },
-            None => self.first(case, &servers)?,
-        };
+        let host =
+            match take(&self.idle, |host| (host.normalization, host.outbound) == (case.normalization.0, case.outbound))
+            {
+                Some(mut host) => match reload(&mut host, case, &servers) {
+                    Ok(()) => host,
+                    Err(error) => {
+                        // What was refused has changed nothing.
+                        give_back(&self.idle, host);
+                        return Err(error);
+                    }
+                },
+                None => self.first(case, &servers)?,
+            };
         Ok(Box::new(Served::new(case, host, servers, Arc::clone(&self.idle))))
     }
 }
@@ -131,7 +137,14 @@ impl Envoy {
         write_files(folder.path(), case, servers)?;
         let (listen, admin) = (free_address(), free_address());
         let rendered = folder.path().join("bootstrap.json");
-        render(&self.shunt, &folder.path().join(FILES), listen, admin, case.normalization.0, &rendered)?;
+        render(
+            &self.shunt,
+            &folder.path().join(FILES),
+            listen,
+            admin,
+            (case.normalization.0, case.outbound),
+            &rendered,
+        )?;
         let version = listen.to_string();
         if let Some(mut host) = take(&self.idle, |_| true) {
             let refused = watched::refused(host.admin);
@@ -144,7 +157,15 @@ impl Envoy {
         watched::write_bootstrap(&rendered, folder.path(), &watching)?;
         let mut process = start_envoy(&self.envoy, &watching, admin)?;
         watched::wait(&mut process, admin, &version, 0)?;
-        Ok(Host { process, listen, admin, folder, said_before: 0, normalization: case.normalization.0 })
+        Ok(Host {
+            process,
+            listen,
+            admin,
+            folder,
+            said_before: 0,
+            normalization: case.normalization.0,
+            outbound: case.outbound,
+        })
     }
 }
 
@@ -185,13 +206,13 @@ pub fn render(
     files: &Path,
     listen: SocketAddr,
     admin: SocketAddr,
-    normalization: PathNormalization,
+    (normalization, outbound): (PathNormalization, Option<OutboundMode>),
     to: &Path,
 ) -> Result<(), String> {
     let output = Command::new(shunt)
         .args(["render", "envoy", "-f"])
         .arg(files)
-        .args(["--path-normalization", normalization.name()])
+        .args(mesh_options(normalization, outbound))
         .args(["--listen", &listen.to_string(), "--admin", &admin.to_string(), "-o"])
         .arg(to)
         .output()
@@ -200,6 +221,13 @@ pub fn render(
         return Ok(());
     }
     Err(format!("shunt render: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr)))
+}
+
+/// What no manifest says, as options of the command.
+fn mesh_options(normalization: PathNormalization, outbound: Option<OutboundMode>) -> Vec<&'static str> {
+    let mut options = vec!["--path-normalization", normalization.name()];
+    options.extend(outbound.into_iter().flat_map(|mode| ["--outbound-traffic-policy", mode.name()]));
+    options
 }
 
 /// Starts Envoy and waits until it serves.
@@ -263,8 +291,8 @@ fn serve(
         let (listen, admin) = (free_address(), free_address());
         match start(folder.path(), listen, admin) {
             Ok(process) => {
-                let normalization = case.normalization.0;
-                return Ok(Host { process, listen, admin, folder, said_before: 0, normalization });
+                let (normalization, outbound) = (case.normalization.0, case.outbound);
+                return Ok(Host { process, listen, admin, folder, said_before: 0, normalization, outbound });
             }
             Err(error) if tries < TRIES && error.contains("in use") => {}
             Err(error) => return Err(error),
@@ -322,6 +350,10 @@ impl Running for Served {
             Some(status) => Err(format!("the process ended with {status}")),
             None => reply,
         }
+    }
+
+    fn fleet(&self) -> &Fleet {
+        &self.servers.fleet
     }
 
     fn arrivals(&mut self, expected: usize) -> Vec<Arrival> {

@@ -65,7 +65,9 @@ impl Running for Simulated {
         let body = request.body.clone().unwrap_or_default();
         let spec = RequestSpec::new(&line.method, &line.host, escapes::bytes(&line.target), received(request), body);
         let exchange = simulator.request(&spec, |sent| {
-            let endpoint = fleet.at(sent.endpoint.address(), sent.endpoint.port()).expect("an endpoint of the fleet");
+            let Some(endpoint) = fleet.at(sent.endpoint.address(), sent.endpoint.port()) else {
+                return Behaviour::unresolved();
+            };
             if endpoint == DOWN {
                 return Behaviour::refused();
             }
@@ -87,6 +89,10 @@ impl Running for Simulated {
             }),
             (ended, _) => Err(format!("no response: {ended:?} ({})", response.details)),
         }
+    }
+
+    fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 
     fn arrivals(&mut self, _expected: usize) -> Vec<Arrival> {

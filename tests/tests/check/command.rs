@@ -97,11 +97,42 @@ fn owners_can_suppress_what_they_know() {
         let rules = RULES.replace("annotations: {}", &format!("annotations: {{{annotation}}}"));
         check(&rules, &["--strict"], 0, &[], &[" suppressed"]);
     }
-    // Also of an object that cannot be read, by Istio's name for the code.
+    // Errors stay, by whatever name they are called.
     let rules = RULES
         .replace("annotations: {}", "annotations: {shunt.dev/check-suppress: 'IST0106'}")
         .replace("- match", "- mtach");
-    check(&rules, &[], 0, &[], &[" suppressed"]);
+    check(&rules, &[], 1, &["error[unknown-field]"], &["; errors cannot be suppressed"]);
+    check(&rules, &["-S", "*=*"], 1, &["error[unknown-field]"], &["; errors cannot be suppressed"]);
+}
+
+#[test]
+fn a_suppression_that_can_leave_nothing_out_is_doubted() {
+    check(
+        RULES,
+        &["-S", "IST9999=* *"],
+        0,
+        &[UNREACHABLE],
+        &["warning: --suppress IST9999=* *: no finding has the code"],
+    );
+    check(RULES, &["-S", "IST0130=reviews"], 0, &[UNREACHABLE], &["no object is called `reviews`"]);
+    check(RULES, &["-S", "IST0109=VirtualService *"], 0, &[UNREACHABLE], &["1 warning in"]);
+}
+
+#[test]
+fn why_it_fails_is_said_where_nothing_is_shown() {
+    let arguments = ["--strict", "--output-threshold", "error"];
+    check(RULES, &arguments, 1, &[], &["nothing found", "it fails because of what is not shown: from warning on"]);
+    let (_, _, said) = shunt(folder(RULES).path(), &["-f", ".", "--strict"]);
+    assert!(!said.contains("not shown:"), "{said}");
+}
+
+#[test]
+fn names_of_files_are_shown_and_not_obeyed() {
+    let folder = folder(RULES);
+    fs::rename(folder.path().join("rules.yaml"), folder.path().join("ru\u{1b}[31mles.YAML")).unwrap();
+    let (status, stdout, _) = shunt(folder.path(), &["-f", "."]);
+    assert_eq!(status, Some(0));
+    assert!(stdout.contains(r"ru\u{1b}[31mles.YAML:9:5: spec.http[1]: warning[IST0130]"), "{stdout}");
 }
 
 #[test]
@@ -196,6 +227,14 @@ fn a_chain_says_how_retries_multiply() {
         &["warning[retries-multiply]: one request can become 16 at"],
         &[],
     );
+    check(
+        &others,
+        &["--chain", "reviews.default,ratings.default.svc"],
+        0,
+        &["warning[retries-multiply]: one request can become 16 at `ratings.default.svc.cluster.local`"],
+        &[],
+    );
+    check(&others, &["--chain", "reviews,ratngs"], 2, &[], &["knows the host `ratngs.default.svc.cluster.local`"]);
     check(&others, &[], 0, &[], &["not shown"]);
     check(
         &others,

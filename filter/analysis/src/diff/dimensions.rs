@@ -4,6 +4,7 @@
 
 use super::examples::{of_pattern, taken};
 use super::overlap;
+use super::patterns::Changed;
 use crate::view::{Rule, View, rules_of};
 use istio_config::names;
 use istio_config::virtual_service::{Headers, HttpMatchRequest, HttpRoute, StringMatch};
@@ -42,9 +43,24 @@ pub(crate) struct Table {
     known: BTreeSet<(Slot, String)>,
 }
 
+impl Slot {
+    /// As a field of a match block.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Path => "uri".to_owned(),
+            Self::Method => "method".to_owned(),
+            Self::Scheme => "scheme".to_owned(),
+            Self::Authority => "authority".to_owned(),
+            Self::Header(name) => format!("headers[{name}]"),
+            Self::Query(name) => format!("queryParams[{name}]"),
+        }
+    }
+}
+
 impl Table {
-    /// The requests to `host` that the rules of either side tell apart.
-    pub(crate) fn new(host: &str, sides: [&View<'_>; 2]) -> Self {
+    /// The requests to `host` that the rules of either side tell apart; `changed`: what is known of conditions that only one
+    /// of them has.
+    pub(crate) fn new(host: &str, sides: [&View<'_>; 2], changed: &Changed) -> Self {
         let name = example_host(host);
         let mut table =
             Self { host: name.clone(), dimensions: BTreeMap::new(), blocks: Vec::new(), known: BTreeSet::new() };
@@ -58,7 +74,7 @@ impl Table {
                 let namespace = expanded.service.meta.namespace();
                 let mut hosts = expanded.service.spec.hosts.iter().map(|own| names::full_host(own, namespace));
                 if hosts.any(|own| overlap(&own, host)) {
-                    rules_of(expanded).for_each(|rule| table.add_rule(rule));
+                    rules_of(expanded).for_each(|rule| table.add_rule(rule, changed));
                 }
             }
             let mut servers = view.config.gateways.iter().flat_map(|gateway| &gateway.spec.servers);
@@ -83,12 +99,12 @@ impl Table {
         }
     }
 
-    fn add_rule(&mut self, rule: Rule<'_>) {
+    fn add_rule(&mut self, rule: Rule<'_>, changed: &Changed) {
         let HttpRoute { r#match, route, headers, rewrite, cors_policy, .. } = rule.raw;
         if r#match.is_empty() {
             self.blocks.push(BTreeMap::new());
         }
-        r#match.iter().for_each(|block| self.add_block(block));
+        r#match.iter().for_each(|block| self.add_block(block, changed));
         // What an edit copies from the request makes a difference too.
         let edits = headers.iter().chain(route.iter().filter_map(|to| to.headers.as_ref()));
         edits.flat_map(|edits| copied(edits)).for_each(|name| self.add(Slot::Header(name), OTHER.to_owned()));
@@ -99,6 +115,8 @@ impl Table {
             let origin = Slot::Header("origin".to_owned());
             let mut origins: Vec<_> = policy.allow_origins.iter().flat_map(|raw| taken(raw, &SUFFIXES)).collect();
             origins.extend(policy.allow_origin.iter().cloned());
+            let apart = policy.allow_origins.iter().flat_map(|raw| changed.texts(&origin, raw));
+            origins.extend(apart.map(str::to_owned));
             origins.push(OTHER.to_owned());
             origins.into_iter().for_each(|value| self.add(origin.clone(), value));
             self.add(Slot::Method, "OPTIONS".to_owned());
@@ -106,7 +124,7 @@ impl Table {
         }
     }
 
-    fn add_block(&mut self, block: &HttpMatchRequest) {
+    fn add_block(&mut self, block: &HttpMatchRequest, changed: &Changed) {
         let HttpMatchRequest {
             uri,
             scheme,
@@ -125,6 +143,7 @@ impl Table {
             stat_prefix: _,
         } = block;
         let mut wanted = BTreeMap::new();
+        let mut apart: Vec<(Slot, String)> = Vec::new();
         let mut want = |table: &mut Self, slot: Slot, raw: &StringMatch| {
             let mut values = taken(raw, if slot == Slot::Path { &PATH_SUFFIXES } else { &SUFFIXES });
             if slot == Slot::Path && *ignore_uri_case {
@@ -133,6 +152,10 @@ impl Table {
             let is_named = !matches!(slot, Slot::Path | Slot::Method | Slot::Scheme | Slot::Authority);
             if is_named && raw == &StringMatch::default() {
                 values.push(OTHER.to_owned());
+            }
+            for text in changed.texts(&slot, raw) {
+                table.add(slot.clone(), text.to_owned());
+                apart.push((slot.clone(), text.to_owned()));
             }
             values.iter().for_each(|value| table.add(slot.clone(), value.clone()));
             wanted.insert(slot, values);
@@ -153,6 +176,8 @@ impl Table {
             let slot = Slot::Header(name.to_ascii_lowercase());
             let values = raw.as_ref().map(|raw| taken(raw, &SUFFIXES)).unwrap_or_default();
             values.into_iter().for_each(|value| self.add(slot.clone(), value));
+            let apart = raw.iter().flat_map(|raw| changed.texts(&slot, raw));
+            apart.for_each(|text| self.add(slot.clone(), text.to_owned()));
             self.add(slot, OTHER.to_owned());
         }
         // A value that nobody names, wherever something is named.
@@ -165,6 +190,12 @@ impl Table {
         let of_headers = headers.keys().map(|name| Slot::Header(name.to_ascii_lowercase()));
         for slot in of_headers.chain(query_params.keys().cloned().map(Slot::Query)) {
             self.add(slot, OTHER.to_owned());
+        }
+        // A request for each text that tells this block from one of the other side.
+        for (slot, text) in apart {
+            let mut block = wanted.clone();
+            block.insert(slot, vec![text]);
+            self.blocks.push(block);
         }
         self.blocks.push(wanted);
     }

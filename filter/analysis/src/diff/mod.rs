@@ -3,18 +3,21 @@
 //! The first is a comparison of what was written ([`objects`](mod@objects)). The second asks both policies the same
 //! questions: for each host, requests are made from every condition that either side's match blocks ask for
 //! ([`dimensions`](mod@dimensions)), all combinations where they are few enough, else samples drawn from a seed
-//! ([`cells`](mod@cells)). Two answers differ in what a client, a version or a mirror would notice
-//! ([`outcome`](mod@outcome)); what changes in the same way is told once, with the plainest request
+//! ([`cells`](mod@cells)); for a pattern that was changed, texts that tell it from the other are looked for
+//! ([`patterns`](mod@patterns)). Two answers differ in what a client, a version or a mirror would notice
+//! ([`outcome`](mod@outcome), and [`ends`](mod@ends) for where they go); what changes in the same way is told once, with the plainest request
 //! ([`groups`](mod@groups)). Recorded requests are compared by the same code.
 
 mod cells;
 mod dimensions;
+mod ends;
 mod examples;
 mod fields;
 mod groups;
 mod hosts;
 mod objects;
 mod outcome;
+mod patterns;
 mod report;
 mod request;
 
@@ -22,13 +25,16 @@ pub use fields::FieldChange;
 pub use groups::{Group, Groups};
 pub use objects::{ObjectChange, Presence, RuleChange};
 pub use outcome::{Detail, Difference, Move, RuleTitle};
+pub use patterns::ToldAlike;
 pub use report::{DiffReport, HostCompared, Recorded};
 pub use request::Sample;
 
 use crate::view::{Rule, View, rule_at};
+use ends::Ends;
+use envoy_plan::{DEFAULT_PROFILE, Plan, Profile};
 use istio_config::{FilterConfig, names};
 use outcome::Outcome;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use traffic_policy::{Policy, RequestHead};
 
 /// How far the comparison goes.
@@ -49,6 +55,8 @@ pub struct Side<'a> {
     view: View<'a>,
     /// Places in `view.expanded`, by `namespace/name`.
     places: BTreeMap<String, usize>,
+    plan: &'a Plan,
+    ends: Ends,
 }
 
 /// For how many hosts the full number of requests is made.
@@ -66,17 +74,23 @@ impl Effort {
 }
 
 impl<'a> Side<'a> {
-    /// `policy` is compiled from `filter`.
-    pub fn new(filter: &'a FilterConfig, policy: &'a Policy) -> Self {
+    /// `policy` is compiled from `filter`, and `plan` is built from the same objects.
+    pub fn new(filter: &'a FilterConfig, policy: &'a Policy, plan: &'a Plan) -> Self {
         let view = View::new(&filter.config);
         let names = view.expanded.iter().map(|expanded| expanded.service.meta.full_name());
-        Self { filter, policy, places: names.zip(0..).collect(), view }
+        Self { filter, policy, places: names.zip(0..).collect(), view, plan, ends: Ends::new(plan) }
     }
 
     /// The rule with this index of a VirtualService.
     fn rule(&self, owner: &str, http: u32) -> Option<Rule<'_>> {
         let expanded = self.view.expanded.get(*self.places.get(owner)?)?;
         rule_at(expanded, usize::try_from(http).ok()?)
+    }
+
+    /// What is carried out under this name; an empty one is the default.
+    fn profile(&self, name: &str) -> Option<&'a Profile> {
+        let name = if name.is_empty() { DEFAULT_PROFILE } else { name };
+        self.plan.profiles.iter().find(|profile| profile.name == name)
     }
 
     fn outcome(&self, request: &RequestHead<'_>) -> Outcome<'_> {
@@ -94,10 +108,13 @@ pub fn diff(old: &Side<'_>, new: &Side<'_>, effort: Effort) -> DiffReport {
     let objects = objects::compare(&old.filter.config.written, &new.filter.config.written);
     let mut groups = Groups::default();
     let mut compared = Vec::new();
+    let mut told_alike = BTreeSet::new();
     let hosts = hosts::touched(&objects, [old, new]);
     let effort = effort.shared_by(hosts.len());
     for host in hosts {
-        let table = dimensions::Table::new(&host, [&old.view, &new.view]);
+        let changed = patterns::changed(&host, [&old.view, &new.view]);
+        let table = dimensions::Table::new(&host, [&old.view, &new.view], &changed);
+        told_alike.extend(changed.told_alike);
         let mut told =
             HostCompared { host: host.clone(), requests: 0, changed: 0, is_sampled: table.size() > effort.samples };
         table.for_each(effort, |sample| {
@@ -109,7 +126,9 @@ pub fn diff(old: &Side<'_>, new: &Side<'_>, effort: Effort) -> DiffReport {
         });
         compared.push(told);
     }
-    DiffReport { objects, hosts: compared, groups, effort, recorded: None }
+    let told_alike = told_alike.into_iter().collect();
+    let moved_in = old.ends.moved_in(&new.ends);
+    DiffReport { objects, hosts: compared, groups, told_alike, moved_in, effort, recorded: None }
 }
 
 /// Whether two hosts, of which either may be a wildcard, have a name in common.

@@ -4,8 +4,8 @@
 //! rules in another order that do the same change nothing.
 
 use super::Side;
-use crate::view::Rule;
-use istio_config::names;
+use super::ends::End;
+use envoy_plan::{Profile, RetryPolicy};
 use std::collections::BTreeMap;
 use traffic_policy::RequestHead;
 use traffic_policy::explain::{ActionName, DestinationShare, Explanation, Reply, ToldEdit};
@@ -29,7 +29,7 @@ pub struct RuleTitle {
 /// A share of the requests that goes elsewhere.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Move {
-    /// Cluster, or `answer STATUS`.
+    /// Cluster, or `answer STATUS`; a cluster of one name on both sides with the labels of its endpoints.
     pub from: String,
     /// Cluster, or `answer STATUS`.
     pub to: String,
@@ -40,7 +40,8 @@ pub struct Move {
 /// Something else that is different.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detail {
-    /// `path`, `authority`, `requestHeaders`, `responseHeaders`, `reply`, `body`, `delay`, `abort`, `mirrors`, `timeout`, `retries`.
+    /// `path`, `authority`, `requestHeaders`, `responseHeaders`, `reply`, `body`, `delay`, `abort`, `mirrors`, `timeout`, `retries`,
+    /// `balancing`, `connectTimeout`.
     pub what: &'static str,
     /// How it was.
     pub old: String,
@@ -71,12 +72,15 @@ pub(crate) struct Outcome<'p> {
     target: String,
     /// Body of a direct response, as it was written.
     body: &'p str,
-    /// What the plan carries out: mirrors, timeout, retries.
-    carried: [(&'static str, String); 3],
+    /// Copies, each with its share.
+    mirrors: Vec<(String, End)>,
+    /// What else the plan carries out: timeout, retries.
+    carried: [(&'static str, String); 2],
+    side: &'p Side<'p>,
 }
 
 impl<'p> Outcome<'p> {
-    pub(crate) fn new(said: Explanation<'p>, request: &RequestHead<'_>, side: &'p Side<'_>) -> Self {
+    pub(crate) fn new(said: Explanation<'p>, request: &RequestHead<'_>, side: &'p Side<'p>) -> Self {
         let sent = || request.values(b":path").next().unwrap_or_default();
         let target = said.rewritten.as_deref().map(str::to_owned);
         let target = target.unwrap_or_else(|| String::from_utf8_lossy(sent()).into_owned());
@@ -93,22 +97,25 @@ impl<'p> Outcome<'p> {
         let title = RuleTitle { owner, http: said.rule.as_ref().and_then(|rule| rule.http), name, instead };
         let body = raw.and_then(|rule| rule.raw.direct_response.as_ref()?.body.as_ref());
         let body = body.and_then(|body| body.string.as_deref().or(body.bytes.as_deref())).unwrap_or_default();
-        let carried = carried(&said, raw, side);
-        Self { said, title, target, body, carried }
+        let (mirrors, carried) = carried(&said, side);
+        Self { said, title, target, body, mirrors, carried, side }
     }
 
-    /// Where it ends, with probabilities that sum to 1.
-    fn ends(&self) -> BTreeMap<String, f64> {
-        let mut ends: BTreeMap<String, f64> = BTreeMap::new();
-        let mut add = |end: String, share: f64| *ends.entry(end).or_default() += share;
+    /// Where it ends, with probabilities that sum to 1, by the ends' keys.
+    fn ends(&self) -> BTreeMap<String, (End, f64)> {
+        let mut ends: BTreeMap<String, (End, f64)> = BTreeMap::new();
+        let mut add = |end: End, share: f64| ends.entry(end.key.clone()).or_insert((end, 0.0)).1 += share;
         let mut rest = 1.0;
         if let Some(abort) = self.said.abort {
             rest -= abort.probability;
-            add(aborted(abort.http_status, abort.grpc_status), abort.probability);
+            add(End::answer(aborted(abort.http_status, abort.grpc_status)), abort.probability);
         }
         match &self.said.reply {
-            Some(reply) => add(format!("answer {}", reply.status), rest),
-            None => self.said.destinations.iter().for_each(|to| add(to.cluster.to_string(), rest * to.probability)),
+            Some(reply) => add(End::answer(format!("answer {}", reply.status)), rest),
+            None => {
+                let drawn = self.said.destinations.iter();
+                drawn.for_each(|to| add(self.side.ends.of(&to.cluster), rest * to.probability));
+            }
         }
         ends
     }
@@ -125,40 +132,58 @@ fn aborted(http: Option<u16>, grpc: Option<u16>) -> String {
     }
 }
 
-fn carried(said: &Explanation<'_>, rule: Option<Rule<'_>>, side: &Side<'_>) -> [(&'static str, String); 3] {
-    let (mut mirrors, mut timeout, mut retries) = (Vec::new(), "none".to_owned(), "default".to_owned());
-    if let Some(rule) = rule {
-        let raw = rule.raw;
-        let clusters: Vec<_> = rule
-            .mirrored()
-            .into_iter()
-            .map(|(_, to)| {
-                let host = rule.full_host(to);
-                names::cluster_name(side.view.services.port_for(to, &host, 80).number(), &to.subset, &host)
-            })
-            .collect();
-        let shares = said.mirrors.iter().filter(|share| **share > 0.0).map(|share| percent(*share));
-        mirrors =
-            clusters.iter().zip(shares).map(|(cluster, share)| format!("{share} to {}", version(cluster))).collect();
-        if let Some(limit) = raw.timeout.filter(|limit| !limit.0.is_zero()) {
-            timeout = format!("{:?}", limit.0);
-        }
-        if let Some(policy) = &raw.retries {
-            let mut words =
-                vec![format!("{} attempts", policy.attempts.map_or("default".to_owned(), |n| n.to_string()))];
-            let durations = [("per try", policy.per_try_timeout), ("back-off", policy.backoff)];
-            words.extend(durations.into_iter().filter_map(|(word, limit)| Some(format!("{word} {:?}", limit?.0))));
-            words.extend(Some(format!("on {}", policy.retry_on)).filter(|_| !policy.retry_on.is_empty()));
-            let flags = [
-                ("remote localities", policy.retry_remote_localities),
-                ("ignore previous hosts", policy.retry_ignore_previous_hosts),
-            ];
-            words.extend(flags.into_iter().filter_map(|(word, flag)| Some(format!("{word} {}", flag?))));
-            retries = words.join(", ");
-        }
+/// Mirrors, and timeout and retries in words: what stands in the profile of a request that draws every mirror it can.
+fn carried(said: &Explanation<'_>, side: &Side<'_>) -> (Vec<(String, End)>, [(&'static str, String); 2]) {
+    let drawn = said.mirrors.iter().enumerate().filter(|(_, share)| **share > 0.0);
+    let all = drawn
+        .clone()
+        .fold(0_usize, |all, (bit, _)| all | 1_usize.checked_shl(bit.try_into().unwrap_or(64)).unwrap_or(0));
+    let profile = side.profile(said.profiles.get(all).map_or("", |name| name));
+    let Some(Profile { name: _, timeout, retry, mirrors }) = profile else { return Default::default() };
+    let shares = drawn.map(|(_, share)| percent(*share));
+    let mirrors = shares.zip(mirrors).map(|(share, cluster)| (share, side.ends.of(cluster))).collect();
+    let timeout = timeout.map_or_else(|| "none".to_owned(), |limit| format!("{limit:?}"));
+    (mirrors, [("timeout", timeout), ("retries", retries_text(retry.as_ref()))])
+}
+
+/// `default`, `none`, or what is other than in the default.
+fn retries_text(policy: Option<&RetryPolicy>) -> String {
+    let default = RetryPolicy::mesh_default();
+    let Some(policy) = policy else { return "none".to_owned() };
+    if *policy == default {
+        return "default".to_owned();
     }
-    let mirrors = if mirrors.is_empty() { "none".to_owned() } else { mirrors.join(", ") };
-    [("mirrors", mirrors), ("timeout", timeout), ("retries", retries)]
+    let RetryPolicy {
+        retries,
+        on,
+        status_codes,
+        per_try_timeout,
+        avoid_previous_hosts,
+        backoff,
+        host_selection_attempts: _,
+    } = policy;
+    let mut words = vec![format!("{retries} attempts")];
+    words.extend(per_try_timeout.map(|limit| format!("per try {limit:?}")));
+    if *backoff != default.backoff {
+        words.push(format!("back-off {:?}", backoff.base));
+    }
+    if (on, status_codes) != (&default.on, &default.status_codes) {
+        let names = on.iter().map(|condition| condition.name().to_owned());
+        let names: Vec<_> = names.chain(status_codes.iter().map(u16::to_string)).collect();
+        words.push(format!("on {}", names.join(",")));
+    }
+    if *avoid_previous_hosts != default.avoid_previous_hosts {
+        words.push("also at hosts already tried".to_owned());
+    }
+    words.join(", ")
+}
+
+/// Mirrors in words. `in_full`: with the versions behind them.
+fn mirrors_text(mirrors: &[(String, End)], in_full: bool) -> String {
+    let texts = mirrors
+        .iter()
+        .map(|(share, end)| format!("{share} to {}", version(&if in_full { end.in_full() } else { end.told.clone() })));
+    if mirrors.is_empty() { "none".to_owned() } else { texts.collect::<Vec<_>>().join(", ") }
 }
 
 /// In what two outcomes differ; `None` for the same.
@@ -196,21 +221,24 @@ pub(crate) fn difference(old: &Outcome<'_>, new: &Outcome<'_>) -> Option<Differe
     // What is edited for a version that only one side knows is told by the move to it.
     if old.is_forwarded() && new.is_forwarded() {
         detail("path", old.target.clone(), new.target.clone());
-        let (before, after) = (by_cluster(&old.said), by_cluster(&new.said));
-        for (cluster, before) in before {
-            let Some(after) = after.get(&cluster) else { continue };
+        let (before, after) = (by_end(old), by_end(new));
+        for (end, before) in before {
+            let Some(after) = after.get(&end) else { continue };
             for (what, told) in EDITS {
-                let told = |list: &[(f64, &DestinationShare<'_>)]| {
-                    // Shares matter only where one version is named more than once.
-                    let one = |(share, to): &(f64, &DestinationShare<'_>)| {
-                        if list.len() > 1 { format!("{} {}", percent(*share), told(to)) } else { told(to) }
-                    };
-                    let mut texts: Vec<_> = list.iter().map(one).collect();
-                    texts.sort();
-                    texts.join(" | ")
-                };
-                detail(what, told(&before), told(after));
+                detail(what, shares_text(&before, told), shares_text(after, told));
             }
+            // One cluster on each side: else nobody could say whose policy it is.
+            if let ([(_, one)], [(_, other)]) = (before.as_slice(), after.as_slice()) {
+                let policies = old.side.ends.policy(&one.cluster).iter().zip(new.side.ends.policy(&other.cluster));
+                policies.for_each(|((what, before), (_, after))| detail(what, before.clone(), after.clone()));
+            }
+        }
+        let keys = |outcome: &Outcome<'_>| -> Vec<(String, String)> {
+            outcome.mirrors.iter().map(|(share, end)| (share.clone(), end.key.clone())).collect()
+        };
+        if keys(old) != keys(new) {
+            let in_full = mirrors_text(&old.mirrors, false) == mirrors_text(&new.mirrors, false);
+            detail("mirrors", mirrors_text(&old.mirrors, in_full), mirrors_text(&new.mirrors, in_full));
         }
         for ((what, before), (_, after)) in old.carried.iter().zip(&new.carried) {
             detail(what, before.clone(), after.clone());
@@ -230,17 +258,28 @@ const EDITS: [(&str, Told); 3] = [
     ("responseHeaders", |to| edits_text(&to.response_edits)),
 ];
 
-/// Destinations by cluster, each with its share of that cluster's requests.
-fn by_cluster<'e>(said: &'e Explanation<'_>) -> BTreeMap<String, Vec<(f64, &'e DestinationShare<'e>)>> {
-    let mut clusters: BTreeMap<String, Vec<(f64, &DestinationShare<'_>)>> = BTreeMap::new();
-    for to in said.destinations.iter().filter(|to| to.probability > 0.0) {
-        clusters.entry(to.cluster.to_string()).or_default().push((to.probability, to));
+/// Destinations that requests may meet, by where they end, each with its share of the requests that end there.
+fn by_end<'e>(outcome: &'e Outcome<'_>) -> BTreeMap<String, Vec<(f64, &'e DestinationShare<'e>)>> {
+    let mut ends: BTreeMap<String, Vec<(f64, &DestinationShare<'_>)>> = BTreeMap::new();
+    for to in outcome.said.destinations.iter().filter(|to| to.probability > 0.0) {
+        ends.entry(outcome.side.ends.of(&to.cluster).key).or_default().push((to.probability, to));
     }
-    for list in clusters.values_mut() {
+    for list in ends.values_mut() {
         let total: f64 = list.iter().map(|(share, _)| share).sum();
         list.iter_mut().for_each(|(share, _)| *share /= total);
     }
-    clusters
+    ends
+}
+
+/// What destinations of one end do; with shares, where they do not all do the same.
+fn shares_text(list: &[(f64, &DestinationShare<'_>)], told: Told) -> String {
+    let mut texts: BTreeMap<String, f64> = BTreeMap::new();
+    list.iter().for_each(|(share, to)| *texts.entry(told(to)).or_default() += share);
+    let several = texts.len() > 1;
+    let one = |(text, share): (String, f64)| if several { format!("{} {text}", percent(share)) } else { text };
+    let mut texts: Vec<_> = texts.into_iter().map(one).collect();
+    texts.sort();
+    texts.join(" | ")
 }
 
 fn edits_text(edits: &[ToldEdit<'_>]) -> String {
@@ -261,18 +300,22 @@ fn reply_text(said: &Explanation<'_>) -> String {
 }
 
 /// The total variation distance, and what goes where: what one end loses, another gains, in order.
-fn moves(old: &BTreeMap<String, f64>, new: &BTreeMap<String, f64>) -> (f64, Vec<Move>) {
-    let share = |ends: &BTreeMap<String, f64>, end: &str| ends.get(end).copied().unwrap_or_default();
-    let losses = old.iter().map(|(end, before)| (end, before - share(new, end))).filter(|(_, lost)| *lost > SAME);
-    let mut gains: Vec<_> =
-        new.iter().map(|(end, after)| (end, after - share(old, end))).filter(|(_, gained)| *gained > SAME).collect();
+fn moves(old: &BTreeMap<String, (End, f64)>, new: &BTreeMap<String, (End, f64)>) -> (f64, Vec<Move>) {
+    let share =
+        |ends: &BTreeMap<String, (End, f64)>, key: &str| ends.get(key).map(|(_, share)| *share).unwrap_or_default();
+    let losses = old.iter().map(|(key, (end, before))| (end, before - share(new, key)));
+    let losses = losses.filter(|(_, lost)| *lost > SAME);
+    let gains = new.iter().map(|(key, (end, after))| (end, after - share(old, key)));
+    let mut gains: Vec<_> = gains.filter(|(_, gained)| *gained > SAME).collect();
     let (mut total, mut moves) = (0.0, Vec::new());
     for (from, mut lost) in losses {
         total += lost;
         for (to, gained) in &mut gains {
             let share = lost.min(*gained);
             if share > SAME {
-                moves.push(Move { from: from.clone(), to: (*to).clone(), share });
+                // A subset that kept its name is told with its labels.
+                let told = |end: &End| if from.told == to.told { end.in_full() } else { end.told.clone() };
+                moves.push(Move { from: told(from), to: told(to), share });
                 lost -= share;
                 *gained -= share;
             }
@@ -289,10 +332,12 @@ pub(crate) fn percent(share: f64) -> String {
 
 /// A cluster by its name for people: `v1 of reviews.default.svc.cluster.local:9080`; anything else as it is.
 pub(crate) fn version(end: &str) -> String {
-    let parts: Vec<&str> = end.split('|').collect();
+    let (name, labels) =
+        end.split_once(" (").map_or((end, String::new()), |(name, labels)| (name, format!(" ({labels}")));
+    let parts: Vec<&str> = name.split('|').collect();
     match parts[..] {
-        ["outbound", port, "", host] => format!("{host}:{port}"),
-        ["outbound", port, subset, host] => format!("{subset} of {host}:{port}"),
+        ["outbound", port, "", host] => format!("{host}:{port}{labels}"),
+        ["outbound", port, subset, host] => format!("{subset} of {host}:{port}{labels}"),
         _ => end.to_owned(),
     }
 }

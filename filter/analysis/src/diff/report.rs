@@ -3,6 +3,7 @@
 use super::groups::{Group, Groups};
 use super::objects::{ObjectChange, Presence, RuleChange};
 use super::outcome::{RuleTitle, percent, version};
+use super::patterns::ToldAlike;
 use super::request::Sample;
 use super::{Effort, FieldChange, Side, compare};
 use serde_json::{Value, json};
@@ -20,6 +21,10 @@ pub struct DiffReport {
     pub hosts: Vec<HostCompared>,
     /// Made requests that change.
     pub groups: Groups,
+    /// Conditions that changed and that no request made here tells apart.
+    pub told_alike: Vec<ToldAlike>,
+    /// Services, as `HOST:PORT`, that have other addresses and the same versions.
+    pub moved_in: Vec<String>,
     /// How far the comparison went.
     pub effort: Effort,
     /// Recorded requests, if there were any.
@@ -94,11 +99,23 @@ impl DiffReport {
             line(&mut out, 0, "The rules are the same.");
         }
         out.push('\n');
-        if self.groups.is_empty() {
+        if self.groups.is_empty() && self.told_alike.is_empty() {
             line(&mut out, 0, "No request meets anything else.");
+        } else if self.groups.is_empty() {
+            line(&mut out, 0, "No request that was compared meets anything else.");
         } else {
             line(&mut out, 0, "Requests that meet something else:");
             self.groups.iter().for_each(|group| group_text(&mut out, group, None));
+        }
+        if !self.moved_in.is_empty() {
+            line(&mut out, 0, &format!("Other endpoints, same version: {}.", self.moved_in.join(", ")));
+        }
+        if !self.told_alike.is_empty() {
+            out.push('\n');
+            line(&mut out, 0, "Not told apart by any request that was compared:");
+            for ToldAlike { what, old, new } in &self.told_alike {
+                line(&mut out, 1, &format!("{what}: {} → {}", short(old), short(new)));
+            }
         }
         out.push('\n');
         line(&mut out, 0, &self.compared_text());
@@ -124,6 +141,9 @@ impl DiffReport {
         let sampled = self.hosts.iter().filter(|host| host.is_sampled).count();
         let text = format!("Compared: {} for {}", plural(requests, "request"), plural(self.hosts.len(), "host"));
         match sampled {
+            0 if !self.told_alike.is_empty() => {
+                format!("{text}, all combinations of what the rules look at, but for what is not told apart.")
+            }
             0 => format!("{text}, all combinations of what the rules look at."),
             _ => format!(
                 "{text}; {} of the hosts by a sample of {} (seed {}).",
@@ -144,6 +164,8 @@ impl DiffReport {
             "objects": self.objects.iter().map(object_json).collect::<Vec<_>>(),
             "compared": {"hosts": hosts.collect::<Vec<_>>(), "samples": self.effort.samples, "seed": self.effort.seed},
             "groups": self.groups.iter().map(group_json).collect::<Vec<_>>(),
+            "toldAlike": self.told_alike.iter().map(alike_json).collect::<Vec<_>>(),
+            "otherEndpoints": self.moved_in,
         });
         if let (Some(recorded), Some(fields)) = (&self.recorded, json.as_object_mut()) {
             let Recorded { requests, changed, moved, groups } = recorded;
@@ -261,6 +283,10 @@ fn object_json(object: &ObjectChange) -> Value {
 
 fn fields_json(fields: &[FieldChange]) -> Vec<Value> {
     fields.iter().map(|FieldChange { path, old, new }| json!({"path": path, "old": old, "new": new})).collect()
+}
+
+fn alike_json(ToldAlike { what, old, new }: &ToldAlike) -> Value {
+    json!({"what": what, "old": old, "new": new})
 }
 
 fn group_json(group: &Group) -> Value {

@@ -39,7 +39,7 @@ impl RedirectTemplate {
     }
 }
 
-/// `all_prefixes`: every match block of the rule matches a path prefix.
+/// `paths`: what each match block of the rule asks of the path.
 pub(super) fn redirect(
     at: &At<'_>,
     raw: &HttpRedirect,
@@ -82,13 +82,16 @@ pub(super) fn redirect(
     if !uri.is_empty() && !prefix_rewrite.is_empty() {
         fault(&at.field("prefixRewrite"), "oneof", "only one of uri and prefixRewrite may be set", "remove the other");
     }
-    let is_prefix =
-        |path: &Option<&PathMatcher>| matches!(path, Some(PathMatcher::Prefix(_) | PathMatcher::PrefixAnyCase(_)));
-    if !prefix_rewrite.is_empty() && (paths.is_empty() || !paths.iter().all(is_prefix)) {
-        let help = "match uri by prefix in every block, or use uri";
+    // A block without `uri` matches the prefix `/`.
+    let is_prefix = |path: &Option<&PathMatcher>| {
+        matches!(path, None | Some(PathMatcher::Prefix(_) | PathMatcher::PrefixAnyCase(_)))
+    };
+    if !prefix_rewrite.is_empty() && !paths.iter().all(is_prefix) {
+        let help = "match uri by prefix in every block that has one, or use uri";
         fault(&at.field("prefixRewrite"), "prefix-rewrite", "prefixRewrite needs a prefix to rewrite", help);
     }
-    let port_number = port.map(|port| u16::try_from(port).ok().filter(|port| *port != 0));
+    // 0 says no more than that there is a port, and istiod writes none.
+    let port_number = port.filter(|port| *port != 0).map(|port| u16::try_from(port).ok());
     if port_number == Some(None) {
         fault(&at.field("port"), "bad-port", "this is not a port", "write 1 to 65535");
     }
@@ -325,6 +328,14 @@ pub(super) fn cors(at: &At<'_>, raw: &CorsPolicy, diagnostics: &mut Diagnostics)
     } = raw;
     let at = at.field("corsPolicy");
     let field = at.field("allowOrigins");
+    for (index, raw) in allow_origins.iter().enumerate() {
+        // Without a text it would let in every origin, with credentials where those are allowed.
+        let raw::StringMatch { exact, prefix, regex } = raw;
+        if [exact, prefix, regex].into_iter().flatten().all(String::is_empty) {
+            let help = "write the origin, as in exact: https://example.com";
+            diagnostics.error(&field.index(index), "empty-origin", "Istio refuses an origin without a text", help);
+        }
+    }
     let mut origins: Vec<Option<StringMatcher>> = allow_origins
         .iter()
         .enumerate()
@@ -343,11 +354,8 @@ pub(super) fn cors(at: &At<'_>, raw: &CorsPolicy, diagnostics: &mut Diagnostics)
             })
             .collect();
     }
-    // An exact `*` means every origin in Envoy.
-    let any = |matcher: StringMatcher| match matcher {
-        StringMatcher::Exact(text) if *text == *b"*" => StringMatcher::Present,
-        other => other,
-    };
+    // In Envoy an entry that takes the text `*` means every origin.
+    let any = |matcher: StringMatcher| if matcher.matches(b"*") { StringMatcher::Present } else { matcher };
     if let Some(max_age) = max_age.filter(|max_age| max_age.0.subsec_nanos() != 0) {
         let message = format!("{:?} is not a whole number of seconds", max_age.0);
         diagnostics.error(&at.field("maxAge"), "bad-duration", message, "Istio takes whole seconds here");

@@ -36,9 +36,22 @@ pub(super) fn merge(route: &Edits, destination: &Edits, single: bool) -> HeaderE
     }
 }
 
-/// The response edits of a rule that answers by itself.
+/// The response edits of a rule that answers by itself. Envoy edits such an answer before it gives it a `content-type` that it
+/// does not have yet; the filter edits afterwards.
 pub(super) fn of_reply(route: &Edits) -> HeaderEdits {
-    HeaderEdits { request: Box::default(), response: merge_levels(&route.response, &Level::default(), true) }
+    let is_type = |name: &str| name == "content-type";
+    let mut level = route.response.clone();
+    level.removes.retain(|name| !is_type(name));
+    let added = level
+        .adds
+        .iter()
+        .position(|(name, _)| is_type(name))
+        .filter(|_| !level.sets.iter().any(|(name, _)| is_type(name)));
+    if let Some(added) = added {
+        let first = level.adds.remove(added);
+        level.sets.push(first);
+    }
+    HeaderEdits { request: Box::default(), response: merge_levels(&level, &Level::default(), true) }
 }
 
 fn merge_levels(route: &Level, destination: &Level, single: bool) -> Box<[Level]> {

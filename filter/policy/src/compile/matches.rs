@@ -87,10 +87,8 @@ pub(super) fn compile(at: &At<'_>, raw: &HttpMatchRequest, diagnostics: &mut Dia
     let field = at.field("queryParams");
     for (name, raw) in query_params {
         let at = field.key(name);
-        let matcher = match raw {
-            Some(raw) => string_matcher(&at, raw, diagnostics),
-            None => null_entry(&at, diagnostics),
-        };
+        // Here, other than under `headers`, Istio takes null for "is present".
+        let matcher = raw.as_ref().map_or(Some(StringMatcher::Present), |raw| string_matcher(&at, raw, diagnostics));
         add(matcher.map(|matcher| Condition::Query(name.as_bytes().into(), matcher)));
     }
     sound.then(|| RequestMatcher { path, conditions: conditions.into() })

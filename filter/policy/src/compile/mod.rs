@@ -36,6 +36,7 @@ impl Policy {
         for binding in &config.bindings {
             bindings.entry((&binding.virtual_service, binding.http)).or_insert(binding);
         }
+        report_unknown_labels(config, &expanded, diagnostics);
         let rules: Vec<_> = expanded
             .iter()
             .filter_map(|rules| {
@@ -59,6 +60,35 @@ fn is_visible(rules: &Expanded<'_>, config: &FilterConfig, diagnostics: &mut Dia
         diagnostics.note(&object.field("spec").field("exportTo"), "not-exported", message, help);
     }
     visible
+}
+
+/// Nobody has said which labels the proxy's workload has, and a rule asks.
+fn report_unknown_labels(config: &FilterConfig, expanded: &[Expanded<'_>], diagnostics: &mut Diagnostics) {
+    if !config.labels.is_empty() {
+        return;
+    }
+    for rules in expanded {
+        for (http, rule) in rules.service.spec.http.iter().enumerate() {
+            let (object, place) = rules.rule_origin(http);
+            let object = At::object(object);
+            let spec = object.field("spec");
+            let list = spec.field("http");
+            let at = list.index(place);
+            let field = at.field("match");
+            for (block, _) in rule.r#match.iter().enumerate().filter(|(_, block)| !block.source_labels.is_empty()) {
+                let (own, delegated) = rules.block_origin(http, Some(block));
+                let (_, block) = delegated.map_or(own, |(_, place)| place);
+                let at = block.map_or_else(|| at.field("match"), |block| field.index(block));
+                let message = "nothing tells the labels of the proxy's workload, so this never holds";
+                diagnostics.warning(
+                    &at.field("sourceLabels"),
+                    "no-labels",
+                    message,
+                    "say them with --labels KEY=VALUE",
+                );
+            }
+        }
+    }
 }
 
 /// A binding that names no rule was rendered from other files: better to say so than to route by it.

@@ -60,6 +60,15 @@ pub(super) struct Block {
     pub(super) rewrite: Option<PathRewrite>,
 }
 
+impl Block {
+    /// Where it does not look at the path, lets it match the prefix `/`, as istiod writes it: a `prefixRewrite` replaces that.
+    fn match_root(&mut self) {
+        if let Some(matcher) = Arc::get_mut(&mut self.matcher) {
+            matcher.path.get_or_insert_with(|| PathMatcher::Prefix(b"/".as_slice().into()));
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct DestinationTemplate<'c> {
     pub(super) raw: &'c Destination,
@@ -112,7 +121,8 @@ pub(super) fn compile<'c>(
             let object = At::object(object);
             let spec = object.field("spec");
             let field = spec.field("http");
-            rule(&field.index(place), u32::try_from(index).ok()?, raw, meta, bindings, diagnostics)
+            let at = field.index(place).inheriting(expanded.inherited(index));
+            rule(&at, u32::try_from(index).ok()?, raw, meta, bindings, diagnostics)
         })
         .collect();
     Some(RuleSet {
@@ -172,13 +182,22 @@ fn rule<'c>(
     } = raw;
     check_kinds(at, raw, diagnostics);
     let path_rewrite = rewrite_template(at, rewrite.as_deref(), diagnostics);
-    let blocks = blocks(at, r#match, path_rewrite.as_ref(), meta, diagnostics);
+    let mut blocks = blocks(at, r#match, path_rewrite.as_ref(), meta, diagnostics);
     let route_level = headers::edits(at, route_headers.as_deref(), diagnostics);
     let fault = fault.as_ref().and_then(|raw| actions::fault(at, raw, diagnostics));
-    let cors = cors_policy.as_ref().and_then(|raw| actions::cors(at, raw, diagnostics));
+    let mut cors = cors_policy.as_ref().and_then(|raw| actions::cors(at, raw, diagnostics));
+    // istiod gives the policy to routes that forward, and to no others.
+    if route.is_empty() && cors.take().is_some() {
+        let help = "write the headers under headers.response, or leave preflights to a rule with a route";
+        let message = "corsPolicy does nothing in a rule that answers by itself";
+        diagnostics.warning(&at.field("corsPolicy"), "no-effect", message, help);
+    }
     let kind = if let Some(raw) = redirect {
         let paths: Vec<_> = blocks.iter().flatten().map(|block| block.matcher.path.as_ref()).collect();
         let redirect = actions::redirect(&at.field("redirect"), raw, &paths, diagnostics)?;
+        if !raw.prefix_rewrite.is_empty() {
+            blocks.iter_mut().flatten().for_each(Block::match_root);
+        }
         Kind::Redirect(redirect, Arc::new(headers::of_reply(&route_level)))
     } else if let Some(raw) = direct_response {
         let (status, body) = actions::direct_response(&at.field("directResponse"), raw, diagnostics)?;
@@ -341,6 +360,12 @@ fn rewrite_template(at: &At<'_>, raw: Option<&HttpRewrite>, diagnostics: &mut Di
                 "the rewrite says nothing",
                 "give it uri, authority or uriRegexRewrite",
             );
+        }
+        if !uri.is_empty() && !uri.starts_with('/') {
+            let help = "begin it with `/`";
+            let message =
+                format!("the new path begins with `{uri}`: Envoy sends it like that, and most servers refuse it");
+            diagnostics.warning(&at.field("uri"), "path-without-slash", message, help);
         }
         return (!uri.is_empty()).then(|| RewriteTemplate::Uri(uri.as_str().into()));
     };

@@ -10,6 +10,8 @@
 //!
 //! On a listener of Istio's (`FilterConfig::listener`) there are only the rules of that one: of the mesh for services that
 //! have its port, or of one Gateway for the servers that do. All other requests are left to istiod's routes.
+//!
+//! What no one claims is the subject of `outboundTrafficPolicy`, where it is given: a rule for `*`, as istiod makes it.
 
 use super::rules::{Block, Kind, RuleSet, RuleTemplate};
 use crate::headers::HeaderEdits;
@@ -18,13 +20,15 @@ use crate::index::RuleIndex;
 use crate::matcher::RequestMatcher;
 use crate::reply::Redirect;
 use crate::route::{
-    Action, ActionKind, ForwardRule, LeftOut, Policy, RouteRule, RuleId, Target, VirtualHost, WhyLeftOut,
+    ALLOW_ANY, Action, ActionKind, BLOCK_ALL, ForwardRule, LeftOut, Policy, RouteRule, RuleId, Target, VirtualHost,
+    WhyLeftOut,
 };
 use crate::select::WeightedTargets;
 use istio_config::diagnostic::{At, Diagnostics};
-use istio_config::filter_config::Listener;
+use istio_config::filter_config::{Listener, OutboundTrafficPolicy};
 use istio_config::gateway::Server;
 use istio_config::listeners::{self, MESH};
+use istio_config::outbound::OutboundMode;
 use istio_config::services::Services;
 use istio_config::{FilterConfig, Gateway, Resource, names};
 use std::collections::BTreeMap;
@@ -37,6 +41,7 @@ enum Claim {
     Mesh,
     Gateway,
     DefaultRoute,
+    Nobody,
 }
 
 /// Where rules are served; decides match blocks with `gateways` and `port`, and destinations without a port.
@@ -57,6 +62,8 @@ enum Content {
     },
     /// A known host without rules.
     Service(String, u16),
+    /// Every host that nothing knows.
+    Unknown,
 }
 
 impl Content {
@@ -92,6 +99,9 @@ pub(super) fn compile(
     }
     if listener.is_none_or(|listener| !listener.is_mesh()) {
         claim_gateways(&mut domains, rule_sets, &oldest_first, config, diagnostics);
+    }
+    if config.outbound.is_some() && listener.is_none() {
+        claim(&mut domains, "*".to_owned(), Claim::Nobody, Content::Unknown);
     }
     let mut builder = Builder { rule_sets, services, config, policy: Policy::default(), actions: BTreeMap::new() };
     let mut built: BTreeMap<&Content, u32> = BTreeMap::new();
@@ -154,9 +164,13 @@ fn claim_mesh(
                 diagnostics.warning(&at.index(position), "IST0109", message, "merge the two VirtualServices");
                 continue;
             }
-            by_host.insert(host, *index);
             let own = services.ports(host).is_some();
             let Some(port) = mesh_port(host, services, config) else { continue };
+            if !has_place(set, &Context { gateway: MESH.to_owned(), port }, config) {
+                // istiod makes no virtual host of no routes; whoever else has the host serves it.
+                continue;
+            }
+            by_host.insert(host, *index);
             let content = Content::mesh(*index, port);
             for domain in names::service_domains(host, &config.namespace) {
                 claim(domains, domain, if own { Claim::OwnHost } else { Claim::Mesh }, content.clone());
@@ -220,13 +234,16 @@ fn claim_gateways(
             }
             for (age, index) in oldest_first.iter().enumerate() {
                 let Some(set) = rule_sets.get(*index).filter(|set| set.gateways.contains(&name)) else { continue };
+                let context = Context { gateway: name.clone(), port };
+                if !has_place(set, &context, config) {
+                    continue;
+                }
                 for domain in listeners::shared_domains(gateway, server, &set.hosts, set.meta.namespace()) {
                     let reached = reached.entry(domain).or_default();
                     reached.requires_tls |= requires_tls;
-                    let context = Context { gateway: name.clone(), port };
                     let (_, contexts) = reached.by_age.entry(age).or_insert_with(|| (*index, Vec::new()));
                     if !contexts.contains(&context) {
-                        contexts.push(context);
+                        contexts.push(context.clone());
                     }
                 }
             }
@@ -277,6 +294,7 @@ impl Builder<'_> {
         let ((rules, left_out), requires_tls) = match content {
             Content::Rules { sets, requires_tls } => (self.rules(sets), *requires_tls),
             Content::Service(host, port) => ((vec![self.default_route(host, *port)], Vec::new()), false),
+            Content::Unknown => ((self.outbound_rule().into_iter().collect(), Vec::new()), false),
         };
         let index = RuleIndex::new(rules.iter().map(|rule| &*rule.matcher));
         let https_redirect = requires_tls.then(Redirect::to_https);
@@ -372,6 +390,23 @@ impl Builder<'_> {
         RouteRule { id, matcher: Arc::new(RequestMatcher::default()), rewrite: None, action }
     }
 
+    /// What becomes of requests to hosts that nothing knows.
+    fn outbound_rule(&mut self) -> Option<RouteRule> {
+        let OutboundTrafficPolicy { mode, profile } = self.config.outbound.as_ref()?;
+        Some(match mode {
+            OutboundMode::RegistryOnly => self.catch_all(BLOCK_ALL, ActionKind::BlockAll),
+            OutboundMode::AllowAny => {
+                let cluster = names::PASSTHROUGH_CLUSTER.into();
+                let target = push(&mut self.policy.targets, Target { cluster, authority: None, edits: Arc::default() });
+                let (targets, profiles) = (WeightedTargets::single(target), Box::new([profile.as_str().into()]));
+                self.catch_all(
+                    ALLOW_ANY,
+                    ActionKind::Forward(ForwardRule { targets, mirrors: Box::default(), profiles }),
+                )
+            }
+        })
+    }
+
     fn default_route(&mut self, host: &str, port: u16) -> RouteRule {
         let cluster = names::cluster_name(port, "", host).into();
         let target = push(&mut self.policy.targets, Target { cluster, authority: None, edits: Arc::default() });
@@ -381,6 +416,11 @@ impl Builder<'_> {
             ActionKind::Forward(ForwardRule { targets, mirrors: Box::default(), profiles: Box::default() }),
         )
     }
+}
+
+/// Whether any of its match blocks holds here.
+fn has_place(set: &RuleSet<'_>, context: &Context, config: &FilterConfig) -> bool {
+    set.rules.iter().flat_map(|rule| &rule.blocks).any(|block| keeps_out(block, context, config).is_none())
 }
 
 /// The first server or the mesh through which a block holds, or what keeps it from holding through any.

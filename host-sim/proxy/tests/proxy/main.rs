@@ -5,6 +5,7 @@ mod admin;
 mod bodies;
 mod lifecycle;
 mod mirrors;
+mod names;
 mod other_filters;
 mod reload;
 mod retries;

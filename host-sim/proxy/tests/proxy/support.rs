@@ -57,6 +57,7 @@ pub(crate) fn cluster(subset: &str, addresses: &[SocketAddr]) -> Cluster {
         load_balancing: LoadBalancing::RoundRobin,
         connect_timeout: Duration::from_secs(1),
         protocol: UpstreamProtocol::Http1,
+        discovery: envoy_plan::Discovery::Static,
         endpoints: endpoints.collect(),
     }
 }

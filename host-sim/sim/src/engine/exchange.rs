@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use host_abi::{CalloutAnswer, HeaderMap};
-use upstream::request_head::{ATTEMPT_COUNT_HEADER, EXPECTED_TIMEOUT_HEADER, reaches_upstream};
+use upstream::request_head::{ATTEMPT_COUNT_HEADER, reaches_upstream};
 use upstream::{Ask, Attempt, Begun, Endpoint, Event, Exchange, Failure, Fault, Step, Timestamp};
 
 use crate::behaviour::{Answer, Behaviour, Outcome};
@@ -182,8 +182,8 @@ impl Engine {
         if job.role() != Role::Callout {
             job.head.set(ATTEMPT_COUNT_HEADER, number.to_string());
         }
-        if let Some(millis) = job.exchange.expected_timeout_ms(self.now) {
-            job.head.set(EXPECTED_TIMEOUT_HEADER, millis.to_string());
+        for (name, value) in job.exchange.told(self.now) {
+            job.head.set(name, value);
         }
         self.serial += 1;
         let (serial, role) = (self.serial, job.role());
@@ -198,7 +198,7 @@ impl Engine {
             body: &job.body,
             at: self.now,
         });
-        if !matches!(outcome, Outcome::Refused) {
+        if !matches!(outcome, Outcome::Refused | Outcome::Unresolved) {
             // Changes nothing but the limits that hold from now on.
             let _ = job.exchange.on(Event::Connected, self.now, &mut self.balancing);
         }
@@ -238,6 +238,9 @@ impl Engine {
             }
             Outcome::Refused => {
                 (AttemptEnd::Refused, job.exchange.on(Event::Failed(Failure::Connect), now, draws), None)
+            }
+            Outcome::Unresolved => {
+                (AttemptEnd::Refused, job.exchange.on(Event::Failed(Failure::Unresolved), now, draws), None)
             }
             Outcome::NeverAnswers => return,
         };

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use envoy_plan::Plan;
+use envoy_plan::{PASSTHROUGH_CLUSTER, Plan};
 use upstream::Endpoint;
 
 use crate::behaviour::{Answer, Behaviour, Outcome};
@@ -32,6 +32,8 @@ enum Met {
 /// One version.
 struct Model {
     host: String,
+    /// It is not in the registry: requests that pass through may name it.
+    outside: bool,
     labels: BTreeMap<String, String>,
     /// Running sums of the shares, with what happens.
     outcomes: Vec<(u64, Latency, Outcome)>,
@@ -44,26 +46,33 @@ impl Models {
     ///
     /// # Errors
     ///
-    /// A service or version that no endpoint of the plan belongs to: most likely a slip of the pen.
+    /// A service or version that no endpoint of the plan belongs to: most likely a slip of the pen. Where requests may pass
+    /// through, an unknown service is the world outside; it has no labels.
     pub(crate) fn new(services: &[ServiceSpec], plan: &Plan, seed: u64) -> Result<Self, Vec<ScenarioError>> {
         let (mut versions, mut errors) = (Vec::new(), Vec::new());
         for (index, service) in services.iter().enumerate() {
             let field = format!("spec.services[{index}]");
             let clusters = || plan.clusters.values().filter(|cluster| is_host(&service.host, host_of(&cluster.name)));
-            if clusters().next().is_none() {
+            let outside = clusters().next().is_none() && plan.clusters.contains_key(PASSTHROUGH_CLUSTER);
+            if clusters().next().is_none() && !outside {
                 let message = format!("the manifests have no service `{}`", service.host);
                 errors.push(ScenarioError::new(format!("{field}.host"), message));
                 continue;
             }
             for (index, version) in service.versions.iter().enumerate() {
                 let mut endpoints = clusters().flat_map(|cluster| &cluster.endpoints);
-                if !endpoints.any(|endpoint| carries(&endpoint.labels, &version.labels)) {
+                let fits = match outside {
+                    true => version.labels.is_empty(),
+                    false => endpoints.any(|endpoint| carries(&endpoint.labels, &version.labels)),
+                };
+                if !fits {
                     let message = format!("no endpoint of `{}` has these labels", service.host);
                     errors.push(ScenarioError::new(format!("{field}.versions[{index}].labels"), message));
                 }
                 let stream = |what: &str| Chance::new(seed, &format!("{what} {}/{index}", service.host));
                 versions.push(Model {
                     host: service.host.clone(),
+                    outside,
                     labels: version.labels.clone(),
                     outcomes: outcomes(&version.outcomes),
                     choice: stream("outcome"),
@@ -80,7 +89,11 @@ impl Models {
 
     /// What this endpoint does with the next attempt.
     pub(crate) fn behave(&mut self, endpoint: &Endpoint) -> Behaviour {
-        let Met::As(version) = self.meet(endpoint) else {
+        let met = self.meet(endpoint);
+        if matches!(met, Met::Undescribed) && is_outside(endpoint) {
+            return Behaviour::unresolved();
+        }
+        let Met::As(version) = met else {
             return Behaviour { after: Duration::ZERO, outcome: Outcome::Answer(Rc::clone(&self.healthy)) };
         };
         let drawn = self.versions.get_mut(version).and_then(Model::draw);
@@ -99,14 +112,10 @@ impl Models {
         if let Some(met @ (Met::As(_) | Met::Undescribed)) = self.by_endpoint.get(place) {
             return *met;
         }
-        let host = host(endpoint);
-        let found = self
-            .versions
-            .iter()
-            .position(|model| is_host(&model.host, host) && carries(endpoint.labels(), &model.labels));
+        let found = self.versions.iter().position(|model| model.describes(endpoint));
         let met = found.map_or(Met::Undescribed, Met::As);
-        if found.is_none() {
-            self.undescribed.push(format!("{host} {}", labels(endpoint)).trim_end().to_owned());
+        if found.is_none() && !is_outside(endpoint) {
+            self.undescribed.push(format!("{} {}", host(endpoint), labels(endpoint)).trim_end().to_owned());
         }
         if self.by_endpoint.len() <= place {
             self.by_endpoint.resize(place.saturating_add(1), Met::Never);
@@ -119,6 +128,13 @@ impl Models {
 }
 
 impl Model {
+    fn describes(&self, endpoint: &Endpoint) -> bool {
+        if is_outside(endpoint) {
+            return self.outside && self.host.eq_ignore_ascii_case(endpoint.address());
+        }
+        !self.outside && is_host(&self.host, host(endpoint)) && carries(endpoint.labels(), &self.labels)
+    }
+
     fn draw(&mut self) -> Option<Behaviour> {
         let total = self.outcomes.last()?.0;
         let drawn = if self.outcomes.len() > 1 { self.choice.below(total) } else { 0 };
@@ -149,8 +165,16 @@ fn outcomes(specs: &[OutcomeSpec]) -> Vec<(u64, Latency, Outcome)> {
     compiled.collect()
 }
 
+/// Whether the request has named the endpoint itself.
+fn is_outside(endpoint: &Endpoint) -> bool {
+    endpoint.cluster() == PASSTHROUGH_CLUSTER
+}
+
 /// The service an endpoint belongs to.
 pub(crate) fn host(endpoint: &Endpoint) -> &str {
+    if is_outside(endpoint) {
+        return endpoint.address();
+    }
     host_of(endpoint.cluster())
 }
 

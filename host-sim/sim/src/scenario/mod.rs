@@ -35,6 +35,7 @@ pub use service::{Fault, OutcomeSpec, ServiceSpec, VersionSpec};
 use envoy_plan::{PathNormalization, UnknownPathNormalization};
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 use crate::span::Span;
 
@@ -90,6 +91,13 @@ pub struct Spec {
     /// Each request goes on under a new span; whoever configures the filter reads it.
     #[serde(default)]
     pub fresh_spans: bool,
+    /// Labels of the workload that calls, with which `sourceLabels` are compared; whoever configures the filter reads them.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// What a host meets that neither the registry nor a rule knows, by Istio's words; whoever configures the filter reads
+    /// it. With `ALLOW_ANY`, services that the manifests do not have are the world outside.
+    #[serde(default)]
+    pub outbound_traffic_policy: Option<String>,
     /// How the services behave. An endpoint that no version describes answers 200 at once, and the report says so.
     #[serde(default)]
     pub services: Vec<ServiceSpec>,
@@ -169,6 +177,8 @@ impl Scenario {
             requests,
             path_normalization: _,
             fresh_spans: _,
+            labels: _,
+            outbound_traffic_policy: _,
             services,
             load,
             client_timeout,

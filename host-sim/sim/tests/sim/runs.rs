@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use traffic_sim::{Comparison, ConfiguredShare, Control, Progress, Report, Setup, Verdict, run};
 
-use crate::support::{MODULE, Mesh, V1, V2, analyse, buggy, scenario};
+use crate::support::{MODULE, Mesh, V1, V2, analyse, buggy, passthrough, scenario};
 
 fn closed(clients: u64, requests: u64) -> Value {
     json!({
@@ -194,6 +194,44 @@ fn fault(change: impl FnOnce(&mut Value)) -> String {
     let mut spec = closed(1, 1);
     change(&mut spec);
     scenario(spec).map_or_else(|errors| errors, |_| "nothing".to_owned())
+}
+
+/// A mesh that lets requests out, and a scenario with the world outside.
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper of tests")]
+fn outside(host: &str, labels: Value) -> Result<Report, String> {
+    let mesh = Mesh::split(100, 0);
+    let mut configuration: Value = serde_json::from_slice(&mesh.configuration()).unwrap();
+    configuration["outboundTrafficPolicy"] = json!({"mode": "ALLOW_ANY"});
+    let configuration = configuration.to_string();
+    let mut plan = envoy_plan::Plan::clone(&mesh.plan());
+    let name = envoy_plan::PASSTHROUGH_CLUSTER.to_owned();
+    plan.clusters.insert(name.clone(), passthrough(name));
+    let spec = json!({
+        "requests": 100,
+        "services": [{"host": "api.example.com", "versions": [{"labels": labels, "outcomes": [{"latency": "20ms"}]}]}],
+        "load": {"closed": {"clients": 1}, "requests": [{"host": host, "path": "/"}]},
+    });
+    let setup = Setup {
+        module: &MODULE,
+        configuration: configuration.as_bytes(),
+        plan: std::sync::Arc::new(plan),
+        configured: Vec::new(),
+    };
+    run(&scenario(spec)?, setup, Control::default()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn services_outside_the_registry_are_the_world_that_requests_pass_through_to() {
+    let known = outside("API.example.com:8080", json!({})).unwrap();
+    assert_eq!((known.totals.succeeded, known.times.max_us), (100, 20_000), "{known}");
+    assert!(known.to_string().contains("api.example.com") && known.violations.is_empty(), "{known}");
+    for nowhere in ["other.example.com", "api.example.com.evil", "example.com"] {
+        let unknown = outside(nowhere, json!({})).unwrap();
+        assert_eq!((unknown.totals.begun, unknown.totals.succeeded), (100, 0), "{unknown}");
+        assert!(unknown.to_string().contains("dns_resolution_failure") && unknown.violations.is_empty(), "{unknown}");
+    }
+    let labelled = outside("api.example.com", json!({"version": "v1"})).unwrap_err();
+    assert_eq!(labelled, "spec.services[0].versions[0].labels: no endpoint of `api.example.com` has these labels");
 }
 
 #[test]

@@ -133,8 +133,15 @@ fn cluster(name: &str, address: &str, version: &str) -> Cluster {
         load_balancing: LoadBalancing::default(),
         connect_timeout: Duration::from_secs(10),
         protocol: UpstreamProtocol::default(),
+        discovery: envoy_plan::Discovery::Static,
         endpoints: vec![Endpoint { address: address.to_owned(), port: 80, weight: 1, labels }],
     }
+}
+
+/// The cluster of requests that pass through.
+pub(crate) fn passthrough(name: String) -> Cluster {
+    let discovery = envoy_plan::Discovery::RequestHost;
+    Cluster { name, discovery, endpoints: Vec::new(), ..cluster("", "", "") }
 }
 
 /// A scenario around this `spec`.

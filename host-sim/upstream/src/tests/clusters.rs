@@ -48,10 +48,10 @@ fn the_profile_header_chooses_the_profile_and_its_absence_the_first() {
     let upstreams = Upstreams::new(plan(two_profiles(), clusters));
     let limit = |profile: &[(&str, &str)]| {
         let head = [&[("x-shunt-cluster", CLUSTER)], profile].concat();
-        begin(&upstreams, &head).unwrap().exchange.expected_timeout_ms(NOW)
+        begin(&upstreams, &head).unwrap().exchange.told(NOW).next().map(|(_, millis)| millis)
     };
     assert_eq!(limit(&[]), None);
-    assert_eq!(limit(&[("x-shunt-profile", "p1")]), Some(1000));
+    assert_eq!(limit(&[("x-shunt-profile", "p1")]), Some("1000".to_owned()));
     assert_eq!(limit(&[("x-shunt-profile", "default")]), None);
 }
 

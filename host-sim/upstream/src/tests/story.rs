@@ -49,6 +49,7 @@ pub(super) fn cluster(name: &str, load_balancing: LoadBalancing, endpoints: Vec<
         load_balancing,
         connect_timeout: Duration::from_secs(10),
         protocol: UpstreamProtocol::default(),
+        discovery: envoy_plan::Discovery::Static,
         endpoints,
     }
 }

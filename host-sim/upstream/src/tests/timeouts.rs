@@ -1,6 +1,7 @@
 //! The limits on time: for a connection, an attempt, and the whole request.
 
 use super::story::{CLUSTER, ask, check, cluster, duration, endpoint, half, header, plan, profile, reply_of};
+use crate::request_head::EXPECTED_TIMEOUT_HEADER;
 use crate::{Event, Timestamp, Upstreams};
 use envoy_plan::LoadBalancing;
 
@@ -131,7 +132,7 @@ fn a_wait_that_meets_an_outgrown_request_ends_it() {
     assert!(!exchange.may_repeat() && exchange.wake_at().is_none());
 }
 
-/// What an attempt 60 ms after the request was whole tells its upstream about its time.
+/// What a second attempt 60 ms after the request was whole tells its upstream about its time.
 #[track_caller]
 fn check_expected(timeout: &str, per_try: &str, expected: Option<u64>) {
     let upstreams = Upstreams::new(plan(
@@ -142,10 +143,15 @@ fn check_expected(timeout: &str, per_try: &str, expected: Option<u64>) {
         header("x-shunt-cluster", CLUSTER),
         header("x-envoy-upstream-rq-timeout-ms", timeout),
         header("x-envoy-upstream-rq-per-try-timeout-ms", per_try),
+        header("x-envoy-retry-on", "connect-failure"),
     ];
     let start = Timestamp::default();
-    let begun = upstreams.begin(&ask(&head, true), start, &mut half).unwrap();
-    assert_eq!(begun.exchange.expected_timeout_ms(start.after(duration("60ms"))), expected);
+    let mut begun = upstreams.begin(&ask(&head, true), start, &mut half).unwrap();
+    begun.exchange.on(Event::Failed(crate::Failure::Connect), start, &mut half);
+    let due = begun.exchange.wake_at().unwrap();
+    assert!(matches!(begun.exchange.on(Event::Woken, due, &mut half), crate::Step::Attempt(_)));
+    let expected = expected.map(|millis| (EXPECTED_TIMEOUT_HEADER, millis.to_string()));
+    assert_eq!(begun.exchange.told(start.after(duration("60ms"))).next(), expected);
 }
 
 #[test]
