@@ -12,6 +12,7 @@ use crate::fleet::Fleet;
 use crate::observed::{Arrival, Reply};
 use crate::servers::Servers;
 use envoy_plan::PathNormalization;
+use istio_config::outbound::OutboundMode;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -49,7 +50,7 @@ struct Host {
     sidecar: Workload,
     mesh: Mesh,
     /// Of the whole mesh.
-    normalization: PathNormalization,
+    settings: (PathNormalization, Option<OutboundMode>),
     /// How much Envoy had said when its case began.
     said_before: usize,
 }
@@ -60,23 +61,27 @@ impl Istio {
         Self { programs, rules, idle: Arc::default() }
     }
 
-    fn host(&self, normalization: PathNormalization) -> Result<Host, String> {
+    fn host(&self, case: &Case) -> Result<Host, String> {
+        let settings = (case.normalization.0, case.outbound);
         let idle = {
             let mut idle = self.idle.lock().expect("no panic while it is held");
-            let place = idle.iter().position(|host| host.normalization == normalization);
+            let place = idle.iter().position(|host| host.settings == settings);
             place.map(|place| idle.swap_remove(place))
         };
         if let Some(mut host) = idle {
             host.said_before = host.sidecar.said().len();
             return Ok(host);
         }
-        let settings = json!({
-            "pathNormalization": { "normalization": normalization.name() },
-            "outboundTrafficPolicy": { "mode": "REGISTRY_ONLY" },
-        });
-        let mesh = Mesh::start(&self.programs, &settings)?;
+        let (normalization, outbound) = settings;
+        let mesh = Mesh::start(
+            &self.programs,
+            &json!({
+                "pathNormalization": { "normalization": normalization.name() },
+                "outboundTrafficPolicy": { "mode": outbound.unwrap_or(OutboundMode::RegistryOnly).name() },
+            }),
+        )?;
         let sidecar = Workload::start(&self.programs, &mesh, Role::Sidecar, CLIENT, free_ip())?;
-        Ok(Host { sidecar, mesh, normalization, said_before: 0 })
+        Ok(Host { sidecar, mesh, settings, said_before: 0 })
     }
 
     /// What istiod gets for a case.
@@ -117,8 +122,11 @@ impl Arm for Istio {
     fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
         let servers = Servers::start(case);
         let mut objects = self.objects(case, &servers)?;
-        let mut host = self.host(case.normalization.0)?;
-        objects.extend([objects::sidecar(CLIENT, host.sidecar.address, &PORTS), objects::unknown_hosts_are_404()]);
+        let mut host = self.host(case)?;
+        objects.push(objects::sidecar(CLIENT, host.sidecar.address, &PORTS));
+        if case.outbound.is_none() {
+            objects.push(objects::unknown_hosts_are_404());
+        }
         let ready = host.mesh.apply(&objects, &[]).and_then(|version| host.sidecar.wait_for(version, PORTS[0]));
         if let Err(error) = ready {
             give_back(&self.idle, host);

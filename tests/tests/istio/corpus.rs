@@ -1,6 +1,7 @@
 //! The corpus, with its rules in istiod, in the filter, and in both.
 
 use crate::world::programs;
+use istio_config::outbound::OutboundMode;
 use shunt_tests::case::{self, Case};
 use shunt_tests::corpus;
 use shunt_tests::istio::arm::{Istio, Rules};
@@ -9,6 +10,8 @@ const STAR: &str = "a star of the mesh takes the services without closer rules";
 
 const NATIVE: &[Rules] = &[Rules::InIstiod];
 
+const IN_BOTH: &[Rules] = &[Rules::InBoth];
+
 /// Where istiod has rules.
 const IN_ISTIOD: &[Rules] = &[Rules::InIstiod, Rules::InBoth];
 
@@ -16,7 +19,12 @@ const EVERYWHERE: &[Rules] = &[Rules::InIstiod, Rules::InFilter, Rules::InBoth];
 
 /// Cases in which a mesh differs from the other arms, where it has the rules then, and why. That it does differ is a test
 /// too: a line that is no longer true is found.
-const DIFFERENT: [(&str, &[Rules], &str); 21] = [
+const DIFFERENT: [(&str, &[Rules], &str); 23] = [
+    (
+        "a CORS preflight is answered here",
+        IN_BOTH,
+        "Envoy edits what a filter answers by the route it had found, which is istiod's",
+    ),
     (
         "upstreams see which attempt it is",
         NATIVE,
@@ -29,32 +37,16 @@ const DIFFERENT: [(&str, &[Rules], &str); 21] = [
         NATIVE,
         "istiod's clusters have other names for statistics, which %UPSTREAM_CLUSTER% tells",
     ),
-    (
-        "a CORS preflight is answered here",
-        &[Rules::InBoth],
-        "Envoy edits what the filter answers by istiod's route, if that forwards",
-    ),
-    ("a CORS preflight is answered here", NATIVE, "Envoy tells access-control-expose-headers in preflights too"),
-    (
-        "preflights from a foreign origin are forwarded, unless they are ignored",
-        NATIVE,
-        "Envoy tells access-control-allow-methods to an origin that it ignores",
-    ),
-    ("CORS for a rule that answers by itself", NATIVE, "istiod sets no CORS where a rule redirects or answers"),
     ("a delegate does not delegate", IN_ISTIOD, "istiod refuses it"),
     ("the port of a destination", NATIVE, "a Sidecar's listener knows the services that have its port, and no others"),
     ("only the filter chooses cluster and profile", NATIVE, "about the filter's own headers"),
     ("Host and pseudo headers cannot be removed", IN_ISTIOD, "istiod refuses it"),
     ("a pseudo header cannot be set", IN_ISTIOD, "istiod refuses it"),
     ("an unknown host is 404", NATIVE, "the body is the filter's own"),
-    ("a known host without rules goes to its endpoints", EVERYWHERE, "each port has a listener, whatever Host says"),
+    ("a known host without rules goes to its endpoints", NATIVE, "each port has a listener, whatever Host says"),
     ("a host whose rules do not match is 404", NATIVE, "the body is the filter's own"),
     (STAR, IN_ISTIOD, "istiod refuses it"),
-    (
-        "a short name belongs to the namespace of its rule",
-        NATIVE,
-        "istiod gives a host without a service no short names",
-    ),
+    ("a short name belongs to the namespace of its rule", EVERYWHERE, "no service has this host, so it is on no port"),
     (
         "a client cannot order faults, nor switch them off",
         EVERYWHERE,
@@ -62,6 +54,23 @@ const DIFFERENT: [(&str, &[Rules], &str); 21] = [
     ),
     ("no header leads out of the rules", NATIVE, "about the filter's own headers"),
     ("with several destinations too the route's word on the host is the last", IN_ISTIOD, "istiod refuses it"),
+    (
+        "a host that is its own endpoint has no labels",
+        EVERYWHERE,
+        "istiod completes a rule's host without a dot, and a ServiceEntry's not",
+    ),
+    ("without endpoints the host itself is looked up", NATIVE, "each port has a listener, whatever Host says"),
+    (
+        "rules of which none holds here leave their host alone",
+        NATIVE,
+        "a star that services match stands for these services only",
+    ),
+    ("without an outbound policy an unknown host is 404", NATIVE, "the body is the filter's own"),
+    (
+        "under REGISTRY_ONLY an unknown host is answered 502",
+        EVERYWHERE,
+        "it is istiod's own route that answers, without a body",
+    ),
 ];
 
 /// Why a case is not for this arm at all.
@@ -69,6 +78,9 @@ fn out_of_scope(case: &Case, rules: Rules) -> Option<&'static str> {
     let texts = case.manifests();
     if texts.contains("kind: Gateway") || texts.contains("gateways:") {
         return Some("rules of a gateway, and the proxy here is a sidecar");
+    }
+    if case.outbound == Some(OutboundMode::AllowAny) {
+        return Some("without iptables there is no address that a client had asked for");
     }
     if !texts.contains("VirtualService") && rules != Rules::InIstiod {
         return Some("without rules there is no filter");
