@@ -30,8 +30,8 @@ pub enum Rules {
     InBoth,
 }
 
-/// The ports that the sidecar listens on: those of the fleet.
-const PORTS: [u16; 3] = [80, 8080, 9090];
+/// The ports that a sidecar listens on: those of the fleet.
+pub const PORTS: [u16; 3] = [80, 8080, 9090];
 
 /// The label of the sidecar.
 const CLIENT: &str = "client";
@@ -127,7 +127,9 @@ impl Arm for Istio {
         if case.outbound.is_none() {
             objects.push(objects::unknown_hosts_are_404());
         }
-        let ready = host.mesh.apply(&objects, &[]).and_then(|version| host.sidecar.wait_for(version, PORTS[0]));
+        let applied = host.mesh.apply(&objects, &[]);
+        let served = applied.and_then(|version| host.sidecar.wait_for(version, PORTS[0]));
+        let ready = served.and_then(|()| host.sidecar.wait_for_endpoints(servers.fleet.0.values().copied()));
         if let Err(error) = ready {
             give_back(&self.idle, host);
             return Err(error);

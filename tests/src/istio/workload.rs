@@ -80,6 +80,20 @@ impl Workload {
         if self.refused == refused { Ok(()) } else { Err(format!("Envoy refuses it\n{}", self.envoy.said())) }
     }
 
+    /// Waits until all of these are endpoints of some cluster: istiod may send them after the rest.
+    ///
+    /// # Errors
+    ///
+    /// Envoy ends, or takes too long; with what it said.
+    pub fn wait_for_endpoints(&mut self, addresses: impl Iterator<Item = SocketAddr>) -> Result<(), String> {
+        let admin = self.admin;
+        let expected: Vec<String> = addresses.map(|address| format!("::{address}::")).collect();
+        self.envoy.wait_until(|| {
+            let clusters = page(admin, "/clusters").unwrap_or_default();
+            expected.iter().all(|address| clusters.contains(address))
+        })
+    }
+
     /// Waits until Envoy has refused an update that it had not refused when last waited for.
     ///
     /// # Errors

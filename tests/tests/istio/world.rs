@@ -3,6 +3,7 @@
 use serde_json::Value;
 use shunt_tests::case::{self, Case, Request};
 use shunt_tests::client::Client;
+use shunt_tests::istio::arm::PORTS;
 use shunt_tests::istio::mesh::Mesh;
 use shunt_tests::istio::render::{self, For};
 use shunt_tests::istio::workload::{Role, Workload, free_ip};
@@ -73,7 +74,7 @@ impl World {
         }
         all.extend(objects::read(rules).unwrap());
         if self.role == Role::Sidecar {
-            all.push(objects::sidecar(APP, self.proxy.address, &[self.port]));
+            all.push(objects::sidecar(APP, self.proxy.address, &PORTS));
         }
         all.extend_from_slice(manifests);
         let gateways = if self.role == Role::Gateway { &[APP][..] } else { &[] };
@@ -84,6 +85,8 @@ impl World {
     pub(crate) fn serve(&mut self, rules: &str, manifests: &[Value]) {
         let version = self.put(rules, manifests);
         let served = self.proxy.wait_for(version, self.port);
+        let addresses = self.servers.fleet.0.values().copied();
+        let served = served.and_then(|()| self.proxy.wait_for_endpoints(addresses));
         served.unwrap_or_else(|error| panic!("{error}\n{}", self.mesh.said()));
     }
 
