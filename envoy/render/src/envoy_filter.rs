@@ -122,31 +122,27 @@ fn forged_headers(context: &str) -> Value {
     patch("NETWORK_FILTER", connection_manager(context, None), "MERGE", value)
 }
 
-/// The filter on one port. What is fetched goes by way of an extension configuration, since only there does Istio's agent
-/// look for something to fetch.
-fn the_filter(shipped: &Shipped, context: &str, code: &Code) -> Vec<Value> {
+/// The filter on one port, by way of an extension configuration: another one goes live at once and on open connections,
+/// without draining the listener, and only there does Istio's agent look for something to fetch.
+fn the_filter(shipped: &Shipped, context: &str, code: &Code) -> [Value; 2] {
     let Shipped { listener, port, config } = shipped;
-    let at = connection_manager(context, Some(*port));
-    match code {
-        Code::File(path) => {
-            let code = json!({ "local": { "filename": path } });
-            vec![patch("HTTP_FILTER", at, "INSERT_FIRST", filters::wasm(config, &code))]
-        }
+    let name = format!("shunt.{}.{}", listener.gateway.replace('/', "."), listener.port);
+    let code = match code {
+        Code::File(path) => json!({ "local": { "filename": path } }),
         Code::Url { url, sha256 } => {
-            let name = format!("shunt.{}.{}", listener.gateway.replace('/', "."), listener.port);
-            let code = json!({ "remote": { "http_uri": { "uri": url, "timeout": "30s" }, "sha256": sha256 } });
-            let resource = proto::with(filters::wasm(config, &code), [("name", Some(json!(name)))]);
-            let discovery = json!({
-                "name": name,
-                "config_discovery": {
-                    "config_source": { "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" },
-                    "type_urls": [format!("type.googleapis.com/{}", filters::WASM_TYPE)],
-                },
-            });
-            vec![
-                patch("EXTENSION_CONFIG", json!({ "context": context }), "ADD", resource),
-                patch("HTTP_FILTER", at, "INSERT_FIRST", discovery),
-            ]
+            json!({ "remote": { "http_uri": { "uri": url, "timeout": "30s" }, "sha256": sha256 } })
         }
-    }
+    };
+    let resource = proto::with(filters::wasm(config, &code), [("name", Some(json!(name)))]);
+    let discovery = json!({
+        "name": name,
+        "config_discovery": {
+            "config_source": { "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" },
+            "type_urls": [format!("type.googleapis.com/{}", filters::WASM_TYPE)],
+        },
+    });
+    [
+        patch("EXTENSION_CONFIG", json!({ "context": context }), "ADD", resource),
+        patch("HTTP_FILTER", connection_manager(context, Some(*port)), "INSERT_FIRST", discovery),
+    ]
 }

@@ -104,9 +104,9 @@ fn a_proxy_gets_the_rules_that_it_needs_and_no_others() {
         config["objects"].as_array().unwrap().iter().map(name).collect()
     };
     let mesh = render("mesh", 9080, in_file());
-    assert_eq!(names(&mesh, "HTTP_FILTER"), ["ServiceEntry reviews", "VirtualService reviews"]);
+    assert_eq!(names(&mesh, "EXTENSION_CONFIG"), ["ServiceEntry reviews", "VirtualService reviews"]);
     let edge = render("default/edge", 80, in_file());
-    assert_eq!(names(&edge, "HTTP_FILTER"), ["ServiceEntry other", "Gateway edge", "VirtualService edge"]);
+    assert_eq!(names(&edge, "EXTENSION_CONFIG"), ["ServiceEntry other", "Gateway edge", "VirtualService edge"]);
     assert!(patches(&edge, "HTTP_FILTER").iter().all(|patch| patch["match"]["context"] == "GATEWAY"));
 }
 

@@ -99,15 +99,15 @@ pub(crate) fn as_it_leaves<'t>(
     authority: Option<&'t str>,
 ) -> Vec<HeaderPair<'t>> {
     let first = |name: &[u8]| tried.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_slice());
-    let news: [(&[u8], &[u8], Option<&[u8]>); 2] =
-        [(b":path", ORIGINAL_PATH_HEADER, path), (b":authority", ORIGINAL_HOST_HEADER, authority.map(str::as_bytes))];
     let mut pairs = borrowed(tried);
-    for (name, original, new) in news {
+    let mut replace = |name: &'static [u8], original: &'static [u8], new: Option<&'t [u8]>| {
         if let (Some(old), Some(new)) = (first(name), new) {
             pairs.retain(|(key, _)| *key != name && *key != original);
             pairs.extend([(name, new), (original, old)]);
         }
-    }
+    };
+    replace(b":path", ORIGINAL_PATH_HEADER, path);
+    replace(b":authority", ORIGINAL_HOST_HEADER, authority.map(str::as_bytes));
     pairs
 }
 
