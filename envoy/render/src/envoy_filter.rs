@@ -134,13 +134,8 @@ fn the_filter(shipped: &Shipped, context: &str, code: &Code) -> [Value; 2] {
         }
     };
     let resource = proto::with(filters::wasm(config, &code), [("name", Some(json!(name)))]);
-    let discovery = json!({
-        "name": name,
-        "config_discovery": {
-            "config_source": { "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" },
-            "type_urls": [format!("type.googleapis.com/{}", filters::WASM_TYPE)],
-        },
-    });
+    let source = json!({ "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" });
+    let discovery = filters::discovered(&name, source);
     [
         patch("EXTENSION_CONFIG", json!({ "context": context }), "ADD", resource),
         patch("HTTP_FILTER", connection_manager(context, Some(*port)), "INSERT_FIRST", discovery),

@@ -24,14 +24,13 @@ pub(crate) const WASM_TYPE: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
 pub(crate) const FAULT: &str = "envoy.filters.http.fault";
 const FAULT_TYPE: &str = "envoy.extensions.filters.http.fault.v3.HTTPFault";
 
-/// Filters in the order in which a request meets them.
-pub(crate) fn http_filters(config: &FilterConfig, module: &[u8]) -> Vec<Value> {
-    let code = json!({ "local": { "inline_bytes": STANDARD.encode(module) } });
-    let mut filters = vec![wasm(config, &code)];
-    if injects_faults(config) {
+/// Filters in the order in which a request meets them: ours, and those that carry out what it says.
+pub(crate) fn http_filters(ours: Value, with_faults: bool, with_forward_proxy: bool) -> Vec<Value> {
+    let mut filters = vec![ours];
+    if with_faults {
         filters.push(json!({ "name": FAULT, "typed_config": faults_by_header() }));
     }
-    if config.outbound.as_ref().is_some_and(|outbound| outbound.mode == OutboundMode::AllowAny) {
+    if with_forward_proxy {
         filters.push(forward_proxy());
     }
     filters.push(proto::extension(
@@ -40,6 +39,27 @@ pub(crate) fn http_filters(config: &FilterConfig, module: &[u8]) -> Vec<Value> {
         json!({}),
     ));
     filters
+}
+
+/// Envoy's `AsyncDataSource` with the compiled filter itself.
+pub(crate) fn inline(module: &[u8]) -> Value {
+    json!({ "local": { "inline_bytes": STANDARD.encode(module) } })
+}
+
+/// The place of our filter under this name, for Envoy to discover what stands there (ECDS).
+pub(crate) fn discovered(name: &str, source: Value) -> Value {
+    json!({
+        "name": name,
+        "config_discovery": {
+            "config_source": source,
+            "type_urls": [format!("type.googleapis.com/{WASM_TYPE}")],
+        },
+    })
+}
+
+/// Whether requests may pass through to hosts that nothing names.
+pub(crate) fn lets_out(config: &FilterConfig) -> bool {
+    config.outbound.as_ref().is_some_and(|outbound| outbound.mode == OutboundMode::AllowAny)
 }
 
 /// Whether any rule has a fault to inject.

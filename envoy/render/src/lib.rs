@@ -14,7 +14,7 @@ mod routes;
 pub mod text;
 
 pub use bootstrap::{Options, bootstrap};
-pub use dynamic::{CLUSTERS_FILE, Dynamic, LISTENERS_FILE, dynamic};
+pub use dynamic::{BOOTSTRAP_FILE, Dynamic, dynamic};
 pub use envoy_filter::{Code, EnvoyFilter, Shipped, TargetRef, envoy_filter};
 pub use routes::profile_route;
 pub use text::Format;

@@ -4,26 +4,28 @@
 //! [`PathNormalization`]), a client's `x-request-id` is kept and one is made where there
 //! is none, websockets may be opened, and a stream may be idle for ever.
 
+use crate::bootstrap::Options;
 use crate::{filters, proto, routes};
-use envoy_plan::{PathNormalization, Plan};
-use istio_config::FilterConfig;
+use envoy_plan::PathNormalization;
 use istio_config::filter_config::OWN_PREFIX;
 use serde_json::{Value, json};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Headers that drive Envoy's fault filter. Envoy lets clients send them.
 const FAULT_PREFIX: &str = "x-envoy-fault-";
 
-pub(crate) fn listener(
-    plan: &Plan,
-    config: &FilterConfig,
-    module: &[u8],
-    listen: SocketAddr,
-    normalization: PathNormalization,
-) -> Value {
+/// Where the connection manager has its routes from.
+pub(crate) enum Routes {
+    /// The route configuration itself.
+    Inline(Value),
+    /// A configuration source, which tells them under the name `shunt`.
+    Discovered(Value),
+}
+
+pub(crate) fn listener(options: &Options, routes: Routes, http_filters: Vec<Value>) -> Value {
+    let Options { listen, admin: _, path_normalization } = *options;
     // As istiod writes them (`buildHTTPConnectionManager`).
-    let (normalize, merge, escaped_slashes) = match normalization {
+    let (normalize, merge, escaped_slashes) = match path_normalization {
         PathNormalization::None => (false, false, "KEEP_UNCHANGED"),
         PathNormalization::Base => (true, false, "KEEP_UNCHANGED"),
         PathNormalization::MergeSlashes => (true, true, "KEEP_UNCHANGED"),
@@ -40,9 +42,15 @@ pub(crate) fn listener(
         "stream_idle_timeout": proto::duration(Duration::ZERO),
         "upgrade_configs": [{ "upgrade_type": "websocket" }],
         "early_header_mutation_extensions": [removal(&[OWN_PREFIX, FAULT_PREFIX])],
-        "route_config": routes::route_configuration(&plan.profiles),
-        "http_filters": filters::http_filters(config, module),
+        "http_filters": http_filters,
     });
+    let routes = match routes {
+        Routes::Inline(configuration) => ("route_config", Some(configuration)),
+        Routes::Discovered(source) => {
+            ("rds", Some(json!({ "route_config_name": routes::NAME, "config_source": source })))
+        }
+    };
+    let manager = proto::with(manager, [routes]);
     json!({
         "name": "shunt",
         "address": proto::address(listen),

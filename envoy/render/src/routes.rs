@@ -20,10 +20,13 @@ pub(crate) const REMOVED_HEADERS: [&str; 9] = [
     "x-envoy-fault-throughput-response-percentage",
 ];
 
+/// The name of the route configuration.
+pub(crate) const NAME: &str = "shunt";
+
 /// The route configuration: one virtual host, whose routes are the profiles in order.
 pub(crate) fn route_configuration(profiles: &[Profile]) -> Value {
     json!({
-        "name": "shunt",
+        "name": NAME,
         // A rule may mirror to a cluster that does not exist, which costs its copies and nothing else.
         "validate_clusters": false,
         "virtual_hosts": [{

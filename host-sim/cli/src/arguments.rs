@@ -291,7 +291,7 @@ pub(crate) struct RenderEnvoyOptions {
     pub(crate) admin: SocketAddr,
     #[command(flatten)]
     pub(crate) mesh: Mesh,
-    /// Write three files into this directory instead, a bootstrap and what it watches: rendered again, they change the rules of a running Envoy
+    /// Write a bootstrap and the files that it watches into this directory instead: rendered again, they change the rules of a running Envoy
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
     pub(crate) dynamic: Option<PathBuf>,
     /// `yaml` or `json` for standard output; anything else is a file to write to, by its ending

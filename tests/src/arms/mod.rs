@@ -6,7 +6,7 @@ mod simulator;
 mod watched;
 
 pub use engine::Engine;
-pub use served::{Envoy, Proxy, render, start_envoy, start_envoy_that_drains};
+pub use served::{Envoy, Proxy, To, render, start_envoy, start_envoy_that_drains};
 pub use simulator::InSimulator;
 
 use crate::case::{Case, Request};

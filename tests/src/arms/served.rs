@@ -131,42 +131,49 @@ impl Envoy {
         Self { shunt, envoy, idle: Arc::default() }
     }
 
-    /// A process that serves the case: one that is idle, or a new one. What cannot be rendered needs none.
+    /// A process that serves the case: one that is idle, or a new one.
     fn serve(&self, case: &Case, servers: &Servers) -> Result<Host, String> {
-        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        write_files(folder.path(), case, servers)?;
-        let (listen, admin) = (free_address(), free_address());
-        let rendered = folder.path().join("bootstrap.json");
-        render(
-            &self.shunt,
-            &folder.path().join(FILES),
-            listen,
-            admin,
-            (case.normalization.0, case.outbound),
-            &rendered,
-        )?;
-        let version = listen.to_string();
+        let listen = free_address();
         if let Some(mut host) = take(&self.idle, |_| true) {
             let refused = watched::refused(host.admin);
-            watched::put(&rendered, host.folder.path(), &version)?;
-            watched::wait(&mut host.process, host.admin, &version, refused)?;
+            if let Err(error) = self.render(case, servers, &host.folder, listen, host.admin) {
+                // What cannot be rendered has changed nothing.
+                give_back(&self.idle, host);
+                return Err(error);
+            }
+            watched::wait(&mut host.process, host.admin, &watched_folder(&host.folder), refused)?;
             return Ok(Host { listen, ..host });
         }
-        watched::put(&rendered, folder.path(), &version)?;
-        let watching = folder.path().join("watching.json");
-        watched::write_bootstrap(&rendered, folder.path(), &watching)?;
-        let mut process = start_envoy(&self.envoy, &watching, admin)?;
-        watched::wait(&mut process, admin, &version, 0)?;
-        Ok(Host {
-            process,
-            listen,
-            admin,
-            folder,
-            said_before: 0,
-            normalization: case.normalization.0,
-            outbound: case.outbound,
-        })
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let admin = free_address();
+        self.render(case, servers, &folder, listen, admin)?;
+        let watched = watched_folder(&folder);
+        let mut process = start_envoy(&self.envoy, &watched.join("bootstrap.json"), admin)?;
+        watched::wait(&mut process, admin, &watched, 0)?;
+        let (normalization, outbound) = (case.normalization.0, case.outbound);
+        Ok(Host { process, listen, admin, folder, said_before: 0, normalization, outbound })
     }
+
+    /// Puts what serves the case into the folder that Envoy watches, and nothing of the case before.
+    fn render(
+        &self,
+        case: &Case,
+        servers: &Servers,
+        folder: &TempDir,
+        listen: SocketAddr,
+        admin: SocketAddr,
+    ) -> Result<(), String> {
+        write_files(folder.path(), case, servers)?;
+        let watched = watched_folder(folder);
+        watched::forget(&watched)?;
+        let mesh = (case.normalization.0, case.outbound);
+        render(&self.shunt, &folder.path().join(FILES), listen, admin, mesh, To::Folder(&watched))
+    }
+}
+
+/// Where Envoy finds what `shunt render` wrote.
+fn watched_folder(folder: &TempDir) -> PathBuf {
+    folder.path().join("watched")
 }
 
 impl Arm for Envoy {
@@ -196,7 +203,16 @@ impl Arm for Envoy {
     }
 }
 
-/// Writes a bootstrap with `shunt render envoy`.
+/// What `shunt render envoy` writes.
+#[derive(Clone, Copy, Debug)]
+pub enum To<'a> {
+    /// A bootstrap with everything in it, into this file.
+    File(&'a Path),
+    /// `--dynamic`: a bootstrap and what it watches, into this folder.
+    Folder(&'a Path),
+}
+
+/// Runs `shunt render envoy`.
 ///
 /// # Errors
 ///
@@ -207,14 +223,18 @@ pub fn render(
     listen: SocketAddr,
     admin: SocketAddr,
     (normalization, outbound): (PathNormalization, Option<OutboundMode>),
-    to: &Path,
+    to: To<'_>,
 ) -> Result<(), String> {
+    let (option, path) = match to {
+        To::File(path) => ("-o", path),
+        To::Folder(path) => ("--dynamic", path),
+    };
     let output = Command::new(shunt)
         .args(["render", "envoy", "-f"])
         .arg(files)
         .args(mesh_options(normalization, outbound))
-        .args(["--listen", &listen.to_string(), "--admin", &admin.to_string(), "-o"])
-        .arg(to)
+        .args(["--listen", &listen.to_string(), "--admin", &admin.to_string(), option])
+        .arg(path)
         .output()
         .map_err(|error| format!("{}: {error}", shunt.display()))?;
     if output.status.success() {
