@@ -135,7 +135,7 @@ fn the_filter(shipped: &Shipped, context: &str, code: &Code) -> [Value; 2] {
     };
     let resource = proto::with(filters::wasm(config, &code), [("name", Some(json!(name)))]);
     let source = json!({ "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" });
-    let discovery = filters::discovered(&name, source);
+    let discovery = filters::discovered_or_passed(&name, source);
     [
         patch("EXTENSION_CONFIG", json!({ "context": context }), "ADD", resource),
         patch("HTTP_FILTER", connection_manager(context, Some(*port)), "INSERT_FIRST", discovery),

@@ -20,6 +20,9 @@ pub(crate) const CONNECTION_MANAGER_TYPE: &str =
 /// The configuration of Envoy's Wasm filter.
 pub(crate) const WASM_TYPE: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
 
+/// A filter that changes headers; without mutations, none.
+const NOTHING_TYPE: &str = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
+
 /// The name by which Envoy and istiod know the fault filter.
 pub(crate) const FAULT: &str = "envoy.filters.http.fault";
 const FAULT_TYPE: &str = "envoy.extensions.filters.http.fault.v3.HTTPFault";
@@ -55,6 +58,18 @@ pub(crate) fn discovered(name: &str, source: Value) -> Value {
             "type_urls": [format!("type.googleapis.com/{WASM_TYPE}")],
         },
     })
+}
+
+/// The same, and while nothing good has been discovered requests pass on: by a filter that does nothing. Where a filter cannot be
+/// fetched, Istio's agent sends one that denies every request; its type is not among these, so Envoy goes on with what it has.
+pub(crate) fn discovered_or_passed(name: &str, source: Value) -> Value {
+    let mut place = discovered(name, source);
+    let discovery = &mut place["config_discovery"];
+    if let Some(types) = discovery["type_urls"].as_array_mut() {
+        types.push(json!(format!("type.googleapis.com/{NOTHING_TYPE}")));
+    }
+    discovery["default_config"] = proto::any(NOTHING_TYPE, json!({}));
+    place
 }
 
 /// Whether requests may pass through to hosts that nothing names.

@@ -6,5 +6,6 @@
 
 mod corpus;
 mod gateway;
+mod k8s;
 mod sidecar;
 mod world;
