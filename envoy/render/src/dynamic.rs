@@ -9,6 +9,7 @@
 //! stays for one version more, and for a minute, as Envoy may be behind by some. A profile is named by what it says, so that a name means the same in every version.
 
 use crate::bootstrap::Options;
+use crate::filters::Meanwhile;
 use crate::listener::Routes;
 use crate::{clusters, filters, listener, proto, routes};
 use envoy_plan::{DEFAULT_PROFILE, Plan, Profile};
@@ -78,7 +79,7 @@ pub fn dynamic(
 
     let filter = filters::wasm(&named, &filters::inline(module));
     let filter = proto::any(FILTER_TYPE, proto::with(filter, [("name", Some(json!(FILTER_NAME)))]));
-    let place = filters::discovered(FILTER_NAME, watched(FILTER_FILE));
+    let place = filters::discovered(FILTER_NAME, watched(FILTER_FILE), Meanwhile::Refused);
     // The fault filter is there for every rule to come; without the filter's word it does nothing.
     let filters = filters::http_filters(place, true, filters::lets_out(config));
     let listener = listener::listener(options, Routes::Discovered(watched(ROUTES_FILE)), filters);

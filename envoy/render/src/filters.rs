@@ -49,27 +49,23 @@ pub(crate) fn inline(module: &[u8]) -> Value {
     json!({ "local": { "inline_bytes": STANDARD.encode(module) } })
 }
 
-/// The place of our filter under this name, for Envoy to discover what stands there (ECDS).
-pub(crate) fn discovered(name: &str, source: Value) -> Value {
-    json!({
-        "name": name,
-        "config_discovery": {
-            "config_source": source,
-            "type_urls": [format!("type.googleapis.com/{WASM_TYPE}")],
-        },
-    })
+/// What becomes of requests while Envoy has discovered nothing good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meanwhile {
+    /// They are answered 500.
+    Refused,
+    /// They pass on, by a filter that does nothing. Where a filter cannot be fetched, Istio's agent sends one that denies every
+    /// request; its type is not among those that are taken, so Envoy goes on with what it has.
+    Passed,
 }
 
-/// The same, and while nothing good has been discovered requests pass on: by a filter that does nothing. Where a filter cannot be
-/// fetched, Istio's agent sends one that denies every request; its type is not among these, so Envoy goes on with what it has.
-pub(crate) fn discovered_or_passed(name: &str, source: Value) -> Value {
-    let mut place = discovered(name, source);
-    let discovery = &mut place["config_discovery"];
-    if let Some(types) = discovery["type_urls"].as_array_mut() {
-        types.push(json!(format!("type.googleapis.com/{NOTHING_TYPE}")));
-    }
-    discovery["default_config"] = proto::any(NOTHING_TYPE, json!({}));
-    place
+/// The place of our filter under this name, for Envoy to discover what stands there (ECDS).
+pub(crate) fn discovered(name: &str, source: Value, meanwhile: Meanwhile) -> Value {
+    let default = (meanwhile == Meanwhile::Passed).then_some(NOTHING_TYPE);
+    let types = [WASM_TYPE].into_iter().chain(default).map(|name| format!("type.googleapis.com/{name}"));
+    let discovery = json!({ "config_source": source, "type_urls": types.collect::<Vec<_>>() });
+    let default = default.map(|name| proto::any(name, json!({})));
+    json!({ "name": name, "config_discovery": proto::with(discovery, [("default_config", default)]) })
 }
 
 /// Whether requests may pass through to hosts that nothing names.
