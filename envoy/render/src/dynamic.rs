@@ -73,8 +73,8 @@ pub fn dynamic(
 
     let mut routes = proto::any(ROUTES_TYPE, routes::route_configuration(&profiles));
     if let Some(list) = routes.pointer_mut(ROUTES.trim_start_matches("/resources/0")) {
-        let called_for = profiles.iter().map(routes::profile_route).collect();
-        *list = Value::Array(with_kept(called_for, old(ROUTES_FILE, ROUTES), now));
+        let called_for = profiles.iter().map(routes::profile_route).chain(profiles.first().map(routes::any_profile));
+        *list = Value::Array(with_kept(called_for.collect(), old(ROUTES_FILE, ROUTES), now));
     }
 
     let filter = filters::wasm(&named, &filters::inline(module));
@@ -105,8 +105,8 @@ fn versioned(resources: Vec<Value>) -> Value {
     json!({ "version_info": digest(&resources), "resources": resources })
 }
 
-/// The entries, and behind them those of the last version that are missing, marked. What was marked long ago has had its time.
-fn with_kept(mut entries: Vec<Value>, before: Option<Vec<Value>>, now: u64) -> Vec<Value> {
+/// The entries, and before them those of the last version that are missing, marked. What was marked long ago has had its time.
+fn with_kept(entries: Vec<Value>, before: Option<Vec<Value>>, now: u64) -> Vec<Value> {
     let is_missing = |old: &Value| entries.iter().all(|entry| entry.get("name") != old.get("name"));
     let kept = before.into_iter().flatten().filter(is_missing).filter_map(|old| {
         let since = old.pointer(KEPT).and_then(Value::as_u64).unwrap_or(now);
@@ -114,8 +114,7 @@ fn with_kept(mut entries: Vec<Value>, before: Option<Vec<Value>>, now: u64) -> V
         (now.saturating_sub(since) < KEPT_SECONDS).then(|| proto::with(old, [("metadata", Some(mark))]))
     });
     let kept: Vec<_> = kept.collect();
-    entries.extend(kept);
-    entries
+    kept.into_iter().chain(entries).collect()
 }
 
 /// The profiles under names made of what they say, and the filter's configuration with these names.

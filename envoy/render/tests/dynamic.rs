@@ -147,7 +147,9 @@ fn a_cluster_that_is_no_longer_called_for_stays_for_one_version_and_a_minute() {
 #[test]
 fn a_profile_is_named_by_what_it_says_and_stays_for_one_version() {
     let first = render(CONFIG, None, 0);
-    let [("default", false), (eight, false), (one, false)] = profiles(&first)[..] else { panic!("three profiles") };
+    let [("default", false), (eight, false), (one, false), ("any", false)] = profiles(&first)[..] else {
+        panic!("three profiles, and what a missing one meets")
+    };
     let bound = |dynamic: &Dynamic| -> Vec<Value> {
         let bindings = configuration(dynamic)["bindings"].as_array().unwrap().clone();
         bindings.iter().map(|binding| binding["profiles"].clone()).collect()
@@ -155,10 +157,14 @@ fn a_profile_is_named_by_what_it_says_and_stays_for_one_version() {
     assert_eq!(bound(&first), [serde_json::json!([eight]), serde_json::json!([one])]);
 
     let second = render(&CONFIG.replace("    timeout: 8s\n", ""), Some(&first), 0);
-    assert_eq!(profiles(&second), [("default", false), (one, false), (eight, true)], "not numbered anew");
+    assert_eq!(
+        profiles(&second),
+        [(eight, true), ("default", false), (one, false), ("any", false)],
+        "not numbered anew"
+    );
     assert_eq!(bound(&second), [serde_json::json!([one])]);
     let third = render(&CONFIG.replace("    timeout: 8s\n", ""), Some(&second), 60);
-    assert_eq!(profiles(&third), [("default", false), (one, false)]);
+    assert_eq!(profiles(&third), [("default", false), (one, false), ("any", false)], "the last one takes all");
     let routes = content(&first, "routes.json").pointer("/resources/0/virtual_hosts/0/routes").unwrap();
     assert_eq!(routes[1]["match"]["headers"][1]["string_match"]["exact"], eight, "the name is what the filter says");
 
