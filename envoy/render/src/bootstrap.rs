@@ -20,12 +20,16 @@ pub struct Options {
 /// The bootstrap that `envoy -c FILE` serves at once. `module` is the filter's WebAssembly, `config` what it runs on,
 /// with the bindings that belong to `plan`.
 pub fn bootstrap(plan: &Plan, config: &FilterConfig, module: &[u8], options: &Options) -> Value {
-    let Options { listen, admin, path_normalization } = *options;
+    around(plan, options, listener::listener(plan, config, module, options.listen, options.path_normalization))
+}
+
+/// The bootstrap with this listener.
+pub(crate) fn around(plan: &Plan, options: &Options, listener: Value) -> Value {
     json!({
         "node": { "id": "shunt", "cluster": "shunt" },
-        "admin": { "address": proto::address(admin) },
+        "admin": { "address": proto::address(options.admin) },
         "static_resources": {
-            "listeners": [listener::listener(plan, config, module, listen, path_normalization)],
+            "listeners": [listener],
             "clusters": plan.clusters.values().map(clusters::cluster).collect::<Vec<_>>(),
         },
     })

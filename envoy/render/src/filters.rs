@@ -22,7 +22,8 @@ pub(crate) const WASM_TYPE: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
 
 /// The name by which Envoy and istiod know the fault filter.
 pub(crate) const FAULT: &str = "envoy.filters.http.fault";
-const FAULT_TYPE: &str = "envoy.extensions.filters.http.fault.v3.HTTPFault";
+/// Its configuration.
+pub(crate) const FAULT_TYPE: &str = "envoy.extensions.filters.http.fault.v3.HTTPFault";
 
 /// Filters in the order in which a request meets them.
 pub(crate) fn http_filters(config: &FilterConfig, module: &[u8]) -> Vec<Value> {
@@ -31,15 +32,14 @@ pub(crate) fn http_filters(config: &FilterConfig, module: &[u8]) -> Vec<Value> {
     if injects_faults(config) {
         filters.push(json!({ "name": FAULT, "typed_config": faults_by_header() }));
     }
-    if config.outbound.as_ref().is_some_and(|outbound| outbound.mode == OutboundMode::AllowAny) {
-        filters.push(forward_proxy());
-    }
-    filters.push(proto::extension(
-        "envoy.filters.http.router",
-        "envoy.extensions.filters.http.router.v3.Router",
-        json!({}),
-    ));
+    filters.extend(forward_proxy(config));
+    filters.push(router());
     filters
+}
+
+/// The end of every chain.
+pub(crate) fn router() -> Value {
+    proto::extension("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router", json!({}))
 }
 
 /// Whether any rule has a fault to inject.
@@ -77,11 +77,14 @@ pub(crate) fn faults_by_header() -> Value {
     proto::any(FAULT_TYPE, message)
 }
 
-/// Looks up the host of a request that goes to the forward proxy's cluster, and lets all others pass.
-fn forward_proxy() -> Value {
-    proto::extension(
-        "envoy.filters.http.dynamic_forward_proxy",
-        "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
-        json!({ "dns_cache_config": clusters::dns_cache() }),
-    )
+/// Where requests may pass through: looks up the host of one that goes to the forward proxy's cluster, and lets all others pass.
+pub(crate) fn forward_proxy(config: &FilterConfig) -> Option<Value> {
+    let lets_out = config.outbound.as_ref().is_some_and(|outbound| outbound.mode == OutboundMode::AllowAny);
+    lets_out.then(|| {
+        proto::extension(
+            "envoy.filters.http.dynamic_forward_proxy",
+            "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
+            json!({ "dns_cache_config": clusters::dns_cache() }),
+        )
+    })
 }

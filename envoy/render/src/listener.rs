@@ -22,6 +22,16 @@ pub(crate) fn listener(
     listen: SocketAddr,
     normalization: PathNormalization,
 ) -> Value {
+    let manager = json!({
+        "early_header_mutation_extensions": [removal(&[OWN_PREFIX, FAULT_PREFIX])],
+        "route_config": routes::route_configuration(&plan.profiles),
+        "http_filters": filters::http_filters(config, module),
+    });
+    of(listen, normalization, manager)
+}
+
+/// The listener around a connection manager that has these fields beside the common ones.
+pub(crate) fn of(listen: SocketAddr, normalization: PathNormalization, fields: Value) -> Value {
     // As istiod writes them (`buildHTTPConnectionManager`).
     let (normalize, merge, escaped_slashes) = match normalization {
         PathNormalization::None => (false, false, "KEEP_UNCHANGED"),
@@ -29,7 +39,7 @@ pub(crate) fn listener(
         PathNormalization::MergeSlashes => (true, true, "KEEP_UNCHANGED"),
         PathNormalization::DecodeAndMergeSlashes => (true, true, "UNESCAPE_AND_FORWARD"),
     };
-    let manager = json!({
+    let mut manager = json!({
         "stat_prefix": "shunt",
         "codec_type": "AUTO",
         "use_remote_address": false,
@@ -39,10 +49,10 @@ pub(crate) fn listener(
         "path_with_escaped_slashes_action": escaped_slashes,
         "stream_idle_timeout": proto::duration(Duration::ZERO),
         "upgrade_configs": [{ "upgrade_type": "websocket" }],
-        "early_header_mutation_extensions": [removal(&[OWN_PREFIX, FAULT_PREFIX])],
-        "route_config": routes::route_configuration(&plan.profiles),
-        "http_filters": filters::http_filters(config, module),
     });
+    if let (Some(manager), Value::Object(fields)) = (manager.as_object_mut(), fields) {
+        manager.extend(fields);
+    }
     json!({
         "name": "shunt",
         "address": proto::address(listen),

@@ -29,10 +29,13 @@ pub struct Proxy {
     idle: Arc<Idle>,
 }
 
-/// Envoy. A process serves one case after the other.
+/// Envoy, with the filter or with the native twin. A process serves one case after the other.
 pub struct Envoy {
     shunt: PathBuf,
     envoy: PathBuf,
+    name: &'static str,
+    /// More of `shunt render envoy`.
+    options: &'static [&'static str],
     idle: Arc<Idle>,
 }
 
@@ -128,7 +131,12 @@ impl Arm for Proxy {
 impl Envoy {
     /// The arm; `shunt` is the command, `envoy` the binary.
     pub fn new(shunt: PathBuf, envoy: PathBuf) -> Self {
-        Self { shunt, envoy, idle: Arc::default() }
+        Self { shunt, envoy, name: "envoy", options: &[], idle: Arc::default() }
+    }
+
+    /// The same with Envoy's own routes in place of the filter.
+    pub fn native(shunt: PathBuf, envoy: PathBuf) -> Self {
+        Self { name: "native", options: &["--native"], ..Self::new(shunt, envoy) }
     }
 
     /// A process that serves the case: one that is idle, or a new one. What cannot be rendered needs none.
@@ -137,14 +145,8 @@ impl Envoy {
         write_files(folder.path(), case, servers)?;
         let (listen, admin) = (free_address(), free_address());
         let rendered = folder.path().join("bootstrap.json");
-        render(
-            &self.shunt,
-            &folder.path().join(FILES),
-            listen,
-            admin,
-            (case.normalization.0, case.outbound),
-            &rendered,
-        )?;
+        let options = [self.options, &mesh_options(case.normalization.0, case.outbound)].concat();
+        render(&self.shunt, &folder.path().join(FILES), listen, admin, &options, &rendered)?;
         let version = listen.to_string();
         if let Some(mut host) = take(&self.idle, |_| true) {
             let refused = watched::refused(host.admin);
@@ -171,7 +173,7 @@ impl Envoy {
 
 impl Arm for Envoy {
     fn name(&self) -> &'static str {
-        "envoy"
+        self.name
     }
 
     fn parallel(&self) -> usize {
@@ -196,7 +198,7 @@ impl Arm for Envoy {
     }
 }
 
-/// Writes a bootstrap with `shunt render envoy`.
+/// Writes a bootstrap with `shunt render envoy` and these options.
 ///
 /// # Errors
 ///
@@ -206,13 +208,13 @@ pub fn render(
     files: &Path,
     listen: SocketAddr,
     admin: SocketAddr,
-    (normalization, outbound): (PathNormalization, Option<OutboundMode>),
+    options: &[&str],
     to: &Path,
 ) -> Result<(), String> {
     let output = Command::new(shunt)
         .args(["render", "envoy", "-f"])
         .arg(files)
-        .args(mesh_options(normalization, outbound))
+        .args(options)
         .args(["--listen", &listen.to_string(), "--admin", &admin.to_string(), "-o"])
         .arg(to)
         .output()
