@@ -34,6 +34,7 @@
 //!     mirrored: {ratings-v1: 25}                   # percentage of requests an endpoint got a copy of: the same test
 //! refused: [no-weight]                               # in place of requests: errors for which no arm takes the rules
 //! skip: {proxy: reason}                            # an arm that cannot run it; counted and limited
+//! differs: {native: reason}                        # an arm that does otherwise; the test fails if it does not
 //! ```
 //!
 //! A header's value may be `{length: 36}`: one value of so many bytes, whatever it is. In values and targets `\xNN` is the
@@ -84,6 +85,9 @@ pub struct Case {
     /// Reasons, by arm.
     #[serde(default)]
     pub skip: BTreeMap<String, String>,
+    /// Reasons, by arm, why it does not do as the case has it.
+    #[serde(default)]
+    pub differs: BTreeMap<String, String>,
     /// Where it was read.
     #[serde(skip)]
     pub file: String,

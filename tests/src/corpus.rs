@@ -26,7 +26,7 @@ pub fn run(arm: &dyn Arm, cases: Vec<Case>) {
                     match case.skip.get(arm.name()) {
                         Some(reason) => process::skipped(&format!("{} in {}", case.name, arm.name()), reason),
                         None => {
-                            if let Err(report) = run_case(arm, case) {
+                            if let Err(report) = as_expected(arm, case) {
                                 failures.lock().expect("no panic while it is held").push(report);
                             }
                         }
@@ -38,6 +38,15 @@ pub fn run(arm: &dyn Arm, cases: Vec<Case>) {
     let failures = failures.into_inner().expect("no panic while it is held");
     println!("{}: {} cases in {:.1} s", arm.name(), cases.len(), begun.elapsed().as_secs_f64());
     assert!(failures.is_empty(), "\n\n{}\n{} of {} cases failed", failures.join("\n"), failures.len(), cases.len());
+}
+
+/// One case in this arm, which differs where the case says so.
+fn as_expected(arm: &dyn Arm, case: &Case) -> Result<(), String> {
+    match (case.differs.get(arm.name()), run_case(arm, case)) {
+        (None, result) => result,
+        (Some(_), Err(_)) => Ok(()),
+        (Some(reason), Ok(())) => Err(format!("{} in {} does not differ: {reason}", case.name, arm.name())),
+    }
 }
 
 /// `CASE=words` runs only the cases whose name contains them.

@@ -31,6 +31,14 @@ fn envoy() {
 }
 
 #[test]
+fn native_twin_in_envoy() {
+    let Some(envoy) = process::envoy() else {
+        return process::skipped("the native twin", "no Envoy: name one in ENVOY, or run `make test`");
+    };
+    corpus::run(&Envoy::native(process::shunt().unwrap_or_else(|error| panic!("{error}")), envoy), case::corpus());
+}
+
+#[test]
 fn proxy_at_the_front_door() {
     run_in_proxy(case::front_door());
 }
@@ -56,7 +64,9 @@ fn run_in_envoy(what: &str, cases: Vec<Case>) {
 fn every_case_runs_in_every_arm() {
     let cases = [case::corpus(), case::front_door()].concat();
     let skips = cases.iter().flat_map(|case| &case.skip);
-    for (arm, reason) in skips.clone() {
+    let differences = cases.iter().flat_map(|case| &case.differs);
+    assert!(differences.clone().all(|(arm, _)| arm == "native"), "our arms are alike");
+    for (arm, reason) in skips.clone().chain(differences) {
         assert!(arms::NAMES.contains(&arm.as_str()), "no arm is called {arm}");
         assert!(reason.len() > 10, "a reason says more than `{reason}`");
     }

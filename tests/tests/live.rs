@@ -1,9 +1,8 @@
 //! `shunt render envoy --dynamic` beside a running Envoy: rules change under load, and what is wrong changes nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
-use envoy_plan::PathNormalization;
 use serde_json::Value;
-use shunt_tests::arms::{To, render, start_envoy_that_drains};
+use shunt_tests::arms::start_envoy_that_drains;
 use shunt_tests::case::{self, Case, Request};
 use shunt_tests::client::Client;
 use shunt_tests::message::Reader;
@@ -13,6 +12,7 @@ use shunt_tests::servers::Servers;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -140,7 +140,17 @@ fn write(
     for (name, text) in servers.fleet.manifests(&case(rules)) {
         std::fs::write(files.join(name), text).unwrap();
     }
-    render(shunt, &files, listen, admin, (PathNormalization::default(), None), To::Folder(&folder.path().join(WATCHED)))
+    let output = Command::new(shunt)
+        .args(["render", "envoy", "--listen", &listen.to_string(), "--admin", &admin.to_string(), "-f"])
+        .arg(files)
+        .arg("--dynamic")
+        .arg(folder.path().join(WATCHED))
+        .output()
+        .unwrap();
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
 }
 
 #[test]

@@ -22,13 +22,18 @@ pub struct Options {
 /// with the bindings that belong to `plan`.
 pub fn bootstrap(plan: &Plan, config: &FilterConfig, module: &[u8], options: &Options) -> Value {
     let ours = filters::wasm(config, &filters::inline(module));
-    let filters = filters::http_filters(ours, filters::injects_faults(config), filters::lets_out(config));
+    let filters = filters::http_filters(ours, config, filters::injects_faults(config));
     let routes = Routes::Inline(routes::route_configuration(&plan.profiles));
+    around(plan, options, listener::listener(options, routes, filters))
+}
+
+/// The bootstrap with this listener.
+pub(crate) fn around(plan: &Plan, options: &Options, listener: Value) -> Value {
     json!({
         "node": { "id": "shunt", "cluster": "shunt" },
         "admin": { "address": proto::address(options.admin) },
         "static_resources": {
-            "listeners": [listener::listener(options, routes, filters)],
+            "listeners": [listener],
             "clusters": plan.clusters.values().map(clusters::cluster).collect::<Vec<_>>(),
         },
     })

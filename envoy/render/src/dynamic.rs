@@ -81,7 +81,7 @@ pub fn dynamic(
     let filter = proto::any(FILTER_TYPE, proto::with(filter, [("name", Some(json!(FILTER_NAME)))]));
     let place = filters::discovered(FILTER_NAME, watched(FILTER_FILE), Meanwhile::Refused);
     // The fault filter is there for every rule to come; without the filter's word it does nothing.
-    let filters = filters::http_filters(place, true, filters::lets_out(config));
+    let filters = filters::http_filters(place, config, true);
     let listener = listener::listener(options, Routes::Discovered(watched(ROUTES_FILE)), filters);
 
     Dynamic {

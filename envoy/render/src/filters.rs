@@ -25,23 +25,23 @@ const NOTHING_TYPE: &str = "envoy.extensions.filters.http.header_mutation.v3.Hea
 
 /// The name by which Envoy and istiod know the fault filter.
 pub(crate) const FAULT: &str = "envoy.filters.http.fault";
-const FAULT_TYPE: &str = "envoy.extensions.filters.http.fault.v3.HTTPFault";
+/// Its configuration.
+pub(crate) const FAULT_TYPE: &str = "envoy.extensions.filters.http.fault.v3.HTTPFault";
 
 /// Filters in the order in which a request meets them: ours, and those that carry out what it says.
-pub(crate) fn http_filters(ours: Value, with_faults: bool, with_forward_proxy: bool) -> Vec<Value> {
+pub(crate) fn http_filters(ours: Value, config: &FilterConfig, with_faults: bool) -> Vec<Value> {
     let mut filters = vec![ours];
     if with_faults {
         filters.push(json!({ "name": FAULT, "typed_config": faults_by_header() }));
     }
-    if with_forward_proxy {
-        filters.push(forward_proxy());
-    }
-    filters.push(proto::extension(
-        "envoy.filters.http.router",
-        "envoy.extensions.filters.http.router.v3.Router",
-        json!({}),
-    ));
+    filters.extend(forward_proxy(config));
+    filters.push(router());
     filters
+}
+
+/// The end of every chain.
+pub(crate) fn router() -> Value {
+    proto::extension("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router", json!({}))
 }
 
 /// Envoy's `AsyncDataSource` with the compiled filter itself.
@@ -66,11 +66,6 @@ pub(crate) fn discovered(name: &str, source: Value, meanwhile: Meanwhile) -> Val
     let discovery = json!({ "config_source": source, "type_urls": types.collect::<Vec<_>>() });
     let default = default.map(|name| proto::any(name, json!({})));
     json!({ "name": name, "config_discovery": proto::with(discovery, [("default_config", default)]) })
-}
-
-/// Whether requests may pass through to hosts that nothing names.
-pub(crate) fn lets_out(config: &FilterConfig) -> bool {
-    config.outbound.as_ref().is_some_and(|outbound| outbound.mode == OutboundMode::AllowAny)
 }
 
 /// Whether any rule has a fault to inject.
@@ -108,11 +103,14 @@ pub(crate) fn faults_by_header() -> Value {
     proto::any(FAULT_TYPE, message)
 }
 
-/// Looks up the host of a request that goes to the forward proxy's cluster, and lets all others pass.
-fn forward_proxy() -> Value {
-    proto::extension(
-        "envoy.filters.http.dynamic_forward_proxy",
-        "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
-        json!({ "dns_cache_config": clusters::dns_cache() }),
-    )
+/// Where requests may pass through: looks up the host of one that goes to the forward proxy's cluster, and lets all others pass.
+pub(crate) fn forward_proxy(config: &FilterConfig) -> Option<Value> {
+    let lets_out = config.outbound.as_ref().is_some_and(|outbound| outbound.mode == OutboundMode::AllowAny);
+    lets_out.then(|| {
+        proto::extension(
+            "envoy.filters.http.dynamic_forward_proxy",
+            "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
+            json!({ "dns_cache_config": clusters::dns_cache() }),
+        )
+    })
 }

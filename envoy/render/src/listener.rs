@@ -9,6 +9,7 @@ use crate::{filters, proto, routes};
 use envoy_plan::PathNormalization;
 use istio_config::filter_config::OWN_PREFIX;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Headers that drive Envoy's fault filter. Envoy lets clients send them.
@@ -23,15 +24,29 @@ pub(crate) enum Routes {
 }
 
 pub(crate) fn listener(options: &Options, routes: Routes, http_filters: Vec<Value>) -> Value {
-    let Options { listen, admin: _, path_normalization } = *options;
+    let routes = match routes {
+        Routes::Inline(configuration) => ("route_config", Some(configuration)),
+        Routes::Discovered(source) => {
+            ("rds", Some(json!({ "route_config_name": routes::NAME, "config_source": source })))
+        }
+    };
+    let fields = json!({
+        "early_header_mutation_extensions": [removal(&[OWN_PREFIX, FAULT_PREFIX])],
+        "http_filters": http_filters,
+    });
+    of(options.listen, options.path_normalization, proto::with(fields, [routes]))
+}
+
+/// The listener around a connection manager that has these fields beside the common ones.
+pub(crate) fn of(listen: SocketAddr, normalization: PathNormalization, fields: Value) -> Value {
     // As istiod writes them (`buildHTTPConnectionManager`).
-    let (normalize, merge, escaped_slashes) = match path_normalization {
+    let (normalize, merge, escaped_slashes) = match normalization {
         PathNormalization::None => (false, false, "KEEP_UNCHANGED"),
         PathNormalization::Base => (true, false, "KEEP_UNCHANGED"),
         PathNormalization::MergeSlashes => (true, true, "KEEP_UNCHANGED"),
         PathNormalization::DecodeAndMergeSlashes => (true, true, "UNESCAPE_AND_FORWARD"),
     };
-    let manager = json!({
+    let mut manager = json!({
         "stat_prefix": "shunt",
         "codec_type": "AUTO",
         "use_remote_address": false,
@@ -41,16 +56,10 @@ pub(crate) fn listener(options: &Options, routes: Routes, http_filters: Vec<Valu
         "path_with_escaped_slashes_action": escaped_slashes,
         "stream_idle_timeout": proto::duration(Duration::ZERO),
         "upgrade_configs": [{ "upgrade_type": "websocket" }],
-        "early_header_mutation_extensions": [removal(&[OWN_PREFIX, FAULT_PREFIX])],
-        "http_filters": http_filters,
     });
-    let routes = match routes {
-        Routes::Inline(configuration) => ("route_config", Some(configuration)),
-        Routes::Discovered(source) => {
-            ("rds", Some(json!({ "route_config_name": routes::NAME, "config_source": source })))
-        }
-    };
-    let manager = proto::with(manager, [routes]);
+    if let (Some(manager), Value::Object(fields)) = (manager.as_object_mut(), fields) {
+        manager.extend(fields);
+    }
     json!({
         "name": "shunt",
         "address": proto::address(listen),

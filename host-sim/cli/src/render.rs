@@ -5,14 +5,14 @@ use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::module;
 use crate::output::Output;
-use envoy_render::{BOOTSTRAP_FILE, Dynamic, Format, Options, bootstrap, dynamic};
+use envoy_render::{BOOTSTRAP_FILE, Dynamic, Format, Options, bootstrap, dynamic, native};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `shunt render envoy`: a bootstrap with everything in it.
 pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> Result<(), Failure> {
-    let RenderEnvoyOptions { manifests, listen, admin, mesh, dynamic, output } = options;
+    let RenderEnvoyOptions { manifests, listen, admin, mesh, dynamic, native: is_native, output } = options;
     let output = Output::new(output, &["yaml", "json"])?;
     let bytes = module::bytes(module)?;
     if module.is_some() {
@@ -24,14 +24,20 @@ pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> R
     if let Some(folder) = dynamic {
         return into_folder(folder, &deployment, &bytes, &options);
     }
-    let rendered = bootstrap(&deployment.plan, &deployment.filter, &bytes, &options);
+    let (rendered, comment) = if *is_native {
+        let comment = "Written by `shunt render envoy --native`: Envoy's own routes, without the filter.";
+        (native(&deployment.plan, &deployment.filter, &options), comment)
+    } else {
+        let comment = "Written by `shunt render envoy`: run `envoy -c` with this file.";
+        (bootstrap(&deployment.plan, &deployment.filter, &bytes, &options), comment)
+    };
     // Envoy tells the form by the file's name.
     let format = match output.file() {
         Some(file) => Format::of_file(file),
         None if output.is_json() => Format::Json,
         None => Format::Yaml,
     };
-    output.write(&format.write(&rendered, &["Written by `shunt render envoy`: run `envoy -c` with this file."]))
+    output.write(&format.write(&rendered, &[comment]))
 }
 
 /// `--dynamic`: each file whole or not at all, in the order in which Envoy has to find them.

@@ -1,4 +1,4 @@
-//! Four ways to run a case.
+//! Four ways to run a case, and the native twin, which none of our code takes part in.
 
 mod engine;
 mod served;
@@ -6,7 +6,7 @@ mod simulator;
 mod watched;
 
 pub use engine::Engine;
-pub use served::{Envoy, Proxy, To, render, start_envoy, start_envoy_that_drains};
+pub use served::{Envoy, Proxy, render, start_envoy, start_envoy_that_drains};
 pub use simulator::InSimulator;
 
 use crate::case::{Case, Request};
@@ -63,7 +63,7 @@ pub trait Running {
 }
 
 /// Every arm by its name.
-pub const NAMES: [&str; 4] = ["engine", "simulator", "proxy", "envoy"];
+pub const NAMES: [&str; 5] = ["engine", "simulator", "proxy", "envoy", "native"];
 
 /// The headers of a request as they come from the wire.
 fn received(request: &Request) -> impl Iterator<Item = (String, Vec<u8>)> {

@@ -29,10 +29,13 @@ pub struct Proxy {
     idle: Arc<Idle>,
 }
 
-/// Envoy. A process serves one case after the other.
+/// Envoy, with the filter or with the native twin. A process serves one case after the other.
 pub struct Envoy {
     shunt: PathBuf,
     envoy: PathBuf,
+    name: &'static str,
+    /// More of `shunt render envoy`.
+    options: &'static [&'static str],
     idle: Arc<Idle>,
 }
 
@@ -128,57 +131,49 @@ impl Arm for Proxy {
 impl Envoy {
     /// The arm; `shunt` is the command, `envoy` the binary.
     pub fn new(shunt: PathBuf, envoy: PathBuf) -> Self {
-        Self { shunt, envoy, idle: Arc::default() }
+        Self { shunt, envoy, name: "envoy", options: &[], idle: Arc::default() }
     }
 
-    /// A process that serves the case: one that is idle, or a new one.
+    /// The same with Envoy's own routes in place of the filter.
+    pub fn native(shunt: PathBuf, envoy: PathBuf) -> Self {
+        Self { name: "native", options: &["--native"], ..Self::new(shunt, envoy) }
+    }
+
+    /// A process that serves the case: one that is idle, or a new one. What cannot be rendered needs none.
     fn serve(&self, case: &Case, servers: &Servers) -> Result<Host, String> {
-        let listen = free_address();
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        write_files(folder.path(), case, servers)?;
+        let (listen, admin) = (free_address(), free_address());
+        let rendered = folder.path().join("bootstrap.json");
+        let options = [self.options, &mesh_options(case.normalization.0, case.outbound)].concat();
+        render(&self.shunt, &folder.path().join(FILES), listen, admin, &options, &rendered)?;
+        let version = listen.to_string();
         if let Some(mut host) = take(&self.idle, |_| true) {
             let refused = watched::refused(host.admin);
-            if let Err(error) = self.render(case, servers, &host.folder, listen, host.admin) {
-                // What cannot be rendered has changed nothing.
-                give_back(&self.idle, host);
-                return Err(error);
-            }
-            watched::wait(&mut host.process, host.admin, &watched_folder(&host.folder), refused)?;
+            watched::put(&rendered, host.folder.path(), &version)?;
+            watched::wait(&mut host.process, host.admin, &version, refused)?;
             return Ok(Host { listen, ..host });
         }
-        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let admin = free_address();
-        self.render(case, servers, &folder, listen, admin)?;
-        let watched = watched_folder(&folder);
-        let mut process = start_envoy(&self.envoy, &watched.join("bootstrap.json"), admin)?;
-        watched::wait(&mut process, admin, &watched, 0)?;
-        let (normalization, outbound) = (case.normalization.0, case.outbound);
-        Ok(Host { process, listen, admin, folder, said_before: 0, normalization, outbound })
+        watched::put(&rendered, folder.path(), &version)?;
+        let watching = folder.path().join("watching.json");
+        watched::write_bootstrap(&rendered, folder.path(), &watching)?;
+        let mut process = start_envoy(&self.envoy, &watching, admin)?;
+        watched::wait(&mut process, admin, &version, 0)?;
+        Ok(Host {
+            process,
+            listen,
+            admin,
+            folder,
+            said_before: 0,
+            normalization: case.normalization.0,
+            outbound: case.outbound,
+        })
     }
-
-    /// Puts what serves the case into the folder that Envoy watches, and nothing of the case before.
-    fn render(
-        &self,
-        case: &Case,
-        servers: &Servers,
-        folder: &TempDir,
-        listen: SocketAddr,
-        admin: SocketAddr,
-    ) -> Result<(), String> {
-        write_files(folder.path(), case, servers)?;
-        let watched = watched_folder(folder);
-        watched::forget(&watched)?;
-        let mesh = (case.normalization.0, case.outbound);
-        render(&self.shunt, &folder.path().join(FILES), listen, admin, mesh, To::Folder(&watched))
-    }
-}
-
-/// Where Envoy finds what `shunt render` wrote.
-fn watched_folder(folder: &TempDir) -> PathBuf {
-    folder.path().join("watched")
 }
 
 impl Arm for Envoy {
     fn name(&self) -> &'static str {
-        "envoy"
+        self.name
     }
 
     fn parallel(&self) -> usize {
@@ -203,16 +198,7 @@ impl Arm for Envoy {
     }
 }
 
-/// What `shunt render envoy` writes.
-#[derive(Clone, Copy, Debug)]
-pub enum To<'a> {
-    /// A bootstrap with everything in it, into this file.
-    File(&'a Path),
-    /// `--dynamic`: a bootstrap and what it watches, into this folder.
-    Folder(&'a Path),
-}
-
-/// Runs `shunt render envoy`.
+/// Writes a bootstrap with `shunt render envoy` and these options.
 ///
 /// # Errors
 ///
@@ -222,19 +208,15 @@ pub fn render(
     files: &Path,
     listen: SocketAddr,
     admin: SocketAddr,
-    (normalization, outbound): (PathNormalization, Option<OutboundMode>),
-    to: To<'_>,
+    options: &[&str],
+    to: &Path,
 ) -> Result<(), String> {
-    let (option, path) = match to {
-        To::File(path) => ("-o", path),
-        To::Folder(path) => ("--dynamic", path),
-    };
     let output = Command::new(shunt)
         .args(["render", "envoy", "-f"])
         .arg(files)
-        .args(mesh_options(normalization, outbound))
-        .args(["--listen", &listen.to_string(), "--admin", &admin.to_string(), option])
-        .arg(path)
+        .args(options)
+        .args(["--listen", &listen.to_string(), "--admin", &admin.to_string(), "-o"])
+        .arg(to)
         .output()
         .map_err(|error| format!("{}: {error}", shunt.display()))?;
     if output.status.success() {
