@@ -15,6 +15,7 @@
 //!   reviews-v1: [503, 503]                         # two times 503, then 200
 //!   reviews-v2: {status: 201, headers: {x-a: [1, 2]}, body: text, after: 20ms}   # always
 //!   ratings-v1: hang                               # never answers; or `close`: closes without a byte
+//!   ratings-v2: as-asked                           # by the request's own header `x-answer: 503 close 200`
 //! requests:
 //! - send: POST reviews /foobar?a=b                 # method, Host, request target
 //!   headers: [x-user: ann, x-user: bob]
@@ -114,6 +115,8 @@ pub enum Script {
     Always(Behaviour),
     /// To one request after the other; to those beyond, 200.
     InTurn(Vec<Behaviour>),
+    /// What the request asks for ([`crate::asked`]).
+    AsAsked,
 }
 
 /// What an endpoint does with one request.
@@ -270,6 +273,7 @@ impl TryFrom<Value> for Script {
 
     fn try_from(value: Value) -> Result<Self, String> {
         match value {
+            Value::String(word) if word == "as-asked" => Ok(Self::AsAsked),
             Value::Array(items) => Ok(Self::InTurn(items.into_iter().map(behaviour).collect::<Result<_, _>>()?)),
             other => behaviour(other).map(Self::Always),
         }
