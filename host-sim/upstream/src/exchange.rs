@@ -87,8 +87,8 @@ pub struct Exchange {
     per_try_timeout: Option<Duration>,
     /// Whether the upstream reads its limit from `grpc-timeout` too.
     is_grpc: bool,
-    /// Whether this is a copy of a request.
-    is_copy: bool,
+    /// For the copy of a request: what its original's first attempt was told, if anything.
+    copied: Option<Option<Duration>>,
     retry: Retry,
     /// Places of the endpoints that failed.
     tried: Vec<usize>,
@@ -132,7 +132,7 @@ impl Exchange {
     /// The copy of a request: one attempt, in the time its original has.
     pub(crate) fn copy_to(&self, pool: Rc<Pool>) -> Self {
         let copy = Self::with_limits(pool, Retry::never(), self.timeout, None, self.received);
-        Self { is_grpc: self.is_grpc, is_copy: true, ..copy }
+        Self { is_grpc: self.is_grpc, copied: Some(self.expected_timeout(Timestamp::from_nanos(0))), ..copy }
     }
 
     fn with_limits(
@@ -147,7 +147,7 @@ impl Exchange {
             timeout,
             per_try_timeout,
             is_grpc: false,
-            is_copy: false,
+            copied: None,
             retry,
             tried: Vec::new(),
             attempts: 0,
@@ -185,8 +185,10 @@ impl Exchange {
     pub fn told(&self, now: Timestamp) -> impl Iterator<Item = (&'static str, String)> + use<> {
         let expected = self.expected_timeout(now);
         let millis = expected.map(|expected| (EXPECTED_TIMEOUT_HEADER, expected.as_millis().to_string()));
-        let grpc = expected.filter(|_| self.is_grpc).map(|expected| (grpc::TIMEOUT_HEADER, grpc::written(expected)));
-        let internal = self.is_copy.then(|| (INTERNAL_HEADER, "true".to_owned()));
+        // Envoy copies this one header as it has written it for the original.
+        let grpc = self.copied.unwrap_or(expected).filter(|_| self.is_grpc);
+        let grpc = grpc.map(|expected| (grpc::TIMEOUT_HEADER, grpc::written(expected)));
+        let internal = self.copied.is_some().then(|| (INTERNAL_HEADER, "true".to_owned()));
         millis.into_iter().chain(grpc).chain(internal)
     }
 

@@ -369,7 +369,8 @@ impl Outside<'_> {
 
 /// An answer that no upstream gave, to this request.
 fn local(reply: &LocalReply, request: &HeaderMap) -> Response {
-    let reply = host_abi::LocalReply::new(reply.status.into(), reply.body, reply.details);
-    let (head, body) = reply.into_response(request);
+    let mut local = host_abi::LocalReply::new(reply.status.into(), reply.body, reply.details);
+    local.grpc_status = reply.grpc_status.map(Into::into);
+    let (head, body) = local.into_response(request);
     Response { head, body: body.into() }
 }

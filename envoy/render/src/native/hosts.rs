@@ -4,6 +4,7 @@
 //! own host, other rules of the mesh, rules of Gateways, services without rules, and last what the mesh says of unknown hosts.
 
 use super::{matches, routes};
+use crate::proto;
 use istio_config::delegates::{self, Expanded};
 use istio_config::filter_config::OutboundTrafficPolicy;
 use istio_config::listeners::{self, MESH};
@@ -65,16 +66,13 @@ pub(super) fn virtual_hosts(config: &FilterConfig) -> Vec<Value> {
             let with_dots: Vec<_> =
                 domains.iter().filter(|domain| *domain != "*").map(|name| format!("{name}.")).collect();
             domains.extend(with_dots);
-            let mut host = json!({
+            let host = json!({
                 "name": name,
                 "domains": domains,
                 "routes": routes,
                 "include_request_attempt_count": true,
             });
-            if requires_tls {
-                host["require_tls"] = json!("ALL");
-            }
-            hosts.push(host);
+            hosts.push(proto::with(host, [("require_tls", requires_tls.then(|| json!("ALL")))]));
         }
     }
     hosts

@@ -51,9 +51,9 @@ pub(super) fn route_match(block: Option<&HttpMatchRequest>) -> Value {
 
 /// Whether a route takes every request, as istiod sees it (`IsCatchAllRoute`).
 pub(super) fn takes_all(route: &Value) -> bool {
-    let matches = &route["match"];
-    let any_path = matches["prefix"] == "/" || matches["safe_regex"]["regex"] == ".*";
-    any_path && matches.get("headers").is_none() && matches.get("query_parameters").is_none()
+    let text = |pointer| route.pointer(pointer).and_then(Value::as_str);
+    let any_path = text("/match/prefix") == Some("/") || text("/match/safe_regex/regex") == Some(".*");
+    any_path && ["/match/headers", "/match/query_parameters"].iter().all(|pointer| route.pointer(pointer).is_none())
 }
 
 fn path(uri: Option<&StringMatch>) -> (&'static str, Value) {

@@ -43,7 +43,7 @@ pub(super) fn route(
             }
             several => {
                 let drawn = several.iter().filter(|destination| destination.weight.is_some_and(|weight| weight > 0));
-                let drawn: Vec<_> = drawn.map(|destination| weighted(destination, &cluster)).collect();
+                let drawn: Vec<_> = drawn.map(|destination| weighted(destination, cluster)).collect();
                 action.insert("weighted_clusters".to_owned(), json!({ "clusters": drawn }));
                 authority
             }
@@ -51,7 +51,7 @@ pub(super) fn route(
         if let Some(authority) = authority {
             action.insert("host_rewrite_literal".to_owned(), json!(authority));
         }
-        let mirrors: Vec<_> = mirrors(rule, &cluster);
+        let mirrors = mirrors(rule, cluster);
         if !mirrors.is_empty() {
             action.insert("request_mirror_policies".to_owned(), json!(mirrors));
         }
