@@ -34,6 +34,7 @@
 //!     mirrored: {ratings-v1: 25}                   # percentage of requests an endpoint got a copy of: the same test
 //! refused: [no-weight]                               # in place of requests: errors for which no arm takes the rules
 //! skip: {proxy: reason}                            # an arm that cannot run it; counted and limited
+//! since: {envoy: 1.39.1, because: what was so}     # an older Envoy differs, and must: `make test-envoy-matrix`
 //! ```
 //!
 //! A header's value may be `{length: 36}`: one value of so many bytes, whatever it is. In values and targets `\xNN` is the
@@ -44,6 +45,7 @@
 //! Subsets `v1`, `v2`, `v3` by the label `version` are there for every service, unless the case has DestinationRules of
 //! its own.
 
+use crate::envoy_version::Since;
 use envoy_plan::{PathNormalization, UnknownPathNormalization};
 use istio_config::outbound::OutboundMode;
 use serde::Deserialize;
@@ -84,6 +86,8 @@ pub struct Case {
     /// Reasons, by arm.
     #[serde(default)]
     pub skip: BTreeMap<String, String>,
+    /// From which Envoy on it is so; all that is supported unless said.
+    pub since: Option<Since>,
     /// Where it was read.
     #[serde(skip)]
     pub file: String,

@@ -26,7 +26,7 @@ pub fn run(arm: &dyn Arm, cases: Vec<Case>) {
                     match case.skip.get(arm.name()) {
                         Some(reason) => process::skipped(&format!("{} in {}", case.name, arm.name()), reason),
                         None => {
-                            if let Err(report) = run_case(arm, case) {
+                            if let Err(report) = judged(arm, case) {
                                 failures.lock().expect("no panic while it is held").push(report);
                             }
                         }
@@ -38,6 +38,22 @@ pub fn run(arm: &dyn Arm, cases: Vec<Case>) {
     let failures = failures.into_inner().expect("no panic while it is held");
     println!("{}: {} cases in {:.1} s", arm.name(), cases.len(), begun.elapsed().as_secs_f64());
     assert!(failures.is_empty(), "\n\n{}\n{} of {} cases failed", failures.join("\n"), failures.len(), cases.len());
+}
+
+/// One case, and whether an Envoy that is too old for it differs.
+fn judged(arm: &dyn Arm, case: &Case) -> Result<(), String> {
+    let old = arm.envoy().zip(case.since.as_ref()).filter(|(version, since)| *version < since.envoy);
+    match (run_case(arm, case), old) {
+        (result, None) => result,
+        (Err(_), Some((version, since))) => {
+            process::differs(&format!("{} in Envoy {version}", case.name), &since.because);
+            Ok(())
+        }
+        (Ok(()), Some((version, since))) => Err(format!(
+            "{} ({}) in Envoy {version}\n  is as in {}, from which on it should be so: correct `since`\n",
+            case.name, case.file, since.envoy
+        )),
+    }
 }
 
 /// `CASE=words` runs only the cases whose name contains them.

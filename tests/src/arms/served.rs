@@ -4,6 +4,7 @@
 use super::{Arm, Running, watched};
 use crate::case::{Case, Request};
 use crate::client::Client;
+use crate::envoy_version::Version;
 use crate::fleet::Fleet;
 use crate::observed::{Arrival, Reply};
 use crate::process::{Process, free_address, is_ok};
@@ -33,6 +34,7 @@ pub struct Proxy {
 pub struct Envoy {
     shunt: PathBuf,
     envoy: PathBuf,
+    version: Version,
     idle: Arc<Idle>,
 }
 
@@ -127,8 +129,13 @@ impl Arm for Proxy {
 
 impl Envoy {
     /// The arm; `shunt` is the command, `envoy` the binary.
-    pub fn new(shunt: PathBuf, envoy: PathBuf) -> Self {
-        Self { shunt, envoy, idle: Arc::default() }
+    ///
+    /// # Errors
+    ///
+    /// The binary says no version.
+    pub fn new(shunt: PathBuf, envoy: PathBuf) -> Result<Self, String> {
+        let version = Version::of(&envoy)?;
+        Ok(Self { shunt, envoy, version, idle: Arc::default() })
     }
 
     /// A process that serves the case: one that is idle, or a new one. What cannot be rendered needs none.
@@ -172,6 +179,10 @@ impl Envoy {
 impl Arm for Envoy {
     fn name(&self) -> &'static str {
         "envoy"
+    }
+
+    fn envoy(&self) -> Option<Version> {
+        Some(self.version)
     }
 
     fn parallel(&self) -> usize {

@@ -6,5 +6,6 @@
 
 mod corpus;
 mod gateway;
+mod plugins;
 mod sidecar;
 mod world;
