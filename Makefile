@@ -20,7 +20,7 @@ SAY := @printf '==> %s\n'
 
 .PHONY: help
 help: ## List these words
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r word says; do printf 'make %-10s %s\n' "$$word" "$$says"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r word says; do printf 'make %-17s %s\n' "$$word" "$$says"; done
 
 .PHONY: demo
 demo: command ## Build the filter and the command, and show a rehearsal
@@ -82,6 +82,11 @@ golden: command ## Rewrite the golden files; read the difference before you comm
 envoy: command ## Run only the tests with real Envoy
 	@scripts/setup envoy
 	@scripts/test native -- envoy
+
+.PHONY: test-envoy-matrix
+test-envoy-matrix: command ## Run the tests with Envoy from 1.36 to 1.40, one after the other, and show a table
+	@scripts/setup envoy-matrix
+	@scripts/envoy-matrix
 
 .PHONY: test-istio
 test-istio: command ## Run the tests with a real istiod, which this builds first (Go, some minutes)

@@ -36,6 +36,7 @@
 //! refused: [no-weight]                               # in place of requests: errors for which no arm takes the rules
 //! skip: {proxy: reason}                            # an arm that cannot run it; counted and limited
 //! differs: {native: reason}                        # an arm that does otherwise; the test fails if it does not
+//! since: {envoy: 1.39.1, because: what was so}     # an older Envoy differs, and must: `make test-envoy-matrix`
 //! ```
 //!
 //! A header's value may be `{length: 36}`: one value of so many bytes, whatever it is. In values and targets `\xNN` is the
@@ -46,6 +47,7 @@
 //! Subsets `v1`, `v2`, `v3` by the label `version` are there for every service, unless the case has DestinationRules of
 //! its own.
 
+use crate::envoy_version::Since;
 use envoy_plan::{PathNormalization, UnknownPathNormalization};
 use istio_config::outbound::OutboundMode;
 use serde::Deserialize;
@@ -89,6 +91,8 @@ pub struct Case {
     /// Reasons, by arm, why it does not do as the case has it.
     #[serde(default)]
     pub differs: BTreeMap<String, String>,
+    /// From which Envoy on it is so; all that is supported unless said.
+    pub since: Option<Since>,
     /// Where it was read.
     #[serde(skip)]
     pub file: String,

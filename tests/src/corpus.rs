@@ -26,7 +26,7 @@ pub fn run(arm: &dyn Arm, cases: Vec<Case>) {
                     match case.skip.get(arm.name()) {
                         Some(reason) => process::skipped(&format!("{} in {}", case.name, arm.name()), reason),
                         None => {
-                            if let Err(report) = as_expected(arm, case) {
+                            if let Err(report) = judged(arm, case) {
                                 failures.lock().expect("no panic while it is held").push(report);
                             }
                         }
@@ -40,12 +40,21 @@ pub fn run(arm: &dyn Arm, cases: Vec<Case>) {
     assert!(failures.is_empty(), "\n\n{}\n{} of {} cases failed", failures.join("\n"), failures.len(), cases.len());
 }
 
-/// One case in this arm, which differs where the case says so.
-fn as_expected(arm: &dyn Arm, case: &Case) -> Result<(), String> {
-    match (case.differs.get(arm.name()), run_case(arm, case)) {
-        (None, result) => result,
-        (Some(_), Err(_)) => Ok(()),
-        (Some(reason), Ok(())) => Err(format!("{} in {} does not differ: {reason}", case.name, arm.name())),
+/// One case, and whether an arm differs that is said to, or an Envoy that is too old for it.
+fn judged(arm: &dyn Arm, case: &Case) -> Result<(), String> {
+    let old = arm.envoy().zip(case.since.as_ref()).filter(|(version, since)| *version < since.envoy);
+    let (title, expected) = match (case.differs.get(arm.name()), old) {
+        (Some(reason), _) => (format!("{} in {}", case.name, arm.name()), Some(reason)),
+        (None, Some((version, since))) => (format!("{} in Envoy {version}", case.name), Some(&since.because)),
+        (None, None) => (String::new(), None),
+    };
+    match (run_case(arm, case), expected) {
+        (result, None) => result,
+        (Err(_), Some(reason)) => {
+            process::differs(&title, reason);
+            Ok(())
+        }
+        (Ok(()), Some(reason)) => Err(format!("{title} ({})\n  does not differ, and should: {reason}\n", case.file)),
     }
 }
 

@@ -13,6 +13,7 @@
 //! - [`check`](mod@check), [`chance`](mod@chance): what was expected against what was observed
 //! - [`corpus`](mod@corpus): all cases in one arm, and a report of every failure
 //! - [`differential`](mod@differential): random rules, in every arm against the native twin
+//! - [`envoy_version`](mod@envoy_version): what only newer Envoys do
 //! - [`servers`](mod@servers), [`client`](mod@client), [`message`](mod@message): raw HTTP/1.1 over loopback
 //! - [`docs`](mod@docs): the commands in the documents, run and compared
 //! - [`istio`]: a real istiod, and Envoys that it configures
@@ -34,6 +35,7 @@ pub mod client;
 pub mod corpus;
 pub mod differential;
 pub mod docs;
+pub mod envoy_version;
 pub mod escapes;
 pub mod fleet;
 pub mod istio;

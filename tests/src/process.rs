@@ -137,10 +137,20 @@ pub fn module() -> PathBuf {
 
 /// Says that something was not tested, here and in the file that `make test` reports.
 pub fn skipped(what: &str, reason: &str) {
+    report("skipped", "SHUNT_SKIPS", what, reason);
+}
+
+/// Says that something is different here for a known reason, here and in the file that `make test-envoy-matrix` reports.
+pub fn differs(what: &str, reason: &str) {
+    report("differs", "SHUNT_DIFFERENCES", what, reason);
+}
+
+fn report(how: &str, variable: &str, what: &str, reason: &str) {
     let line = format!("{what}: {reason}");
-    println!("skipped: {line}");
-    if let Some(path) = std::env::var_os("SHUNT_SKIPS") {
+    println!("{how}: {line}");
+    if let Some(path) = std::env::var_os(variable) {
         let file = File::options().append(true).create(true).open(path);
-        file.and_then(|mut file| writeln!(file, "{line}")).expect("SHUNT_SKIPS can be written");
+        let written = file.and_then(|mut file| writeln!(file, "{line}"));
+        written.unwrap_or_else(|error| panic!("{variable} cannot be written: {error}"));
     }
 }

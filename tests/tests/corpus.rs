@@ -35,7 +35,8 @@ fn native_twin_in_envoy() {
     let Some(envoy) = process::envoy() else {
         return process::skipped("the native twin", "no Envoy: name one in ENVOY, or run `make test`");
     };
-    corpus::run(&Envoy::native(process::shunt().unwrap_or_else(|error| panic!("{error}")), envoy), case::corpus());
+    let twin = process::shunt().and_then(|shunt| Envoy::native(shunt, envoy));
+    corpus::run(&twin.unwrap_or_else(|error| panic!("{error}")), case::corpus());
 }
 
 #[test]
@@ -56,7 +57,8 @@ fn run_in_envoy(what: &str, cases: Vec<Case>) {
     let Some(envoy) = process::envoy() else {
         return process::skipped(&format!("{what} in Envoy"), "no Envoy: name one in ENVOY, or run `make test`");
     };
-    corpus::run(&Envoy::new(process::shunt().unwrap_or_else(|error| panic!("{error}")), envoy), cases);
+    let arm = process::shunt().and_then(|shunt| Envoy::new(shunt, envoy));
+    corpus::run(&arm.unwrap_or_else(|error| panic!("{error}")), cases);
 }
 
 #[test]
@@ -83,6 +85,8 @@ fn the_corpus_is_there_and_every_case_has_a_name_of_its_own() {
         let before = names.insert(&case.name, &case.file);
         assert!(before.is_none(), "`{}` is in {} and in {before:?}", case.name, case.file);
         assert_ne!(case.requests.is_empty(), case.refused.is_empty(), "`{}`: requests, or refused", case.name);
+        let reason = case.since.as_ref().map(|since| since.because.as_str());
+        assert!(reason.is_none_or(|reason| reason.len() > 10), "`{}`: `since` wants a reason", case.name);
         for request in &case.requests {
             let unknown = check::unknown_names(&request.expect, case.behaviour.keys());
             assert!(unknown.is_empty(), "`{}` names {unknown:?}, which are no endpoints", case.name);

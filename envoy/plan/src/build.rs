@@ -4,12 +4,13 @@ use crate::destination_rules::DestinationRules;
 use crate::destinations::Destinations;
 use crate::mirrors::{self, Mirrors};
 use crate::profiles::{Native, Profiles};
-use crate::{Plan, clusters, service_entries};
+use crate::{DEFAULT_PROFILE, Plan, clusters, service_entries};
 use istio_config::diagnostic::At;
 use istio_config::filter_config::{Listener, ProfileBinding};
 use istio_config::services::Services;
 use istio_config::virtual_service::{HttpRoute, HttpRouteDestination};
 use istio_config::{Config, Diagnostics, delegates};
+use std::collections::BTreeSet;
 
 impl Plan {
     /// Builds the plan of a configuration, and the bindings that tie its rules to the plan's profiles. Every fault
@@ -36,6 +37,7 @@ impl Plan {
         let destinations = Destinations::new(config, &registry, &rules, listener);
         let mut profiles = Profiles::new();
         let mut bindings = Vec::new();
+        let mut uses = BTreeSet::new();
         for expanded in delegates::expand(config, diagnostics) {
             let virtual_service = &*expanded.service;
             let client = destinations.client(virtual_service);
@@ -65,8 +67,9 @@ impl Plan {
                     headers: _,
                 } = rule;
                 let list = at.field("route");
+                let mut names = Vec::new();
                 for (index, HttpRouteDestination { destination, weight: _, headers: _ }) in route.iter().enumerate() {
-                    client.cluster(&list.index(index).field("destination"), destination, diagnostics);
+                    names.extend(client.cluster(&list.index(index).field("destination"), destination, diagnostics));
                 }
                 let raw = mirrors::Raw {
                     mirror: mirror.as_deref(),
@@ -80,6 +83,10 @@ impl Plan {
                     continue;
                 }
                 let profiles = profiles.bind(&native, &mirrors);
+                for profile in &profiles {
+                    let profile = if profile.is_empty() { DEFAULT_PROFILE } else { profile };
+                    uses.extend(names.iter().map(|cluster| (profile.to_owned(), cluster.clone())));
+                }
                 if !profiles.iter().all(String::is_empty) {
                     bindings.push(ProfileBinding {
                         virtual_service: virtual_service.meta.full_name(),
@@ -89,6 +96,6 @@ impl Plan {
                 }
             }
         }
-        (Self { profiles: profiles.finish(), clusters }, bindings)
+        (Self { profiles: profiles.finish(), clusters, uses }, bindings)
     }
 }

@@ -70,11 +70,16 @@ impl Client<'_> {
                 format!("no file tells the port of `{host}`: the listener's, {port}, is taken"),
                 "name the port, `port: {number: N}`, or add the Service to the files",
             ),
-            (None, _) => diagnostics.warning(
+            (None, choice) => diagnostics.warning(
                 &at.field("host"),
                 "IST0101",
                 format!("there is no service `{host}`: requests get 503"),
-                "add a ServiceEntry with this host, or correct the name; names without a dot get the rule's namespace",
+                match choice {
+                    PortChoice::Certain(_) => NO_SERVICE.to_owned(),
+                    PortChoice::Listener(port) => format!(
+                        "{NO_SERVICE}. If the cluster has the service, name its port too, `port: {{number: N}}`: nothing here tells it, and {port}, the caller's, is taken"
+                    ),
+                },
             ),
             (Some(ports), PortChoice::Listener(_)) => diagnostics.warning(
                 at,
@@ -101,6 +106,9 @@ impl Client<'_> {
         Some(names::cluster_name(port, subset, &host))
     }
 }
+
+const NO_SERVICE: &str =
+    "add a ServiceEntry with this host, or correct the name; names without a dot get the rule's namespace";
 
 fn list(ports: &[u16]) -> String {
     match ports {
@@ -136,7 +144,9 @@ fn is_sound(at: &At<'_>, destination: &Destination, diagnostics: &mut Diagnostic
 
 #[cfg(test)]
 mod tests {
+    use crate::Plan;
     use crate::testing::{SERVICES, build, check_findings};
+    use istio_config::{Config, Diagnostics, yaml};
 
     /// A rule with this destination, beside the services of [`SERVICES`] and subset `v1` of `a`.
     fn config(destination: &str) -> String {
@@ -169,6 +179,22 @@ mod tests {
         check("{host: a, port: {number: 81}}", &[".port.number: warning[IST0101]"]);
         check("{host: a, subset: v9}", &[".subset: warning[IST0101]"]);
         check("{host: two.example.com}", &[": warning[IST0112]"]);
+    }
+
+    #[test]
+    fn who_leaves_the_port_to_a_service_that_nothing_tells_of_is_asked_for_it() {
+        let asked = |destination: &str| {
+            let (mut objects, mut sources, mut found) =
+                (Config::default(), yaml::Sources::default(), Diagnostics::default());
+            yaml::read("test.yaml", &config(destination), &mut objects, &mut sources, &mut found);
+            let _ = Plan::build(&objects, &mut found);
+            found
+                .iter()
+                .any(|found| found.help.contains("port: {number: N}") && found.help.contains("80, the caller's"))
+        };
+        assert!(asked("{host: nowhere}"));
+        assert!(!asked("{host: nowhere, port: {number: 80}}"));
+        assert!(!asked("{host: a}"));
     }
 
     #[test]

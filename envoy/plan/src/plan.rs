@@ -1,6 +1,6 @@
 //! The plan itself: profiles, clusters and endpoints, in the terms of Envoy and Istio.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The profile of every rule that asks for nothing special; it is the first in [`Plan::profiles`] and the filter
@@ -24,6 +24,9 @@ pub struct Plan {
     pub profiles: Vec<Profile>,
     /// Clusters by their Istio name, `outbound|PORT|SUBSET|HOST`. A name that is not here answers 503 (Envoy's `NC`).
     pub clusters: BTreeMap<String, Cluster>,
+    /// What the rules ask for together: a profile, and a cluster by its name. Whoever has a route for each of these needs
+    /// no other.
+    pub uses: BTreeSet<(String, String)>,
 }
 
 /// What one *profile route* carries: the part of a route that Envoy executes and a request header cannot say.

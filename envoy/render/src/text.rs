@@ -4,7 +4,7 @@
 //! kind that takes `on`, `no` or `1_000` for something other than text, so whatever is not plainly a word is quoted,
 //! and nothing is ever folded: a module of megabytes stays on one line.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -30,6 +30,18 @@ impl Format {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("yaml" | "yml") => Self::Yaml,
             _ => Self::Json,
+        }
+    }
+
+    /// Several objects of Kubernetes as `kubectl apply` takes them: one document each, or a `List`.
+    pub fn write_all(self, objects: &[Value], comments: &[&str]) -> String {
+        match self {
+            Self::Json => self.write(&json!({ "apiVersion": "v1", "kind": "List", "items": objects }), comments),
+            Self::Yaml => {
+                let top = comments.iter().map(|comment| format!("# {comment}\n")).collect::<String>();
+                let documents: Vec<_> = objects.iter().map(|object| self.write(object, &[])).collect();
+                top + &documents.join("---\n")
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 
 mod common;
 
-use envoy_render::{Code, EnvoyFilter, Format, Shipped, TargetRef, envoy_filter};
+use envoy_render::{Code, Format, Manifest, Shipped, TargetRef, envoy_filter};
 use istio_config::FilterConfig;
 use istio_config::filter_config::Listener;
 use serde_json::Value;
@@ -58,7 +58,7 @@ fn render(gateway: &str, port: u16, code: Code) -> Value {
     let listener = Listener { gateway: gateway.to_owned(), port };
     let shipped =
         Shipped { listener: listener.clone(), port, config: FilterConfig { listener: Some(listener), ..config } };
-    let options = EnvoyFilter {
+    let options = Manifest {
         name: "shunt".to_owned(),
         namespace: "shop".to_owned(),
         selector: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
@@ -129,7 +129,7 @@ fn profile_routes_stand_before_every_virtual_host_and_match_only_what_the_filter
 #[test]
 fn what_istios_agent_fetches_is_an_extension_configuration_with_its_sum() {
     let sha256 = "ab".repeat(32);
-    let code = Code::Url { url: "oci://registry.example.com/shunt:1".to_owned(), sha256: sha256.clone() };
+    let code = Code::Url { url: "oci://registry.example.com/shunt:1".to_owned(), sha256: Some(sha256.clone()) };
     let manifest = render("mesh", 9080, code);
     let extension = &patches(&manifest, "EXTENSION_CONFIG")[0]["patch"]["value"];
     let filter = &patches(&manifest, "HTTP_FILTER")[0]["patch"]["value"];
@@ -144,7 +144,7 @@ fn it_is_for_whom_it_is_said_to_be() {
     let (plan, config) = common::read(CONFIG);
     let listener = Listener { gateway: "mesh".to_owned(), port: 9080 };
     let shipped = Shipped { listener, port: 9080, config };
-    let options = EnvoyFilter {
+    let options = Manifest {
         name: "edge".to_owned(),
         namespace: "shop".to_owned(),
         selector: BTreeMap::new(),

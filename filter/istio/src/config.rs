@@ -140,6 +140,12 @@ impl Config {
         self.kubernetes.target_port(labels, port)
     }
 
+    /// What Kubernetes' Service of this host says (`spec`), as it was written.
+    #[cfg(feature = "tools")]
+    pub fn kubernetes_service(&self, host: &str) -> Option<&Value> {
+        self.kubernetes.service(host)
+    }
+
     fn add_object(&mut self, value: Value, diagnostics: &mut Diagnostics) {
         let ordinal = self.read;
         self.read = self.read.saturating_add(1);
@@ -184,7 +190,7 @@ impl Config {
     /// Makes ServiceEntries of Kubernetes' Services, once everything is read. To be called once, before anybody looks.
     #[cfg(feature = "tools")]
     pub fn complete(&mut self, diagnostics: &mut Diagnostics) {
-        for translated in std::mem::take(&mut self.kubernetes).translate() {
+        for translated in self.kubernetes.translate() {
             let Translated { resource, written, has_slices, labels_known, workloads } = translated;
             let host = resource.spec.hosts.first().cloned().unwrap_or_default();
             let has_subsets = self.destination_rules.iter().any(|rule| {

@@ -80,6 +80,12 @@ impl Kubernetes {
         number(found, "/targetPort").and_then(|target| u16::try_from(target).ok())
     }
 
+    /// `spec` of the Service of this host.
+    pub(crate) fn service(&self, host: &str) -> Option<&Value> {
+        let (_, service) = self.services.iter().find(|(reference, _)| host_of(reference) == host)?;
+        service.pointer("/spec")
+    }
+
     /// Every Service, in reading order.
     pub(crate) fn translate(&self) -> Vec<Translated> {
         self.services.iter().map(|(reference, service)| self.one(reference, service)).collect()
@@ -87,7 +93,7 @@ impl Kubernetes {
 
     fn one(&self, reference: &ObjectRef, service: &Value) -> Translated {
         let namespace = &*reference.namespace;
-        let host = format!("{}.{namespace}.svc.{CLUSTER_DOMAIN}", reference.name);
+        let host = host_of(reference);
         let ports: Vec<ServicePort> = list(service, "/spec/ports").iter().filter_map(port).collect();
         let slices = self.slices.get(&(namespace.to_owned(), reference.name.to_string()));
         let mut labels_known = true;
@@ -157,6 +163,10 @@ impl Kubernetes {
             .map(|(_, labels)| labels.clone())
             .collect()
     }
+}
+
+fn host_of(service: &ObjectRef) -> String {
+    format!("{}.{}.svc.{CLUSTER_DOMAIN}", service.name, service.namespace)
 }
 
 /// A port of a Service; `None` for UDP and the like.

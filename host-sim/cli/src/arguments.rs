@@ -207,11 +207,40 @@ pub(crate) enum RenderTarget {
     Envoy(RenderEnvoyOptions),
     /// An EnvoyFilter that brings filter and rules into a mesh, beside Istio's own routes
     #[command(name = "envoyfilter")]
-    EnvoyFilter(RenderEnvoyFilterOptions),
+    EnvoyFilter(RenderMeshOptions),
+    /// The same by WasmPlugins, one a port, and an EnvoyFilter for the routes: a WasmPlugin alone cannot route
+    #[command(name = "wasmplugin")]
+    WasmPlugin(RenderMeshOptions),
+    /// The same by TrafficExtensions (Istio 1.31 has them), one a port, and an EnvoyFilter for the routes
+    #[command(name = "trafficextension")]
+    TrafficExtension(RenderMeshOptions),
+    /// For Envoy Gateway: an EnvoyExtensionPolicy with the filter, and the HTTPRoutes that it needs to route by
+    #[command(name = "envoyextensionpolicy")]
+    EnvoyExtensionPolicy(RenderEnvoyGatewayOptions),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct RenderEnvoyFilterOptions {
+pub(crate) struct RenderEnvoyGatewayOptions {
+    #[command(flatten)]
+    pub(crate) manifests: Manifests,
+    /// Gateway of the Gateway API that the routes hang on, as Gateway/NAME; may be repeated
+    #[arg(long = "target-ref", value_name = "KIND/NAME", required = true, value_parser = pair)]
+    pub(crate) target_refs: Vec<(String, String)>,
+    /// Name of the manifests, or how it begins
+    #[arg(long, value_name = "NAME", default_value = "shunt")]
+    pub(crate) name: String,
+    /// Where Envoy Gateway fetches the compiled filter: oci://, http:// or https://
+    #[arg(long, value_name = "URL")]
+    pub(crate) wasm_url: String,
+    #[command(flatten)]
+    pub(crate) mesh: Mesh,
+    /// `yaml` or `json` for standard output; anything else is a file to write to, by its ending
+    #[arg(short, long, default_value = "yaml", value_name = "yaml|json|FILE")]
+    pub(crate) output: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RenderMeshOptions {
     #[command(flatten)]
     pub(crate) manifests: Manifests,
     /// For this gateway instead of sidecars: the rules bound to it
@@ -226,16 +255,16 @@ pub(crate) struct RenderEnvoyFilterOptions {
     /// Only for this object's proxies instead, such as Gateway/http of the Gateway API; may be repeated
     #[arg(long = "target-ref", value_name = "KIND/NAME", conflicts_with = "selector", value_parser = pair)]
     pub(crate) target_refs: Vec<(String, String)>,
-    /// Among several EnvoyFilters: lower ones are applied first
+    /// Among several: the one with the highest number meets a request first
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) priority: i32,
-    /// Name of the manifest
+    /// Name of the manifest, or how it begins
     #[arg(long, value_name = "NAME", default_value = "shunt")]
     pub(crate) name: String,
     /// Where the proxies find the compiled filter, in their own file system
     #[arg(long, value_name = "FILE", required_unless_present = "wasm_url")]
     pub(crate) wasm_file: Option<String>,
-    /// Where Istio's agent fetches the compiled filter: oci://, http:// or https://; its SHA-256 is pinned
+    /// Where Istio's agent fetches the compiled filter: oci://, best with @sha256:…, or http:// or https://, whose SHA-256 is pinned
     #[arg(long, value_name = "URL", conflicts_with = "wasm_file")]
     pub(crate) wasm_url: Option<String>,
     /// Send each request on under a new span id, as a child of the one it came with (x-b3-*, b3, traceparent)

@@ -8,13 +8,15 @@
 mod arguments;
 mod cache;
 mod check;
+mod code;
 mod command_line;
 mod deployment;
 mod diff;
-mod envoy_filter;
+mod envoy_gateway;
 mod explain;
 mod failure;
 mod input;
+mod mesh;
 mod module;
 mod output;
 mod proxy;
@@ -25,6 +27,8 @@ mod watch;
 
 use arguments::{Arguments, Command, RenderTarget};
 use clap::CommandFactory;
+use envoy_render::Plugin;
+use mesh::Kind;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -40,7 +44,14 @@ fn main() -> ExitCode {
         Command::Diff(options) => diff::run(options),
         Command::Render(options) => match &options.target {
             RenderTarget::Envoy(options) => render::envoy(options, &arguments.module),
-            RenderTarget::EnvoyFilter(options) => envoy_filter::run(options, &arguments.module),
+            RenderTarget::EnvoyFilter(options) => mesh::run(Kind::EnvoyFilter, options, &arguments.module),
+            RenderTarget::WasmPlugin(options) => {
+                mesh::run(Kind::Plugin(Plugin::WasmPlugin), options, &arguments.module)
+            }
+            RenderTarget::TrafficExtension(options) => {
+                mesh::run(Kind::Plugin(Plugin::TrafficExtension), options, &arguments.module)
+            }
+            RenderTarget::EnvoyExtensionPolicy(options) => envoy_gateway::run(options, &arguments.module),
         },
         Command::Completion { shell } => {
             clap_complete::generate(*shell, &mut Arguments::command(), "shunt", &mut std::io::stdout());

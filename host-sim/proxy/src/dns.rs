@@ -190,7 +190,7 @@ mod tests {
             endpoints: names.iter().map(endpoint).collect(),
         };
         let clusters = BTreeMap::from([(cluster.name.clone(), cluster)]);
-        Deployment { plan: Arc::new(Plan { profiles: Vec::new(), clusters }), filter_configuration: Vec::new() }
+        Deployment { plan: Arc::new(Plan { clusters, ..Plan::default() }), filter_configuration: Vec::new() }
     }
 
     fn log() -> (LogSink, Arc<Mutex<Vec<String>>>) {

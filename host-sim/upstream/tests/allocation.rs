@@ -58,7 +58,7 @@ fn plan(method: LoadBalancing, weights: [u32; 3]) -> Arc<Plan> {
         retry: Some(retry),
         mirrors: Vec::new(),
     };
-    Arc::new(Plan { profiles: vec![profile], clusters: BTreeMap::from([("one".into(), cluster)]) })
+    Arc::new(Plan { profiles: vec![profile], clusters: BTreeMap::from([("one".into(), cluster)]), ..Plan::default() })
 }
 
 #[test]

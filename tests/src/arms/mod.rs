@@ -10,6 +10,7 @@ pub use served::{Envoy, Proxy, render, start_envoy, start_envoy_that_drains};
 pub use simulator::InSimulator;
 
 use crate::case::{Case, Request};
+use crate::envoy_version::Version;
 use crate::escapes;
 use crate::fleet::Fleet;
 use crate::observed::{Arrival, Reply};
@@ -21,6 +22,11 @@ use std::time::Duration;
 pub trait Arm: Sync {
     /// As `skip` names it.
     fn name(&self) -> &'static str;
+
+    /// Which Envoy it is, if it is one.
+    fn envoy(&self) -> Option<Version> {
+        None
+    }
 
     /// How many cases may run at a time.
     fn parallel(&self) -> usize;

@@ -4,6 +4,7 @@
 use super::{Arm, Running, watched};
 use crate::case::{Case, Request};
 use crate::client::Client;
+use crate::envoy_version::Version;
 use crate::fleet::Fleet;
 use crate::observed::{Arrival, Reply};
 use crate::process::{Process, free_address, is_ok};
@@ -36,6 +37,7 @@ pub struct Envoy {
     name: &'static str,
     /// More of `shunt render envoy`.
     options: &'static [&'static str],
+    version: Version,
     idle: Arc<Idle>,
 }
 
@@ -130,13 +132,22 @@ impl Arm for Proxy {
 
 impl Envoy {
     /// The arm; `shunt` is the command, `envoy` the binary.
-    pub fn new(shunt: PathBuf, envoy: PathBuf) -> Self {
-        Self { shunt, envoy, name: "envoy", options: &[], idle: Arc::default() }
+    ///
+    /// # Errors
+    ///
+    /// The binary says no version.
+    pub fn new(shunt: PathBuf, envoy: PathBuf) -> Result<Self, String> {
+        let version = Version::of(&envoy)?;
+        Ok(Self { shunt, envoy, name: "envoy", options: &[], version, idle: Arc::default() })
     }
 
     /// The same with Envoy's own routes in place of the filter.
-    pub fn native(shunt: PathBuf, envoy: PathBuf) -> Self {
-        Self { name: "native", options: &["--native"], ..Self::new(shunt, envoy) }
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn native(shunt: PathBuf, envoy: PathBuf) -> Result<Self, String> {
+        Ok(Self { name: "native", options: &["--native"], ..Self::new(shunt, envoy)? })
     }
 
     /// A process that serves the case: one that is idle, or a new one. What cannot be rendered needs none.
@@ -174,6 +185,10 @@ impl Envoy {
 impl Arm for Envoy {
     fn name(&self) -> &'static str {
         self.name
+    }
+
+    fn envoy(&self) -> Option<Version> {
+        Some(self.version)
     }
 
     fn parallel(&self) -> usize {

@@ -23,6 +23,7 @@ pub fn case(configurations: &[&Configuration]) -> Case {
         refused: Vec::new(),
         skip: BTreeMap::new(),
         differs: BTreeMap::new(),
+        since: None,
         file: String::new(),
     }
 }

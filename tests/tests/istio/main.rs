@@ -7,5 +7,6 @@
 mod corpus;
 mod gateway;
 mod k8s;
+mod plugins;
 mod sidecar;
 mod world;

@@ -10,14 +10,14 @@ use shunt_tests::observed::values;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-const HOST: &str = "reviews.default.svc.cluster.local";
+pub(crate) const HOST: &str = "reviews.default.svc.cluster.local";
 
-fn to(subset: &str) -> String {
+pub(crate) fn to(subset: &str) -> String {
     rules(HOST, "", &format!("[{{route: [{{destination: {{host: {HOST}, subset: {subset}}}}}]}}]"))
 }
 
 /// 80 to 20, and dark launch by a header with edits that show how often they act.
-fn canary(mark: &str) -> String {
+pub(crate) fn canary(mark: &str) -> String {
     let http = format!(
         "[{{match: [{{headers: {{x-user: {{exact: tester}}}}}}], headers: {{request: {{add: {{x-rule: {mark}}}}}, response: {{add: {{x-rule: {mark}}}}}}}, \
          mirror: {{host: ratings.default.svc.cluster.local, subset: v2}}, rewrite: {{uri: /rewritten/}}, \
@@ -27,7 +27,7 @@ fn canary(mark: &str) -> String {
     rules(HOST, "", &http)
 }
 
-fn check_canary(world: &World, mark: &str) {
+pub(crate) fn check_canary(world: &World, mark: &str) {
     let answers = world.many(HOST, 1000);
     let count = |name: &str| answers.iter().filter(|from| *from == name).count() as u64;
     let counts = [count("reviews-v1"), count("reviews-v2")];
@@ -87,13 +87,13 @@ fn what_the_filter_answers_is_edited_once() {
 }
 
 /// The configuration of one kind, as Envoy serves it.
-fn dumped<'a>(configuration: &'a Value, kind: &str, part: &str) -> Vec<&'a Value> {
+pub(crate) fn dumped<'a>(configuration: &'a Value, kind: &str, part: &str) -> Vec<&'a Value> {
     let configs = configuration["configs"].as_array().unwrap();
     let dump = configs.iter().find(|dump| dump["@type"].as_str().unwrap().ends_with(kind)).unwrap();
     dump[part].as_array().map(|list| list.iter().collect()).unwrap_or_default()
 }
 
-fn names(list: &Value) -> Vec<&str> {
+pub(crate) fn names(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap_or_default()).collect()
 }
 

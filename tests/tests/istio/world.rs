@@ -57,13 +57,18 @@ impl World {
 
     /// The manifest for these rules.
     pub(crate) fn filter(&self, rules: &str) -> Vec<Value> {
+        self.rendered(render::KINDS[0], rules)
+    }
+
+    /// The manifests of this kind for these rules.
+    pub(crate) fn rendered(&self, kind: &str, rules: &str) -> Vec<Value> {
         let mut files = self.files();
         files.push(("rules.yaml", rules.to_owned()));
         let whom = match self.role {
             Role::Sidecar => For::Sidecar(APP),
             Role::Gateway => For::Gateway(APP),
         };
-        render::envoy_filter(&self.programs, &files, whom).unwrap_or_else(|error| panic!("{error}"))
+        render::manifests(&self.programs, kind, &files, whom).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Puts rules and manifests into istiod; the version is what the proxy is waited for with.

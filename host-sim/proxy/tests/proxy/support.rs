@@ -81,7 +81,11 @@ pub(crate) fn retry(retries: u32, on: &[RetryOn]) -> RetryPolicy {
 pub(crate) fn plan(profiles: Vec<Profile>, clusters: Vec<Cluster>) -> Plan {
     let mut all = vec![profile("default")];
     all.extend(profiles);
-    Plan { profiles: all, clusters: clusters.into_iter().map(|cluster| (cluster.name.clone(), cluster)).collect() }
+    Plan {
+        profiles: all,
+        clusters: clusters.into_iter().map(|cluster| (cluster.name.clone(), cluster)).collect(),
+        ..Plan::default()
+    }
 }
 
 /// A VirtualService of [`HOST`] with these rules, and profiles for some of them.

@@ -107,6 +107,7 @@ impl Mesh {
         Arc::new(Plan {
             profiles: vec![profile("default"), self.profile.clone()],
             clusters: clusters.into_iter().map(|cluster| (cluster.name.clone(), cluster)).collect(),
+            ..Plan::default()
         })
     }
 

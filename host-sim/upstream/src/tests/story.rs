@@ -60,7 +60,7 @@ pub(super) fn profile(name: &str) -> Profile {
 
 pub(super) fn plan(profiles: Vec<Profile>, clusters: Vec<Cluster>) -> Arc<Plan> {
     let clusters = clusters.into_iter().map(|cluster| (cluster.name.clone(), cluster)).collect();
-    Arc::new(Plan { profiles, clusters })
+    Arc::new(Plan { profiles, clusters, ..Plan::default() })
 }
 
 /// A request head as name and value pairs.

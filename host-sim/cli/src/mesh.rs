@@ -1,27 +1,43 @@
-//! `shunt render envoyfilter`: the rules for a mesh.
+//! `shunt render envoyfilter`, `wasmplugin` and `trafficextension`: the rules for a mesh.
 //!
-//! An EnvoyFilter that matches nothing is silent about it. So what can be known beforehand is said: where the manifest will act,
-//! and what it leaves to Istio.
+//! A manifest that matches nothing is silent about it. So what can be known beforehand is said: where it will act, and what
+//! it leaves to Istio.
 
-use crate::arguments::{PortMapping, RenderEnvoyFilterOptions};
+use crate::arguments::{PortMapping, RenderMeshOptions};
 use crate::failure::Failure;
 use crate::input::Input;
 use crate::output::Output;
-use crate::{module, say};
+use crate::{code, say};
 use envoy_plan::Plan;
-use envoy_render::{Code, EnvoyFilter, Format, Shipped, TargetRef, envoy_filter};
+use envoy_render::{Format, Manifest, Plugin, Shipped, TargetRef, companion, envoy_filter, wasm_plugins};
 use istio_config::filter_config::{Listener, Tracing};
 use istio_config::listeners::MESH;
 use istio_config::{Config, FilterConfig, scope};
-use sha2::{Digest, Sha256};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use traffic_policy::Policy;
 
-/// Writes the manifest.
-pub(crate) fn run(options: &RenderEnvoyFilterOptions, module: &Option<PathBuf>) -> Result<(), Failure> {
+/// Which kind puts the filter in its place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The EnvoyFilter that has the routes too.
+    EnvoyFilter,
+    /// A kind that cannot route.
+    Plugin(Plugin),
+}
+
+/// Writes the manifests.
+pub(crate) fn run(kind: Kind, options: &RenderMeshOptions, module: &Option<PathBuf>) -> Result<(), Failure> {
     let output = Output::new(&options.output, &["yaml", "json"])?;
-    let code = code(options, module)?;
+    let code = code::of_mesh(options, module)?;
+    if let (Kind::Plugin(_), None, Some(file)) = (kind, &options.wasm_url, &options.wasm_file)
+        && !file.starts_with('/')
+    {
+        return Err(Failure::Usage(format!(
+            "--wasm-file {file}: name it from the root on, as in /etc/shunt/filter.wasm"
+        )));
+    }
     let mut input = Input::read(&options.manifests.files, options.manifests.recursive)?;
     input.config.complete(&mut input.diagnostics);
     let gateway = options.gateway.as_deref().unwrap_or(MESH);
@@ -30,7 +46,7 @@ pub(crate) fn run(options: &RenderEnvoyFilterOptions, module: &Option<PathBuf>) 
     let (plan, shipped) = ship(options, gateway, &ports, &mut input)?;
     input.accept(options.manifests.strict)?;
 
-    let manifest = EnvoyFilter {
+    let manifest = Manifest {
         name: options.name.clone(),
         namespace: options.manifests.namespace.clone(),
         selector,
@@ -38,33 +54,41 @@ pub(crate) fn run(options: &RenderEnvoyFilterOptions, module: &Option<PathBuf>) 
         priority: options.priority,
         code,
     };
-    let rendered = envoy_filter(&plan, &shipped, &manifest);
-    let format = if output.is_json() { Format::Json } else { Format::Yaml };
-    output.write(&format.write(&rendered, &["Written by `shunt render envoyfilter`: apply it with kubectl."]))?;
+    let (name, objects) = match kind {
+        Kind::EnvoyFilter => ("envoyfilter", vec![envoy_filter(&plan, &shipped, &manifest)]),
+        Kind::Plugin(plugin) => {
+            let mut objects = vec![companion(&plan, &shipped, &manifest)];
+            objects.extend(wasm_plugins(plugin, &shipped, &manifest));
+            let name = if plugin == Plugin::WasmPlugin { "wasmplugin" } else { "trafficextension" };
+            (name, objects)
+        }
+    };
+    write(kind, &output, name, &objects)?;
     say_where(&manifest, &shipped);
     Ok(())
 }
 
-fn code(options: &RenderEnvoyFilterOptions, module: &Option<PathBuf>) -> Result<Code, Failure> {
-    if module.is_some() {
-        // What Envoy would refuse at its start is refused here.
-        module::compiled(module)?;
-    }
-    Ok(match (&options.wasm_url, &options.wasm_file) {
-        (Some(url), _) => {
-            if !["oci://", "http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
-                return Err(Failure::Usage(format!("--wasm-url {url}: begin with oci://, http:// or https://")));
-            }
-            let digest = Sha256::digest(module::bytes(module)?);
-            let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            Code::Url { url: url.clone(), sha256 }
+fn write(kind: Kind, output: &Output, name: &str, objects: &[Value]) -> Result<(), Failure> {
+    let format = if output.is_json() { Format::Json } else { Format::Yaml };
+    let written = format!("Written by `shunt render {name}`: apply it with kubectl.");
+    match (kind, objects) {
+        (Kind::EnvoyFilter, [object]) => output.write(&format.write(object, &[&written])),
+        _ => {
+            let kind = if kind == Kind::Plugin(Plugin::WasmPlugin) { "WasmPlugin" } else { "TrafficExtension" };
+            let why = |article: &str| {
+                format!(
+                    "{article} {kind} alone cannot route: the EnvoyFilter beside it carries out what the filter decides"
+                )
+            };
+            output.write(&format.write_all(objects, &[&written, &format!("{}.", why("A"))]))?;
+            say::note(&why("a"));
+            Ok(())
         }
-        (None, file) => Code::File(file.clone().unwrap_or_default()),
-    })
+    }
 }
 
 /// Whom the manifest is for; of a Gateway, its own workloads.
-fn selector(options: &RenderEnvoyFilterOptions, config: &Config) -> Result<BTreeMap<String, String>, Failure> {
+fn selector(options: &RenderMeshOptions, config: &Config) -> Result<BTreeMap<String, String>, Failure> {
     let Some(name) = &options.gateway else { return Ok(options.selector.iter().cloned().collect()) };
     let known = config.gateways.iter().find(|gateway| gateway.meta.full_name() == *name);
     let Some(gateway) = known else {
@@ -82,7 +106,7 @@ fn selector(options: &RenderEnvoyFilterOptions, config: &Config) -> Result<BTree
 
 /// Ports of the services or of the Gateway, each with the one that the proxy listens on.
 fn ports(
-    options: &RenderEnvoyFilterOptions,
+    options: &RenderMeshOptions,
     gateway: &str,
     selector: &BTreeMap<String, String>,
     config: &Config,
@@ -111,7 +135,7 @@ fn ports(
 
 /// Plan and filter configuration for each port; findings go to the input's.
 fn ship(
-    options: &RenderEnvoyFilterOptions,
+    options: &RenderMeshOptions,
     gateway: &str,
     ports: &[(u16, u16)],
     input: &mut Input,
@@ -161,8 +185,8 @@ fn target((kind, name): &(String, String)) -> TargetRef {
     TargetRef { group: group.to_owned(), kind: kind.clone(), name: name.clone() }
 }
 
-fn say_where(manifest: &EnvoyFilter, shipped: &[Shipped]) {
-    let EnvoyFilter { namespace, selector, targets, .. } = manifest;
+fn say_where(manifest: &Manifest, shipped: &[Shipped]) {
+    let Manifest { namespace, selector, targets, .. } = manifest;
     let whom = match (selector.is_empty(), targets.is_empty()) {
         (_, false) => {
             targets.iter().map(|target| format!("{}/{}", target.kind, target.name)).collect::<Vec<_>>().join(", ")

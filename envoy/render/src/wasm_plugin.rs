@@ -1,0 +1,61 @@
+//! Istio's own manifests for a Wasm filter: `WasmPlugin`, and `TrafficExtension`, which follows it.
+//!
+//! They put the filter in its place and nothing else: routes are out of their reach, so each needs the EnvoyFilter with the
+//! profile routes as its companion ([`crate::companion`]). istiod makes one of the other, in `translateWasmPlugin`.
+
+use crate::mesh::{self, Code, Manifest, Shipped};
+use serde_json::{Value, json};
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plugin {
+    /// `WasmPlugin`.
+    WasmPlugin,
+    /// `TrafficExtension`, which Istio has as of 1.31.
+    TrafficExtension,
+}
+
+/// The filter for each of `shipped`: one object a port, since each port has rules of its own.
+///
+/// `AUTHN` is the first place that istiod has to give, before its fault and CORS filters; only the authorisation by a
+/// `CUSTOM` provider stands before it. The configuration is a `Struct` here, and reaches the filter as its JSON.
+pub fn wasm_plugins(kind: Plugin, shipped: &[Shipped], manifest: &Manifest) -> Vec<Value> {
+    shipped.iter().map(|shipped| plugin(kind, shipped, manifest)).collect()
+}
+
+fn plugin(kind: Plugin, shipped: &Shipped, manifest: &Manifest) -> Value {
+    let Shipped { listener, port, config } = shipped;
+    let mut spec = manifest.scope(("selector", "matchLabels"));
+    let mut wasm = json!({
+        "url": url(&manifest.code),
+        "type": "HTTP",
+        "pluginName": "shunt",
+        "pluginConfig": config.to_json(),
+        "failStrategy": "FAIL_RELOAD",
+    });
+    if let (Some(fields), Code::Url { sha256: Some(sha256), .. }) = (wasm.as_object_mut(), &manifest.code) {
+        fields.insert("sha256".to_owned(), json!(sha256));
+    }
+    spec.insert("phase".to_owned(), json!("AUTHN"));
+    // A gateway is a client too.
+    spec.insert("match".to_owned(), json!([{ "mode": "CLIENT", "ports": [{ "number": port }] }]));
+    let kind = match (kind, wasm) {
+        (Plugin::WasmPlugin, Value::Object(fields)) => {
+            spec.extend(fields);
+            "WasmPlugin"
+        }
+        (_, wasm) => {
+            spec.insert("wasm".to_owned(), wasm);
+            "TrafficExtension"
+        }
+    };
+    let name = format!("{}-{}", manifest.name, listener.port);
+    mesh::object("extensions.istio.io/v1alpha1", kind, manifest.metadata(&name), spec)
+}
+
+fn url(code: &Code) -> String {
+    match code {
+        Code::File(path) => format!("file://{path}"),
+        Code::Url { url, sha256: _ } => url.clone(),
+    }
+}

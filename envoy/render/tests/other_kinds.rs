@@ -1,0 +1,182 @@
+//! The filter by kinds that cannot route, and what each gets beside it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
+
+use envoy_plan::Plan;
+use envoy_render::{
+    Code, EnvoyGateway, Manifest, Plugin, Shipped, TargetRef, companion, envoy_filter, envoy_gateway, wasm_plugins,
+};
+use istio_config::filter_config::Listener;
+use istio_config::{Config, Diagnostics, FilterConfig, yaml};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+const CONFIG: &str = "apiVersion: v1
+kind: Service
+metadata: {name: shop}
+spec: {selector: {app: shop}, ports: [{name: http, port: 80, targetPort: web, nodePort: 30080}]}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: partner}
+spec: {hosts: [partner.example.com], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: 192.0.2.1}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: shop}
+spec: {host: shop, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop}
+spec:
+  hosts: [shop.example.com]
+  http:
+  - match: [{uri: {prefix: /slow}}]
+    timeout: 8s
+    retries: {attempts: 3, perTryTimeout: 2s, retryOn: '5xx,418,retriable-headers'}
+    mirror: {host: shop, subset: v2}
+    route: [{destination: {host: shop, subset: v1}}]
+  - match: [{uri: {prefix: /partner}}]
+    route: [{destination: {host: partner.example.com}}]
+  - route: [{destination: {host: shop, subset: v1}, weight: 80}, {destination: {host: shop, subset: v2}, weight: 20}]
+";
+
+fn read(text: &str) -> (Plan, FilterConfig) {
+    let (mut config, mut sources, mut found) = (Config::default(), yaml::Sources::default(), Diagnostics::default());
+    yaml::read("test.yaml", text, &mut config, &mut sources, &mut found);
+    config.complete(&mut found);
+    let (plan, bindings) = Plan::build(&config, &mut found);
+    assert!(!found.has_errors(), "{found:?}");
+    (plan, FilterConfig { config, bindings, namespace: "default".to_owned(), ..FilterConfig::default() })
+}
+
+fn for_gateway(text: &str, url: &str) -> (Vec<Value>, Vec<String>) {
+    let (plan, config) = read(text);
+    let hosts = config.config.virtual_services.iter().flat_map(|service| service.spec.hosts.clone()).collect();
+    let group = "gateway.networking.k8s.io".to_owned();
+    let gateway = EnvoyGateway {
+        name: "shunt".to_owned(),
+        namespace: "default".to_owned(),
+        parents: vec![TargetRef { group, kind: "Gateway".to_owned(), name: "eg".to_owned() }],
+        hosts,
+        url: url.to_owned(),
+        sha256: None,
+    };
+    envoy_gateway(&plan, &config, &gateway)
+}
+
+fn of_kind<'v>(objects: &'v [Value], kind: &str) -> Vec<&'v Value> {
+    objects.iter().filter(|object| object["kind"] == kind).collect()
+}
+
+#[test]
+fn a_plugin_stands_first_on_its_port_and_has_what_the_filter_reads() {
+    let (plan, config) = read(CONFIG);
+    let listener = Listener { gateway: "mesh".to_owned(), port: 80 };
+    let config = FilterConfig { listener: Some(listener.clone()), ..config };
+    let shipped = [Shipped { listener, port: 80, config }];
+    let manifest = Manifest {
+        name: "shunt".to_owned(),
+        namespace: "shop".to_owned(),
+        selector: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
+        targets: Vec::new(),
+        priority: 7,
+        code: Code::File("/etc/filter.wasm".to_owned()),
+    };
+    let [plugin] = &wasm_plugins(Plugin::WasmPlugin, &shipped, &manifest)[..] else { panic!("one port, one plugin") };
+    let spec = &plugin["spec"];
+    assert_eq!(plugin["metadata"], json!({"name": "shunt-80", "namespace": "shop"}));
+    assert_eq!(
+        (&spec["phase"], &spec["priority"], &spec["url"]),
+        (&json!("AUTHN"), &json!(7), &json!("file:///etc/filter.wasm"))
+    );
+    assert_eq!(spec["match"], json!([{"mode": "CLIENT", "ports": [{"number": 80}]}]));
+    assert_eq!(spec["selector"]["matchLabels"]["app"], "web");
+    let mut found = Diagnostics::default();
+    let again = FilterConfig::read(spec["pluginConfig"].clone(), &mut found);
+    assert!(!found.has_errors() && again.config.virtual_services.len() == 1, "{found:?}");
+
+    let [extension] = &wasm_plugins(Plugin::TrafficExtension, &shipped, &manifest)[..] else { panic!("one extension") };
+    assert_eq!(extension["spec"]["wasm"]["pluginConfig"], spec["pluginConfig"]);
+
+    // The companion is the EnvoyFilter without the filter.
+    let patches = |manifest: Value| manifest["spec"]["configPatches"].as_array().unwrap().clone();
+    let mut whole = patches(envoy_filter(&plan, &shipped, &manifest));
+    whole.retain(|patch| patch["applyTo"] != "HTTP_FILTER" && patch["applyTo"] != "EXTENSION_CONFIG");
+    assert_eq!(patches(companion(&plan, &shipped, &manifest)), whole);
+}
+
+#[test]
+fn every_decision_has_a_rule_of_an_http_route() {
+    let (objects, lost) = for_gateway(CONFIG, "https://example.com/filter.wasm");
+    let routes = of_kind(&objects, "HTTPRoute");
+    let rules: Vec<_> = routes.iter().flat_map(|route| route["spec"]["rules"].as_array().unwrap()).collect();
+    assert_eq!(rules[0], &json!({}), "one that brings requests to the filter");
+    let decisions: Vec<_> = rules[1..]
+        .iter()
+        .map(|rule| {
+            let headers = rule["matches"][0]["headers"].as_array().unwrap();
+            let values: Vec<_> = headers.iter().map(|header| header["value"].as_str().unwrap()).collect();
+            (values, rule["backendRefs"][0]["name"].as_str().unwrap(), rule["timeouts"]["request"].as_str().unwrap())
+        })
+        .collect();
+    let [v1, v2] = ["v1", "v2"].map(|subset| format!("outbound|80|{subset}|shop.default.svc.cluster.local"));
+    for expected in [
+        (vec![v1.as_str()], "shop-v1", "0s"),
+        (vec![v2.as_str()], "shop-v2", "0s"),
+        (vec!["outbound|80||partner.example.com"], "partner-example-com-80", "0s"),
+        (vec![v1.as_str(), "p1"], "shop-v1", "8s"),
+    ] {
+        assert!(decisions.contains(&expected), "{expected:?} in {decisions:?}");
+    }
+    let mirrored = rules.iter().find(|rule| rule["timeouts"]["request"] == "8s" && rule["filters"][1].is_object());
+    assert_eq!(mirrored.unwrap()["filters"][1]["requestMirror"]["backendRef"]["name"], "shop-v2");
+    let policies = of_kind(&objects, "EnvoyExtensionPolicy");
+    assert_eq!(
+        policies[0]["spec"]["targetRefs"].as_array().unwrap().len(),
+        routes.len(),
+        "the filter is on all of them"
+    );
+    assert!(lost.iter().any(|line| line.contains("retriable-headers")), "{lost:?}");
+}
+
+#[test]
+fn a_subset_is_a_service_that_selects_fewer_pods() {
+    let (objects, _) = for_gateway(CONFIG, "oci://registry.example.com/shunt:1");
+    let services = of_kind(&objects, "Service");
+    assert_eq!(services[0]["metadata"]["name"], "shop-v1");
+    assert_eq!(
+        services[0]["spec"],
+        json!({"selector": {"app": "shop", "version": "v1"}, "ports": [{"name": "http", "port": 80, "targetPort": "web"}]})
+    );
+    assert_eq!(
+        of_kind(&objects, "Backend")[0]["spec"]["endpoints"],
+        json!([{"ip": {"address": "192.0.2.1", "port": 80}}])
+    );
+    let code = &of_kind(&objects, "EnvoyExtensionPolicy")[0]["spec"]["wasm"][0]["code"];
+    assert_eq!(*code, json!({"type": "Image", "image": {"url": "registry.example.com/shunt:1"}}));
+}
+
+#[test]
+fn no_route_has_more_rules_than_it_may_and_what_leads_nowhere_is_told() {
+    let mut text = CONFIG.replace("[{name: v1,", "[SUBSETS{name: v1,").replace("http:\n", "http:\nRULES");
+    let (mut subsets, mut rules) = (String::new(), String::new());
+    for number in 0..40 {
+        subsets += &format!("{{name: s{number}, labels: {{s: s{number}}}}}, ");
+        rules += &format!(
+            "  - match: [{{uri: {{exact: /{number}}}}}]\n    route: [{{destination: {{host: shop, subset: s{number}}}}}]\n"
+        );
+    }
+    rules += "  - match: [{uri: {exact: /none}}]\n    route: [{destination: {host: shop, subset: none}}]\n";
+    text = text.replace("SUBSETS", &subsets).replace("RULES", &rules);
+    let (objects, lost) = for_gateway(&text, "https://example.com/filter.wasm");
+    let routes = of_kind(&objects, "HTTPRoute");
+    let counts: Vec<_> = routes.iter().map(|route| route["spec"]["rules"].as_array().unwrap().len()).collect();
+    assert!(counts.iter().all(|count| *count <= 16) && counts.iter().sum::<usize>() > 43, "{counts:?}");
+    let mut names: Vec<_> = routes.iter().map(|route| route["metadata"]["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), routes.len(), "each has a name of its own");
+    assert!(lost.iter().any(|line| line.contains("outbound|80|none|")), "{lost:?}");
+}
