@@ -93,6 +93,12 @@ test-istio: command ## Run the tests with a real istiod, which this builds first
 	@scripts/setup envoy istio
 	@scripts/test istio
 
+# Same seed, same rules and requests; SHRINK=0 leaves mismatches as large as they were found.
+.PHONY: differential
+differential: command ## Compare N (10000) random configurations of SEED (1) in every arm with native Envoy
+	@scripts/setup envoy
+	@SHUNT_DIFFERENTIAL=$(or $(N),10000) SHUNT_SEED=$(or $(SEED),1) SHUNT_SHRUNK=$(or $(SHRINK),3) scripts/test native -- random_rules --nocapture
+
 .PHONY: fuzz
 fuzz: ## Look for inputs that harm, FUZZ_SECONDS (60) for each target; TARGET names one
 	@scripts/setup fuzz

@@ -38,6 +38,9 @@ const ROUNDS: [usize; 5] = [4, 8, 16, 64, 256];
 /// More than so many requests in one round mean that something is wrong with all of them: then the first rounds do.
 const ROUND_MAX: usize = 5000;
 
+/// No round begins after this time; requests that nobody answers take long.
+const ASKING_MAX: Duration = Duration::from_secs(10);
+
 /// What is to be done.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
@@ -155,8 +158,9 @@ impl Run {
 
 /// Asks the twin until it does what an arm was seen to do; what of `open` it never does.
 fn never_seen(twin: &mut Served, sent: &[&Request], observed: &[Observation], mut open: Vec<usize>) -> Vec<usize> {
+    let begun = Instant::now();
     for times in ROUNDS {
-        if open.is_empty() || open.len() * times > ROUND_MAX {
+        if open.is_empty() || open.len() * times > ROUND_MAX || begun.elapsed() > ASKING_MAX {
             break;
         }
         let again: Vec<usize> = open.iter().flat_map(|number| std::iter::repeat_n(*number, times)).collect();

@@ -126,7 +126,7 @@ impl Scene<'_> {
     }
 
     fn forward(&mut self, rule: &mut Map<String, Value>) {
-        let count = [1, 1, 1, 2, 2, 3][self.draw.below(6)];
+        let count = if self.can_hang { 1 } else { [1, 1, 1, 2, 2, 3][self.draw.below(6)] };
         let weights: Vec<i32> = match (count, self.draw.below(4)) {
             (1, 0) => vec![0],
             (1, _) => vec![100],
@@ -174,10 +174,11 @@ impl Scene<'_> {
 
     fn destination(&mut self) -> Value {
         let draw = &mut *self.draw;
-        if !self.own.is_empty() && draw.percent(50) {
+        if !self.own.is_empty() && !self.can_hang && draw.percent(50) {
             return self.own[draw.below(self.own.len())].clone();
         }
-        match draw.below(20) {
+        // What may take long is not left to chance, or it would have to be asked for often.
+        match draw.below(if self.can_hang { 10 } else { 20 }) {
             0..=5 => json!({ "host": "reviews", "subset": draw.pick(&["v1", "v2", "v3"]) }),
             6..=9 => json!({ "host": "ratings.default.svc.cluster.local", "subset": draw.pick(&["v1", "v2"]) }),
             10 => json!({ "host": "details" }),
@@ -250,7 +251,8 @@ impl Scene<'_> {
 
     fn fault(&mut self) -> Value {
         let draw = &mut *self.draw;
-        let share = |draw: &mut SplitMix| json!({ "value": draw.pick(&[&100.0, &100.0, &0.0, &50.0, &0.0001]) });
+        let sometimes = if self.can_hang { 100.0 } else { 50.0 };
+        let share = |draw: &mut SplitMix| json!({ "value": draw.pick(&[&100.0, &100.0, &0.0, &sometimes, &0.0001]) });
         let mut fault = Map::new();
         if draw.percent(60) {
             let mut abort = match draw.below(3) {
@@ -275,10 +277,11 @@ impl Scene<'_> {
     }
 
     fn mirrors(&mut self, rule: &mut Map<String, Value>) {
-        let share = |draw: &mut SplitMix| json!({ "value": draw.pick(&[&100.0, &0.0, &100.0, &50.0]) });
+        let sometimes = if self.can_hang { 100.0 } else { 50.0 };
+        let share = |draw: &mut SplitMix| json!({ "value": draw.pick(&[&100.0, &0.0, &100.0, &sometimes]) });
         let to = |draw: &mut SplitMix| match draw.below(6) {
             0 => json!({ "host": "nowhere" }),
-            1 => json!({ "host": "details" }),
+            1 if !self.can_hang => json!({ "host": "details" }),
             2 => json!({ "host": "external.example.com" }),
             _ => json!({ "host": "ratings", "subset": draw.pick(&["v1", "v2"]) }),
         };
