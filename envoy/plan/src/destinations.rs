@@ -188,7 +188,9 @@ mod tests {
                 (Config::default(), yaml::Sources::default(), Diagnostics::default());
             yaml::read("test.yaml", &config(destination), &mut objects, &mut sources, &mut found);
             let _ = Plan::build(&objects, &mut found);
-            found.iter().any(|found| found.help.contains("port: {number: N}") && found.help.contains("80, the caller's"))
+            found
+                .iter()
+                .any(|found| found.help.contains("port: {number: N}") && found.help.contains("80, the caller's"))
         };
         assert!(asked("{host: nowhere}"));
         assert!(!asked("{host: nowhere, port: {number: 80}}"));

@@ -87,7 +87,10 @@ fn a_plugin_stands_first_on_its_port_and_has_what_the_filter_reads() {
     let [plugin] = &wasm_plugins(Plugin::WasmPlugin, &shipped, &manifest)[..] else { panic!("one port, one plugin") };
     let spec = &plugin["spec"];
     assert_eq!(plugin["metadata"], json!({"name": "shunt-80", "namespace": "shop"}));
-    assert_eq!((&spec["phase"], &spec["priority"], &spec["url"]), (&json!("AUTHN"), &json!(7), &json!("file:///etc/filter.wasm")));
+    assert_eq!(
+        (&spec["phase"], &spec["priority"], &spec["url"]),
+        (&json!("AUTHN"), &json!(7), &json!("file:///etc/filter.wasm"))
+    );
     assert_eq!(spec["match"], json!([{"mode": "CLIENT", "ports": [{"number": 80}]}]));
     assert_eq!(spec["selector"]["matchLabels"]["app"], "web");
     let mut found = Diagnostics::default();
@@ -130,7 +133,11 @@ fn every_decision_has_a_rule_of_an_http_route() {
     let mirrored = rules.iter().find(|rule| rule["timeouts"]["request"] == "8s" && rule["filters"][1].is_object());
     assert_eq!(mirrored.unwrap()["filters"][1]["requestMirror"]["backendRef"]["name"], "shop-v2");
     let policies = of_kind(&objects, "EnvoyExtensionPolicy");
-    assert_eq!(policies[0]["spec"]["targetRefs"].as_array().unwrap().len(), routes.len(), "the filter is on all of them");
+    assert_eq!(
+        policies[0]["spec"]["targetRefs"].as_array().unwrap().len(),
+        routes.len(),
+        "the filter is on all of them"
+    );
     assert!(lost.iter().any(|line| line.contains("retriable-headers")), "{lost:?}");
 }
 
@@ -143,7 +150,10 @@ fn a_subset_is_a_service_that_selects_fewer_pods() {
         services[0]["spec"],
         json!({"selector": {"app": "shop", "version": "v1"}, "ports": [{"name": "http", "port": 80, "targetPort": "web"}]})
     );
-    assert_eq!(of_kind(&objects, "Backend")[0]["spec"]["endpoints"], json!([{"ip": {"address": "192.0.2.1", "port": 80}}]));
+    assert_eq!(
+        of_kind(&objects, "Backend")[0]["spec"]["endpoints"],
+        json!([{"ip": {"address": "192.0.2.1", "port": 80}}])
+    );
     let code = &of_kind(&objects, "EnvoyExtensionPolicy")[0]["spec"]["wasm"][0]["code"];
     assert_eq!(*code, json!({"type": "Image", "image": {"url": "registry.example.com/shunt:1"}}));
 }
@@ -154,7 +164,9 @@ fn no_route_has_more_rules_than_it_may_and_what_leads_nowhere_is_told() {
     let (mut subsets, mut rules) = (String::new(), String::new());
     for number in 0..40 {
         subsets += &format!("{{name: s{number}, labels: {{s: s{number}}}}}, ");
-        rules += &format!("  - match: [{{uri: {{exact: /{number}}}}}]\n    route: [{{destination: {{host: shop, subset: s{number}}}}}]\n");
+        rules += &format!(
+            "  - match: [{{uri: {{exact: /{number}}}}}]\n    route: [{{destination: {{host: shop, subset: s{number}}}}}]\n"
+        );
     }
     rules += "  - match: [{uri: {exact: /none}}]\n    route: [{destination: {host: shop, subset: none}}]\n";
     text = text.replace("SUBSETS", &subsets).replace("RULES", &rules);
