@@ -15,6 +15,7 @@
 //!   reviews-v1: [503, 503]                         # two times 503, then 200
 //!   reviews-v2: {status: 201, headers: {x-a: [1, 2]}, body: text, after: 20ms}   # always
 //!   ratings-v1: hang                               # never answers; or `close`: closes without a byte
+//!   ratings-v2: as-asked                           # by the request's own header `x-answer: 503 close 200`
 //! requests:
 //! - send: POST reviews /foobar?a=b                 # method, Host, request target
 //!   headers: [x-user: ann, x-user: bob]
@@ -35,6 +36,7 @@
 //! refused: [no-weight]                               # in place of requests: errors for which no arm takes the rules
 //! skip: {proxy: reason}                            # an arm that cannot run it; counted and limited
 //! since: {envoy: 1.39.1, because: what was so}     # an older Envoy differs, and must: `make test-envoy-matrix`
+//! differs: {native: reason}                        # an arm that does otherwise; the test fails if it does not
 //! ```
 //!
 //! A header's value may be `{length: 36}`: one value of so many bytes, whatever it is. In values and targets `\xNN` is the
@@ -88,6 +90,9 @@ pub struct Case {
     pub skip: BTreeMap<String, String>,
     /// From which Envoy on it is so; all that is supported unless said.
     pub since: Option<Since>,
+    /// Reasons, by arm, why it does not do as the case has it.
+    #[serde(default)]
+    pub differs: BTreeMap<String, String>,
     /// Where it was read.
     #[serde(skip)]
     pub file: String,
@@ -114,6 +119,8 @@ pub enum Script {
     Always(Behaviour),
     /// To one request after the other; to those beyond, 200.
     InTurn(Vec<Behaviour>),
+    /// What the request asks for ([`crate::asked`]).
+    AsAsked,
 }
 
 /// What an endpoint does with one request.
@@ -270,6 +277,7 @@ impl TryFrom<Value> for Script {
 
     fn try_from(value: Value) -> Result<Self, String> {
         match value {
+            Value::String(word) if word == "as-asked" => Ok(Self::AsAsked),
             Value::Array(items) => Ok(Self::InTurn(items.into_iter().map(behaviour).collect::<Result<_, _>>()?)),
             other => behaviour(other).map(Self::Always),
         }

@@ -1,7 +1,42 @@
-//! Whether counts fit shares: Pearson's chi-square test, so strict that a right split fails once in a million runs.
+//! Draws that repeat themselves, and whether counts fit shares: Pearson's chi-square test, so strict that a right split fails
+//! once in a million runs.
 
 /// The value of a standard normal variable that is exceeded once in a million.
 const Z: f64 = 4.753_424;
+
+/// SplitMix64: enough for tests, and the same on every run.
+#[derive(Clone, Debug)]
+pub struct SplitMix(u64);
+
+impl SplitMix {
+    /// A source of its own for each seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next 64 bits.
+    pub fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// One of `0..limit`; the bias of a remainder does not matter here.
+    pub fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.draw() % limit.max(1) as u64).unwrap_or(0)
+    }
+
+    /// True in so many percent.
+    pub fn percent(&mut self, share: usize) -> bool {
+        self.below(100) < share
+    }
+
+    /// One of the items.
+    pub fn pick<'a, T: ?Sized>(&mut self, items: &[&'a T]) -> &'a T {
+        items[self.below(items.len())]
+    }
+}
 
 /// Why `counts` do not fit `shares`; `None` when they do. Where the share is 0, nothing may be counted.
 pub fn misfit(counts: &[u64], shares: &[f64]) -> Option<String> {

@@ -1,8 +1,8 @@
 //! The services behind every case, and their names: the same in all arms, whatever addresses they have there.
 
 use crate::case::{Answer, Behaviour, Case, Script};
-use crate::escapes;
-use crate::observed::FROM;
+use crate::observed::{Arrival, FROM};
+use crate::{asked, escapes};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -80,14 +80,10 @@ impl Fleet {
     /// What a user would have in his files: the services, the usual subsets, and the objects of the case.
     pub fn manifests(&self, case: &Case) -> Vec<(&'static str, String)> {
         let services = SERVICES.iter().map(|service| self.service_entry(service)).collect();
-        let subsets = if case.objects.contains("DestinationRule") {
-            Vec::new()
-        } else {
-            SERVICES.iter().map(destination_rule).collect()
-        };
+        let subsets = if case.objects.contains("DestinationRule") { String::new() } else { usual_subsets() };
         let files = [
             ("services.yaml", documents(services)),
-            ("subsets.yaml", documents(subsets)),
+            ("subsets.yaml", subsets),
             ("case.yaml", self.filled(&case.manifests())),
         ];
         files.into_iter().filter(|(_, text)| !text.is_empty()).collect()
@@ -115,6 +111,11 @@ impl Fleet {
         let spec = json!({ "hosts": [host], "resolution": "STATIC", "ports": ports, "endpoints": endpoints });
         object("ServiceEntry", host, &spec)
     }
+}
+
+/// DestinationRules for all services, with a subset for each version.
+pub fn usual_subsets() -> String {
+    documents(SERVICES.iter().map(destination_rule).collect())
 }
 
 fn destination_rule(service: &Service) -> Value {
@@ -148,10 +149,11 @@ impl Scripts {
     }
 
     /// What an endpoint does with the request it receives now.
-    pub fn next(&mut self, endpoint: &'static str) -> Behaviour {
-        let turn = self.received.entry(endpoint).or_default();
-        let behaviour = match self.scripts.get(endpoint) {
+    pub fn next(&mut self, arrival: &Arrival) -> Behaviour {
+        let turn = self.received.entry(arrival.endpoint).or_default();
+        let behaviour = match self.scripts.get(arrival.endpoint) {
             None => Behaviour::default(),
+            Some(Script::AsAsked) => asked::behaviour(arrival),
             Some(Script::Always(behaviour)) => behaviour.clone(),
             Some(Script::InTurn(list)) => list.get(*turn).cloned().unwrap_or_default(),
         };

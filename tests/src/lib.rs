@@ -1,16 +1,18 @@
 //! What all hosts must agree on: one corpus of cases, and the arms that run it.
 //!
 //! A case (`corpus/*.yaml`, described in [`case`](mod@case)) says what was written in Istio's API, how upstreams behave,
-//! what a client sends and what is to be seen at both ends. Four arms run every case: the engine as native code, the
-//! compiled filter in the simulator, `shunt proxy`, and real Envoy with what `shunt render envoy` wrote. An arm only
+//! what a client sends and what is to be seen at both ends. Five arms run every case: the engine as native code, the
+//! compiled filter in the simulator, `shunt proxy`, real Envoy with what `shunt render envoy` wrote, and with its native twin. An arm only
 //! tells what it has observed; [`check`](mod@check) alone compares, so that no arm has an expectation of its own.
 //!
 //! - [`case`](mod@case): the format of a case, and reading the corpus
+//! - [`asked`](mod@asked): endpoints that do what a request asks for
 //! - [`escapes`](mod@escapes): bytes that no text can hold
 //! - [`fleet`](mod@fleet): the services behind every case
-//! - [`arms`](mod@arms): the four ways to run one
+//! - [`arms`](mod@arms): the ways to run one
 //! - [`check`](mod@check), [`chance`](mod@chance): what was expected against what was observed
 //! - [`corpus`](mod@corpus): all cases in one arm, and a report of every failure
+//! - [`differential`](mod@differential): random rules, in every arm against the native twin
 //! - [`envoy_version`](mod@envoy_version): what only newer Envoys do
 //! - [`servers`](mod@servers), [`client`](mod@client), [`message`](mod@message): raw HTTP/1.1 over loopback
 //! - [`docs`](mod@docs): the commands in the documents, run and compared
@@ -25,11 +27,13 @@
 )]
 
 pub mod arms;
+pub mod asked;
 pub mod case;
 pub mod chance;
 pub mod check;
 pub mod client;
 pub mod corpus;
+pub mod differential;
 pub mod docs;
 pub mod envoy_version;
 pub mod escapes;

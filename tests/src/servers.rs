@@ -102,8 +102,10 @@ fn serve(name: &'static str, stream: &TcpStream, shared: &Shared) {
         let behaviour = {
             // The script goes on in the order in which arrivals are recorded.
             let mut scripts = shared.scripts.lock().expect("no panic in a server");
-            shared.arrivals.lock().expect("no panic in a server").push(arrival(name, message));
-            scripts.next(name)
+            let arrival = arrival(name, message);
+            let behaviour = scripts.next(&arrival);
+            shared.arrivals.lock().expect("no panic in a server").push(arrival);
+            behaviour
         };
         let answer = match behaviour {
             Behaviour::Answer(answer) => answer,

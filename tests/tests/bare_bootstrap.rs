@@ -1,7 +1,6 @@
 //! The rendered bootstrap serves by the filter alone: with the filter taken out, real Envoy answers 404 to everything.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
-use envoy_plan::PathNormalization;
 use serde_json::Value;
 use shunt_tests::arms::{render, start_envoy};
 use shunt_tests::client::Client;
@@ -51,8 +50,7 @@ fn envoy_serves_nothing_when_the_filter_is_taken_out() {
     }
     let bootstrap = folder.path().join("bootstrap.json");
     let (listen, admin) = (free_address(), free_address());
-    render(&shunt, &files, listen, admin, (PathNormalization::default(), None), &bootstrap)
-        .unwrap_or_else(|error| panic!("{error}"));
+    render(&shunt, &files, listen, admin, &[], &bootstrap).unwrap_or_else(|error| panic!("{error}"));
     let serve = || {
         let _envoy = start_envoy(&envoy, &bootstrap, admin).unwrap_or_else(|error| panic!("{error}"));
         let mut client = Client::new(listen);

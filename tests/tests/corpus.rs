@@ -4,6 +4,7 @@
 
 use shunt_tests::arms::{self, Engine, Envoy, InSimulator, Proxy};
 use shunt_tests::case::{self, Case};
+use shunt_tests::envoy_version::Version;
 use shunt_tests::{check, corpus, process};
 use std::collections::BTreeMap;
 
@@ -31,6 +32,20 @@ fn envoy() {
 }
 
 #[test]
+fn native_twin_in_envoy() {
+    let Some(envoy) = process::envoy() else {
+        return process::skipped("the native twin", "no Envoy: name one in ENVOY, or run `make test`");
+    };
+    if Version::of(&envoy).unwrap_or_else(|error| panic!("{error}")) < Version::NATIVE {
+        return process::skipped(
+            "the native twin",
+            "Envoy's own routes matched otherwise then: docs/envoy-versions.md",
+        );
+    }
+    corpus::run(&Envoy::native(process::shunt().unwrap_or_else(|error| panic!("{error}")), envoy), case::corpus());
+}
+
+#[test]
 fn proxy_at_the_front_door() {
     run_in_proxy(case::front_door());
 }
@@ -48,8 +63,7 @@ fn run_in_envoy(what: &str, cases: Vec<Case>) {
     let Some(envoy) = process::envoy() else {
         return process::skipped(&format!("{what} in Envoy"), "no Envoy: name one in ENVOY, or run `make test`");
     };
-    let arm = process::shunt().and_then(|shunt| Envoy::new(shunt, envoy));
-    corpus::run(&arm.unwrap_or_else(|error| panic!("{error}")), cases);
+    corpus::run(&Envoy::new(process::shunt().unwrap_or_else(|error| panic!("{error}")), envoy), cases);
 }
 
 #[test]
@@ -57,7 +71,9 @@ fn run_in_envoy(what: &str, cases: Vec<Case>) {
 fn every_case_runs_in_every_arm() {
     let cases = [case::corpus(), case::front_door()].concat();
     let skips = cases.iter().flat_map(|case| &case.skip);
-    for (arm, reason) in skips.clone() {
+    let differences = cases.iter().flat_map(|case| &case.differs);
+    assert!(differences.clone().all(|(arm, _)| arm == "native"), "our arms are alike");
+    for (arm, reason) in skips.clone().chain(differences) {
         assert!(arms::NAMES.contains(&arm.as_str()), "no arm is called {arm}");
         assert!(reason.len() > 10, "a reason says more than `{reason}`");
     }

@@ -1,6 +1,7 @@
 //! A whole bootstrap for Envoy 1.36 and later: listener, filter and clusters in one file, and nothing beside it.
 
-use crate::{clusters, listener, proto};
+use crate::listener::Routes;
+use crate::{clusters, filters, listener, proto, routes};
 use envoy_plan::{PathNormalization, Plan};
 use istio_config::FilterConfig;
 use serde_json::{Value, json};
@@ -20,12 +21,19 @@ pub struct Options {
 /// The bootstrap that `envoy -c FILE` serves at once. `module` is the filter's WebAssembly, `config` what it runs on,
 /// with the bindings that belong to `plan`.
 pub fn bootstrap(plan: &Plan, config: &FilterConfig, module: &[u8], options: &Options) -> Value {
-    let Options { listen, admin, path_normalization } = *options;
+    let ours = filters::wasm(config, &filters::inline(module));
+    let filters = filters::http_filters(ours, config, filters::injects_faults(config));
+    let routes = Routes::Inline(routes::route_configuration(&plan.profiles));
+    around(plan, options, listener::listener(options, routes, filters))
+}
+
+/// The bootstrap with this listener.
+pub(crate) fn around(plan: &Plan, options: &Options, listener: Value) -> Value {
     json!({
         "node": { "id": "shunt", "cluster": "shunt" },
-        "admin": { "address": proto::address(admin) },
+        "admin": { "address": proto::address(options.admin) },
         "static_resources": {
-            "listeners": [listener::listener(plan, config, module, listen, path_normalization)],
+            "listeners": [listener],
             "clusters": plan.clusters.values().map(clusters::cluster).collect::<Vec<_>>(),
         },
     })

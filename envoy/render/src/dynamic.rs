@@ -1,74 +1,149 @@
-//! The same in three files, so that rules change without a restart: a bootstrap that watches the two others, clusters, and the
-//! listener with routes and filter in it.
+//! The same in files that a running Envoy watches, so that rules change without a restart, and without a new listener.
 //!
-//! Envoy takes each file as a whole or refuses it and goes on with what it had. Clusters are to be replaced first: the new
-//! listener finds all of its own. The old one, which Envoy drains meanwhile, must not lose its own either, so clusters that
-//! are no longer called for stay for one version more.
+//! The bootstrap names clusters and listener, the listener names routes (RDS) and filter (ECDS), each a file of its own.
+//! Rules stand in the first three of [`Dynamic::files`] only. So a change of rules is no change of the listener: nothing is
+//! drained, and connections that are open meet the new rules with their next request.
+//!
+//! Envoy takes each file as a whole or refuses it and goes on with what it had. The filter comes after the clusters and routes
+//! that it names. The filter before it, and requests under way, must not lose theirs either: what is no longer called for
+//! stays for one version more, and for a minute, as Envoy may be behind by some. A profile is named by what it says, so that a name means the same in every version.
 
 use crate::bootstrap::Options;
-use crate::{clusters, listener, proto};
-use envoy_plan::Plan;
+use crate::filters::Meanwhile;
+use crate::listener::Routes;
+use crate::{clusters, filters, listener, proto, routes};
+use envoy_plan::{DEFAULT_PROFILE, Plan, Profile};
 use istio_config::FilterConfig;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The file of clusters, in the folder that the bootstrap watches.
-pub const CLUSTERS_FILE: &str = "clusters.json";
-/// The file of listeners, likewise.
-pub const LISTENERS_FILE: &str = "listeners.json";
+/// The file for `envoy -c`, in the folder of the files that it watches.
+pub const BOOTSTRAP_FILE: &str = "bootstrap.json";
+const CLUSTERS_FILE: &str = "clusters.json";
+const ROUTES_FILE: &str = "routes.json";
+const FILTER_FILE: &str = "filter.json";
+const LISTENERS_FILE: &str = "listeners.json";
 
 const CLUSTER_TYPE: &str = "envoy.config.cluster.v3.Cluster";
+const ROUTES_TYPE: &str = "envoy.config.route.v3.RouteConfiguration";
+const FILTER_TYPE: &str = "envoy.config.core.v3.TypedExtensionConfig";
 const LISTENER_TYPE: &str = "envoy.config.listener.v3.Listener";
 
-/// Marks a cluster that stays only until the next version.
+/// By which Envoy asks for the filter, and counts what becomes of it.
+const FILTER_NAME: &str = "shunt";
+
+/// Where the routes stand in their file.
+const ROUTES: &str = "/resources/0/virtual_hosts/0/routes";
+
+/// Marks what is no longer called for: since when, in seconds since 1970.
 const KEPT: &str = "/metadata/filter_metadata/shunt/kept";
 
-/// The contents of the three files, without version.
+/// So many seconds it stays at least. Envoy configures the filter within one, and may be given the next version meanwhile.
+const KEPT_SECONDS: u64 = 60;
+
+/// What the files hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dynamic {
-    /// For `envoy -c`; changes only with the options.
+    /// For [`BOOTSTRAP_FILE`]; changes only with the options.
     pub bootstrap: Value,
-    /// For [`CLUSTERS_FILE`], to be replaced first.
-    pub clusters: Value,
-    /// For [`LISTENERS_FILE`].
-    pub listeners: Value,
+    /// Each watched file by its name, in the order in which they are to be replaced.
+    pub files: [(&'static str, Value); 4],
 }
 
-/// The three files for Envoy to find in `folder`, an absolute path. `before`: what [`CLUSTERS_FILE`] holds now.
+/// The files for Envoy to find in `folder`, an absolute path. `before` tells what a file there holds now, `now` are seconds
+/// since 1970.
 pub fn dynamic(
     plan: &Plan,
     config: &FilterConfig,
     module: &[u8],
     options: &Options,
     folder: &Path,
-    before: Option<&Value>,
+    before: impl Fn(&str) -> Option<Value>,
+    now: u64,
 ) -> Dynamic {
-    let Options { listen, admin, path_normalization } = *options;
-    let mut entries: Vec<Value> =
-        plan.clusters.values().map(|cluster| proto::any(CLUSTER_TYPE, clusters::cluster(cluster))).collect();
-    let named: BTreeSet<String> = entries.iter().filter_map(name).map(str::to_owned).collect();
-    let was_called_for = |entry: &&Value| entry.pointer(KEPT).is_none();
-    let old = before.and_then(|file| file.get("resources")?.as_array()).into_iter().flatten();
-    let kept = old.filter(was_called_for).filter(|entry| name(entry).is_some_and(|name| !named.contains(name)));
-    entries.extend(kept.map(|entry| {
-        let mark = json!({ "filter_metadata": { "shunt": { "kept": true } } });
-        proto::with(entry.clone(), [("metadata", Some(mark))])
-    }));
-    let listener = listener::listener(plan, config, module, listen, path_normalization);
     let watched =
         |file: &str| json!({ "path_config_source": { "path": folder.join(file) }, "resource_api_version": "V3" });
+    let old = |file: &str, entries: &str| before(file).and_then(|old| old.pointer(entries)?.as_array().cloned());
+    let (profiles, named) = by_content(plan, config);
+
+    let called_for = plan.clusters.values().map(|cluster| proto::any(CLUSTER_TYPE, clusters::cluster(cluster)));
+    let clusters = with_kept(called_for.collect(), old(CLUSTERS_FILE, "/resources"), now);
+
+    let mut routes = proto::any(ROUTES_TYPE, routes::route_configuration(&profiles));
+    if let Some(list) = routes.pointer_mut(ROUTES.trim_start_matches("/resources/0")) {
+        let called_for = profiles.iter().map(routes::profile_route).chain(profiles.first().map(routes::any_profile));
+        *list = Value::Array(with_kept(called_for.collect(), old(ROUTES_FILE, ROUTES), now));
+    }
+
+    let filter = filters::wasm(&named, &filters::inline(module));
+    let filter = proto::any(FILTER_TYPE, proto::with(filter, [("name", Some(json!(FILTER_NAME)))]));
+    let place = filters::discovered(FILTER_NAME, watched(FILTER_FILE), Meanwhile::Refused);
+    // The fault filter is there for every rule to come; without the filter's word it does nothing.
+    let filters = filters::http_filters(place, config, true);
+    let listener = listener::listener(options, Routes::Discovered(watched(ROUTES_FILE)), filters);
+
     Dynamic {
         bootstrap: json!({
             "node": { "id": "shunt", "cluster": "shunt" },
-            "admin": { "address": proto::address(admin) },
+            "admin": { "address": proto::address(options.admin) },
             "dynamic_resources": { "cds_config": watched(CLUSTERS_FILE), "lds_config": watched(LISTENERS_FILE) },
         }),
-        clusters: json!({ "resources": entries }),
-        listeners: json!({ "resources": [proto::any(LISTENER_TYPE, listener)] }),
+        files: [
+            (CLUSTERS_FILE, versioned(clusters)),
+            (ROUTES_FILE, versioned(vec![routes])),
+            (FILTER_FILE, versioned(vec![filter])),
+            (LISTENERS_FILE, versioned(vec![proto::any(LISTENER_TYPE, listener)])),
+        ],
     }
 }
 
-fn name(entry: &Value) -> Option<&str> {
-    entry.get("name")?.as_str()
+/// A file of resources; its version is made of what it says.
+fn versioned(resources: Vec<Value>) -> Value {
+    let resources = Value::Array(resources);
+    json!({ "version_info": digest(&resources), "resources": resources })
+}
+
+/// The entries, and before them those of the last version that are missing, marked. What was marked long ago has had its time.
+fn with_kept(entries: Vec<Value>, before: Option<Vec<Value>>, now: u64) -> Vec<Value> {
+    let is_missing = |old: &Value| entries.iter().all(|entry| entry.get("name") != old.get("name"));
+    let kept = before.into_iter().flatten().filter(is_missing).filter_map(|old| {
+        let since = old.pointer(KEPT).and_then(Value::as_u64).unwrap_or(now);
+        let mark = json!({ "filter_metadata": { "shunt": { "kept": since } } });
+        (now.saturating_sub(since) < KEPT_SECONDS).then(|| proto::with(old, [("metadata", Some(mark))]))
+    });
+    let kept: Vec<_> = kept.collect();
+    kept.into_iter().chain(entries).collect()
+}
+
+/// The profiles under names made of what they say, and the filter's configuration with these names.
+fn by_content(plan: &Plan, config: &FilterConfig) -> (Vec<Profile>, FilterConfig) {
+    let mut names = BTreeMap::new();
+    let rename = |profile: &Profile| {
+        let nameless = Profile { name: String::new(), ..profile.clone() };
+        let name = match profile.name.as_str() {
+            DEFAULT_PROFILE => DEFAULT_PROFILE.to_owned(),
+            _ => format!("p-{}", digest(&routes::profile_route(&nameless))),
+        };
+        names.insert(profile.name.clone(), name.clone());
+        Profile { name, ..nameless }
+    };
+    let profiles = plan.profiles.iter().map(rename).collect();
+    let mut config = config.clone();
+    let in_rules = config.bindings.iter_mut().flat_map(|binding| &mut binding.profiles);
+    let in_outbound = config.outbound.iter_mut().map(|outbound| &mut outbound.profile);
+    for name in in_rules.chain(in_outbound) {
+        // Of the default profile the name is empty.
+        if let Some(new) = names.get(name) {
+            name.clone_from(new);
+        }
+    }
+    (profiles, config)
+}
+
+/// Sixteen hexadecimal digits.
+fn digest(value: &Value) -> String {
+    let digest = Sha256::digest(value.to_string());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -5,6 +5,7 @@
 //! spoken to, so that istiod's own routes serve everything else, and everything when the filter is away. And
 //! what only the filter may say is taken from requests before the first look at the routes. Clusters are istiod's.
 
+use crate::filters::Meanwhile;
 use crate::listener::removal;
 use crate::mesh::{self, Code, Manifest, Shipped};
 use crate::{filters, proto, routes};
@@ -83,13 +84,8 @@ fn the_filter(shipped: &Shipped, context: &str, code: &Code) -> [Value; 2] {
         }
     };
     let resource = proto::with(filters::wasm(config, &code), [("name", Some(json!(name)))]);
-    let discovery = json!({
-        "name": name,
-        "config_discovery": {
-            "config_source": { "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" },
-            "type_urls": [format!("type.googleapis.com/{}", filters::WASM_TYPE)],
-        },
-    });
+    let source = json!({ "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" });
+    let discovery = filters::discovered(&name, source, Meanwhile::Passed);
     [
         patch("EXTENSION_CONFIG", json!({ "context": context }), "ADD", resource),
         patch("HTTP_FILTER", connection_manager(context, Some(*port)), "INSERT_FIRST", discovery),

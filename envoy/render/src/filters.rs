@@ -20,26 +20,52 @@ pub(crate) const CONNECTION_MANAGER_TYPE: &str =
 /// The configuration of Envoy's Wasm filter.
 pub(crate) const WASM_TYPE: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
 
+/// A filter that changes headers; without mutations, none.
+const NOTHING_TYPE: &str = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
+
 /// The name by which Envoy and istiod know the fault filter.
 pub(crate) const FAULT: &str = "envoy.filters.http.fault";
-const FAULT_TYPE: &str = "envoy.extensions.filters.http.fault.v3.HTTPFault";
+/// Its configuration.
+pub(crate) const FAULT_TYPE: &str = "envoy.extensions.filters.http.fault.v3.HTTPFault";
 
-/// Filters in the order in which a request meets them.
-pub(crate) fn http_filters(config: &FilterConfig, module: &[u8]) -> Vec<Value> {
-    let code = json!({ "local": { "inline_bytes": STANDARD.encode(module) } });
-    let mut filters = vec![wasm(config, &code)];
-    if injects_faults(config) {
+/// Filters in the order in which a request meets them: ours, and those that carry out what it says.
+pub(crate) fn http_filters(ours: Value, config: &FilterConfig, with_faults: bool) -> Vec<Value> {
+    let mut filters = vec![ours];
+    if with_faults {
         filters.push(json!({ "name": FAULT, "typed_config": faults_by_header() }));
     }
-    if config.outbound.as_ref().is_some_and(|outbound| outbound.mode == OutboundMode::AllowAny) {
-        filters.push(forward_proxy());
-    }
-    filters.push(proto::extension(
-        "envoy.filters.http.router",
-        "envoy.extensions.filters.http.router.v3.Router",
-        json!({}),
-    ));
+    filters.extend(forward_proxy(config));
+    filters.push(router());
     filters
+}
+
+/// The end of every chain.
+pub(crate) fn router() -> Value {
+    proto::extension("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router", json!({}))
+}
+
+/// Envoy's `AsyncDataSource` with the compiled filter itself.
+pub(crate) fn inline(module: &[u8]) -> Value {
+    json!({ "local": { "inline_bytes": STANDARD.encode(module) } })
+}
+
+/// What becomes of requests while Envoy has discovered nothing good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meanwhile {
+    /// They are answered 500.
+    Refused,
+    /// They pass on, by a filter that does nothing. Where a filter cannot be fetched, Istio's agent sends one that denies every
+    /// request; its type is not among those that are taken, so Envoy goes on with what it has.
+    Passed,
+}
+
+/// The place of our filter under this name, for Envoy to discover what stands there (ECDS).
+pub(crate) fn discovered(name: &str, source: Value, meanwhile: Meanwhile) -> Value {
+    let default = (meanwhile == Meanwhile::Passed).then_some(NOTHING_TYPE);
+    let types = [WASM_TYPE].into_iter().chain(default).map(|name| format!("type.googleapis.com/{name}"));
+    let discovery = json!({ "config_source": source, "type_urls": types.collect::<Vec<_>>() });
+    let default = default.map(|name| proto::any(name, json!({})));
+    json!({ "name": name, "config_discovery": proto::with(discovery, [("default_config", default)]) })
 }
 
 /// Whether any rule has a fault to inject.
@@ -77,11 +103,14 @@ pub(crate) fn faults_by_header() -> Value {
     proto::any(FAULT_TYPE, message)
 }
 
-/// Looks up the host of a request that goes to the forward proxy's cluster, and lets all others pass.
-fn forward_proxy() -> Value {
-    proto::extension(
-        "envoy.filters.http.dynamic_forward_proxy",
-        "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
-        json!({ "dns_cache_config": clusters::dns_cache() }),
-    )
+/// Where requests may pass through: looks up the host of one that goes to the forward proxy's cluster, and lets all others pass.
+pub(crate) fn forward_proxy(config: &FilterConfig) -> Option<Value> {
+    let lets_out = config.outbound.as_ref().is_some_and(|outbound| outbound.mode == OutboundMode::AllowAny);
+    lets_out.then(|| {
+        proto::extension(
+            "envoy.filters.http.dynamic_forward_proxy",
+            "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
+            json!({ "dns_cache_config": clusters::dns_cache() }),
+        )
+    })
 }

@@ -4,9 +4,9 @@
 //! [`PathNormalization`]), a client's `x-request-id` is kept and one is made where there
 //! is none, websockets may be opened, and a stream may be idle for ever.
 
+use crate::bootstrap::Options;
 use crate::{filters, proto, routes};
-use envoy_plan::{PathNormalization, Plan};
-use istio_config::FilterConfig;
+use envoy_plan::PathNormalization;
 use istio_config::filter_config::OWN_PREFIX;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -15,13 +15,30 @@ use std::time::Duration;
 /// Headers that drive Envoy's fault filter. Envoy lets clients send them.
 const FAULT_PREFIX: &str = "x-envoy-fault-";
 
-pub(crate) fn listener(
-    plan: &Plan,
-    config: &FilterConfig,
-    module: &[u8],
-    listen: SocketAddr,
-    normalization: PathNormalization,
-) -> Value {
+/// Where the connection manager has its routes from.
+pub(crate) enum Routes {
+    /// The route configuration itself.
+    Inline(Value),
+    /// A configuration source, which tells them under the name `shunt`.
+    Discovered(Value),
+}
+
+pub(crate) fn listener(options: &Options, routes: Routes, http_filters: Vec<Value>) -> Value {
+    let routes = match routes {
+        Routes::Inline(configuration) => ("route_config", Some(configuration)),
+        Routes::Discovered(source) => {
+            ("rds", Some(json!({ "route_config_name": routes::NAME, "config_source": source })))
+        }
+    };
+    let fields = json!({
+        "early_header_mutation_extensions": [removal(&[OWN_PREFIX, FAULT_PREFIX])],
+        "http_filters": http_filters,
+    });
+    of(options.listen, options.path_normalization, proto::with(fields, [routes]))
+}
+
+/// The listener around a connection manager that has these fields beside the common ones.
+pub(crate) fn of(listen: SocketAddr, normalization: PathNormalization, fields: Value) -> Value {
     // As istiod writes them (`buildHTTPConnectionManager`).
     let (normalize, merge, escaped_slashes) = match normalization {
         PathNormalization::None => (false, false, "KEEP_UNCHANGED"),
@@ -29,7 +46,7 @@ pub(crate) fn listener(
         PathNormalization::MergeSlashes => (true, true, "KEEP_UNCHANGED"),
         PathNormalization::DecodeAndMergeSlashes => (true, true, "UNESCAPE_AND_FORWARD"),
     };
-    let manager = json!({
+    let mut manager = json!({
         "stat_prefix": "shunt",
         "codec_type": "AUTO",
         "use_remote_address": false,
@@ -39,10 +56,10 @@ pub(crate) fn listener(
         "path_with_escaped_slashes_action": escaped_slashes,
         "stream_idle_timeout": proto::duration(Duration::ZERO),
         "upgrade_configs": [{ "upgrade_type": "websocket" }],
-        "early_header_mutation_extensions": [removal(&[OWN_PREFIX, FAULT_PREFIX])],
-        "route_config": routes::route_configuration(&plan.profiles),
-        "http_filters": filters::http_filters(config, module),
     });
+    if let (Some(manager), Value::Object(fields)) = (manager.as_object_mut(), fields) {
+        manager.extend(fields);
+    }
     json!({
         "name": "shunt",
         "address": proto::address(listen),

@@ -20,10 +20,13 @@ pub(crate) const REMOVED_HEADERS: [&str; 9] = [
     "x-envoy-fault-throughput-response-percentage",
 ];
 
+/// The name of the route configuration.
+pub(crate) const NAME: &str = "shunt";
+
 /// The route configuration: one virtual host, whose routes are the profiles in order.
 pub(crate) fn route_configuration(profiles: &[Profile]) -> Value {
     json!({
-        "name": "shunt",
+        "name": NAME,
         // A rule may mirror to a cluster that does not exist, which costs its copies and nothing else.
         "validate_clusters": false,
         "virtual_hosts": [{
@@ -56,6 +59,14 @@ pub fn profile_route(profile: &Profile) -> Value {
         "match": { "prefix": "", "headers": [{ "name": CLUSTER_HEADER, "present_match": true }, chosen] },
         "route": action,
     })
+}
+
+/// The last route: it carries out this profile for requests whose own is not there. Envoy reads a file when it comes to it, so
+/// where versions follow each other closely, the next filter may be live a moment before the next routes.
+pub(crate) fn any_profile(default: &Profile) -> Value {
+    let route = profile_route(default);
+    let matched = json!({ "prefix": "", "headers": [{ "name": CLUSTER_HEADER, "present_match": true }] });
+    proto::with(route, [("name", Some(json!("any"))), ("match", Some(matched))])
 }
 
 /// As istiod writes it (`route/retry/retry.go`). A back-off that is Envoy's own default is left out.

@@ -5,7 +5,7 @@
 mod common;
 
 use envoy_plan::PathNormalization;
-use envoy_render::{Dynamic, Format, Options, bootstrap, dynamic};
+use envoy_render::{Format, Options, bootstrap};
 use istio_config::outbound::OutboundMode;
 use serde_json::Value;
 use std::path::Path;
@@ -178,35 +178,4 @@ fn the_forward_proxy_is_there_for_requests_that_pass_through() {
     assert_eq!(filters[1..], ["envoy.filters.http.dynamic_forward_proxy", "envoy.filters.http.router"]);
     let (cluster, filters) = is_there(&rendered(OutboundMode::RegistryOnly));
     assert!(cluster.is_none() && filters.len() == 2);
-}
-
-/// The names of the clusters in a file, and which of them stay only until the next version.
-fn clusters(dynamic: &Dynamic) -> Vec<(String, bool)> {
-    let entries = dynamic.clusters["resources"].as_array().unwrap();
-    let is_kept = |entry: &Value| entry.pointer("/metadata/filter_metadata/shunt/kept").is_some();
-    entries.iter().map(|entry| (entry["name"].as_str().unwrap().to_owned(), is_kept(entry))).collect()
-}
-
-#[test]
-fn a_cluster_that_is_no_longer_called_for_stays_for_one_version() {
-    let (listen, admin) = ("127.0.0.1:8080".parse().unwrap(), "127.0.0.1:9901".parse().unwrap());
-    let options = Options { listen, admin, path_normalization: PathNormalization::default() };
-    let render = |text: &str, before: Option<&Dynamic>| {
-        let (plan, config) = common::read(text);
-        let before = before.map(|before| &before.clusters);
-        dynamic(&plan, &config, b"\0asm\x01\0\0\0", &options, Path::new("/etc/envoy"), before)
-    };
-    let less = CONFIG.replace("  - {name: v1, labels: {version: v1}}\n", "");
-    let v1 = "outbound|80|v1|reviews.default.svc.cluster.local".to_owned();
-    let first = render(CONFIG, None);
-    assert!(clusters(&first).contains(&(v1.clone(), false)));
-    let second = render(&less, Some(&first));
-    assert!(clusters(&second).contains(&(v1.clone(), true)), "the old listener still names it");
-    let third = render(&less, Some(&second));
-    assert!(clusters(&third).iter().all(|(name, _)| *name != v1), "nobody names it any more");
-    let back = render(CONFIG, Some(&second));
-    assert!(clusters(&back).contains(&(v1, false)));
-    assert_eq!(first.bootstrap, third.bootstrap);
-    let watched = first.bootstrap.pointer("/dynamic_resources/lds_config/path_config_source/path").unwrap();
-    assert_eq!(watched, "/etc/envoy/listeners.json");
 }

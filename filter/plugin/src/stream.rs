@@ -88,8 +88,10 @@ fn write(request: &RequestHead<'_>, forward: &Forward<'_>) {
     }
     apply(HeaderMap::Request, &forward.edits);
     if let Some(authority) = forward.authority {
-        hostcalls::set_header(HeaderMap::Request, (ORIGINAL_HOST_HEADER, request.authority()));
-        hostcalls::set_header(HeaderMap::Request, (b":authority", authority.as_bytes()));
+        if let Some(original) = authority.original(request.authority()) {
+            hostcalls::set_header(HeaderMap::Request, (ORIGINAL_HOST_HEADER, original));
+        }
+        hostcalls::set_header(HeaderMap::Request, (b":authority", authority.name().as_bytes()));
     }
     if let Some(target) = &forward.path {
         let original = request.values(b":path").next().unwrap_or_default();

@@ -29,13 +29,47 @@ pub struct Forward<'p> {
     /// New request target, path and query.
     pub path: Option<Vec<u8>>,
     /// New authority.
-    pub authority: Option<&'p str>,
+    pub authority: Option<&'p NewAuthority>,
     /// Edits of the request headers, in order.
     pub edits: Vec<Edit<'p>>,
     /// The fault that was drawn, for the host to inject before it forwards.
     pub fault: Fault,
     /// What to ask the policy for when the response comes; `None` when it stays as it is.
     pub response: Option<ResponseRule>,
+}
+
+/// A new `:authority`, with what Envoy tells the upstream of the old one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAuthority {
+    pub(crate) name: Box<str>,
+    pub(crate) original: OriginalHost,
+}
+
+/// What stands in `x-envoy-original-host`. Envoy's routes write it, and its weighted clusters do not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OriginalHost {
+    /// What the client sent.
+    Client,
+    /// What the destination, one of several, had written before the rule did.
+    Destination(Box<str>),
+    /// Nothing: only the destination, one of several, writes.
+    Untold,
+}
+
+impl NewAuthority {
+    /// The new authority.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The value of `x-envoy-original-host`, given what the client sent; `None`: it is not written.
+    pub fn original<'a>(&'a self, client: &'a [u8]) -> Option<&'a [u8]> {
+        match &self.original {
+            OriginalHost::Client => Some(client),
+            OriginalHost::Destination(name) => Some(name.as_bytes()),
+            OriginalHost::Untold => None,
+        }
+    }
 }
 
 /// A drawn fault (`HTTPFaultInjection`). The delay comes first, does not count against the timeout, and an aborted request is

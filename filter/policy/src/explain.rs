@@ -338,12 +338,12 @@ impl Policy {
         let destinations = targets.weights().filter_map(|(index, weight)| {
             let target = at(&self.targets, index)?;
             let (request_edits, tried) = request_edits(target, request.pairs());
-            let left = headers::as_it_leaves(&tried, rewritten.as_deref(), target.authority.as_deref());
+            let left = headers::as_it_leaves(&tried, rewritten.as_deref(), target.authority.as_ref());
             Some(DestinationShare {
                 cluster: Cow::Borrowed(&target.cluster),
                 weight,
                 probability: share_of(weight, total),
-                authority: target.authority.as_deref().map(Cow::Borrowed),
+                authority: target.authority.as_ref().map(|authority| Cow::Borrowed(authority.name())),
                 request_edits: request_edits.into_iter().map(ToldEdit::from).collect(),
                 response_edits: self.told_response_edits(index, origin.clone(), &left),
             })

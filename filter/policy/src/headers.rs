@@ -4,6 +4,7 @@
 //! destination has one level, into which istiod merges both; with several, each destination has a level of its own, which
 //! runs before the rule's.
 
+use crate::decision::NewAuthority;
 use crate::format::Value;
 use crate::request::HeaderPair;
 use std::borrow::Cow;
@@ -96,18 +97,24 @@ pub(crate) fn resolve<'p>(
 pub(crate) fn as_it_leaves<'t>(
     tried: &'t Tried,
     path: Option<&'t [u8]>,
-    authority: Option<&'t str>,
+    authority: Option<&'t NewAuthority>,
 ) -> Vec<HeaderPair<'t>> {
     let first = |name: &[u8]| tried.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_slice());
     let mut pairs = borrowed(tried);
-    let mut replace = |name: &'static [u8], original: &'static [u8], new: Option<&'t [u8]>| {
-        if let (Some(old), Some(new)) = (first(name), new) {
-            pairs.retain(|(key, _)| *key != name && *key != original);
-            pairs.extend([(name, new), (original, old)]);
-        }
+    let mut replace = |name: &'static [u8], value: &'t [u8]| {
+        pairs.retain(|(key, _)| *key != name);
+        pairs.push((name, value));
     };
-    replace(b":path", ORIGINAL_PATH_HEADER, path);
-    replace(b":authority", ORIGINAL_HOST_HEADER, authority.map(str::as_bytes));
+    if let (Some(old), Some(new)) = (first(b":path"), path) {
+        replace(b":path", new);
+        replace(ORIGINAL_PATH_HEADER, old);
+    }
+    if let (Some(old), Some(new)) = (first(b":authority"), authority) {
+        replace(b":authority", new.name().as_bytes());
+        if let Some(original) = new.original(old) {
+            replace(ORIGINAL_HOST_HEADER, original);
+        }
+    }
     pairs
 }
 

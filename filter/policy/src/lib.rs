@@ -37,7 +37,7 @@ mod table;
 mod trace;
 
 pub use compile::Pattern;
-pub use decision::{Abort, Decision, Fault, Forward, ResponseRule};
+pub use decision::{Abort, Decision, Fault, Forward, NewAuthority, ResponseRule};
 pub use format::Fact;
 pub use headers::{Edit, ORIGINAL_HOST_HEADER, ORIGINAL_PATH_HEADER};
 pub use reply::LocalReply;

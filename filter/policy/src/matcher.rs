@@ -129,9 +129,7 @@ impl RequestMatcher {
     pub(crate) fn takes_all(&self) -> bool {
         let any_path = match &self.path {
             None => true,
-            Some(PathMatcher::Prefix(prefix) | PathMatcher::PrefixAnyCase(prefix)) => {
-                prefix.is_empty() || **prefix == *b"/"
-            }
+            Some(PathMatcher::Prefix(prefix) | PathMatcher::PrefixAnyCase(prefix)) => **prefix == *b"/",
             Some(PathMatcher::Regex(pattern)) => pattern.as_str() == crate::compile::anchored(".*"),
             Some(PathMatcher::Exact(_) | PathMatcher::ExactAnyCase(_)) => false,
         };

@@ -1,6 +1,6 @@
 //! The whole of routing: Host picks a virtual host, its rules are tried in file order, the first that matches decides.
 
-use crate::decision::{Abort, Decision, Fault, Forward, ResponseRule};
+use crate::decision::{Abort, Decision, Fault, Forward, NewAuthority, ResponseRule};
 use crate::format::{Early, Late, Value};
 use crate::headers::{self, Edit, HeaderEdits};
 use crate::hosts::HostTable;
@@ -126,7 +126,7 @@ pub(crate) struct FaultRule {
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) cluster: Box<str>,
-    pub(crate) authority: Option<Box<str>>,
+    pub(crate) authority: Option<NewAuthority>,
     pub(crate) edits: Arc<HeaderEdits>,
 }
 
@@ -262,7 +262,7 @@ impl Policy {
             Some(edits) => (edits, Vec::new()),
             None => headers::resolve(&target.edits.request, request.pairs(), &mut render),
         };
-        let left = headers::as_it_leaves(&tried, path.as_deref(), target.authority.as_deref());
+        let left = headers::as_it_leaves(&tried, path.as_deref(), target.authority.as_ref());
         let response = self.response_rule(target_index, cors, &left, draws);
         // Before the rule's own edits, which have the last word.
         let edits = match self.fresh_spans {
@@ -275,7 +275,7 @@ impl Policy {
             profile: profile.map(|name| &**name).filter(|name| !name.is_empty()),
             mirrors,
             path,
-            authority: target.authority.as_deref(),
+            authority: target.authority.as_ref(),
             edits,
             fault,
             response,

@@ -105,7 +105,7 @@ fn decide(policy: &Policy, request: &str, mut draws: impl FnMut() -> u64) -> Str
                 line += &format!(" path={}", String::from_utf8_lossy(path));
             }
             if let Some(authority) = forward.authority {
-                line += &format!(" authority={authority}");
+                line += &format!(" authority={}", authority.name());
             }
             if let Some(delay_ms) = forward.fault.delay_ms {
                 line += &format!(" delay={delay_ms}");

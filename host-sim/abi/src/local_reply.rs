@@ -56,9 +56,10 @@ impl LocalReply {
                 _ => head.append(name, value),
             }
         }
-        if self.body.is_empty() {
+        // Envoy's codec leaves out what such an answer cannot have.
+        if self.body.is_empty() || [204, 304].contains(&self.status) {
             head.remove("content-type");
-            return (head, self.body);
+            return (head, Bytes::new());
         }
         head.set("content-length", self.body.len().to_string());
         if !typed {

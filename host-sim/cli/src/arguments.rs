@@ -320,9 +320,12 @@ pub(crate) struct RenderEnvoyOptions {
     pub(crate) admin: SocketAddr,
     #[command(flatten)]
     pub(crate) mesh: Mesh,
-    /// Write three files into this directory instead, a bootstrap and what it watches: rendered again, they change the rules of a running Envoy
+    /// Write a bootstrap and the files that it watches into this directory instead: rendered again, they change the rules of a running Envoy
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
     pub(crate) dynamic: Option<PathBuf>,
+    /// Write the rules as Envoy's own routes, without the filter
+    #[arg(long, conflicts_with_all = ["dynamic", "fresh_spans"])]
+    pub(crate) native: bool,
     /// `yaml` or `json` for standard output; anything else is a file to write to, by its ending
     #[arg(short, long, default_value = "yaml", value_name = "yaml|json|FILE")]
     pub(crate) output: String,

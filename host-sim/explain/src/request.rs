@@ -104,7 +104,12 @@ impl Request {
         let target =
             upstream::arrival::admit(method.as_bytes(), authority.as_bytes(), target.as_bytes(), normalization)
                 .map_err(|reply| Refused::new(self, reply.status))?;
-        let kept = headers.iter().filter(|(name, _)| upstream::arrival::is_kept(name.as_bytes()));
+        let is_kept = |name: &str, value: &str| {
+            let is_referer = name == "referer";
+            upstream::arrival::is_kept(name.as_bytes())
+                && !(is_referer && upstream::referer::is_removed(value.as_bytes()))
+        };
+        let kept = headers.iter().filter(|(name, value)| is_kept(name, value));
         Ok(Self {
             method: method.clone(),
             scheme: scheme.clone(),

@@ -12,7 +12,7 @@ use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Method, Request, Uri, Version};
 use std::borrow::Cow;
 use upstream::request_head::{ATTEMPT_COUNT_HEADER, reaches_upstream};
-use upstream::{LocalReply, arrival};
+use upstream::{LocalReply, arrival, referer};
 
 /// The request head as Envoy would show it to a filter.
 ///
@@ -52,6 +52,9 @@ pub(crate) fn for_guest(parts: &request::Parts, outside: &Outside) -> Result<Hea
     }
     if takes_trailers(&parts.headers) {
         map.append("te", "trailers");
+    }
+    if map.get("referer").is_some_and(referer::is_removed) {
+        map.remove("referer");
     }
     let forwarded_proto = map.get("x-forwarded-proto");
     match (parts.uri.scheme_str(), forwarded_proto) {

@@ -20,7 +20,7 @@ use crate::grpc;
 use crate::policy::limit;
 use crate::pool::{Endpoint, Pool, Turn};
 use crate::reply::{Flags, LocalReply};
-use crate::request_head::{Ask, EXPECTED_TIMEOUT_HEADER, number};
+use crate::request_head::{Ask, EXPECTED_TIMEOUT_HEADER, INTERNAL_HEADER, number};
 use crate::retry::{Answer, Retry, Verdict};
 use crate::time::Timestamp;
 
@@ -87,6 +87,8 @@ pub struct Exchange {
     per_try_timeout: Option<Duration>,
     /// Whether the upstream reads its limit from `grpc-timeout` too.
     is_grpc: bool,
+    /// For the copy of a request: what its original's first attempt was told, if anything.
+    copied: Option<Option<Duration>>,
     retry: Retry,
     /// Places of the endpoints that failed.
     tried: Vec<usize>,
@@ -129,7 +131,8 @@ impl Exchange {
 
     /// The copy of a request: one attempt, in the time its original has.
     pub(crate) fn copy_to(&self, pool: Rc<Pool>) -> Self {
-        Self { is_grpc: self.is_grpc, ..Self::with_limits(pool, Retry::never(), self.timeout, None, self.received) }
+        let copy = Self::with_limits(pool, Retry::never(), self.timeout, None, self.received);
+        Self { is_grpc: self.is_grpc, copied: Some(self.expected_timeout(Timestamp::from_nanos(0))), ..copy }
     }
 
     fn with_limits(
@@ -144,6 +147,7 @@ impl Exchange {
             timeout,
             per_try_timeout,
             is_grpc: false,
+            copied: None,
             retry,
             tried: Vec::new(),
             attempts: 0,
@@ -176,12 +180,16 @@ impl Exchange {
         !matches!(self.state, State::Delivering { .. } | State::Over) && self.retry.is_possible()
     }
 
-    /// Request headers that tell the upstream of an attempt that starts now what time it has: names and values, to be set.
+    /// Request headers that tell the upstream of an attempt that starts now what time it has, and of a copy that the proxy itself
+    /// sends it: names and values, to be set.
     pub fn told(&self, now: Timestamp) -> impl Iterator<Item = (&'static str, String)> + use<> {
         let expected = self.expected_timeout(now);
         let millis = expected.map(|expected| (EXPECTED_TIMEOUT_HEADER, expected.as_millis().to_string()));
-        let grpc = expected.filter(|_| self.is_grpc).map(|expected| (grpc::TIMEOUT_HEADER, grpc::written(expected)));
-        millis.into_iter().chain(grpc)
+        // Envoy copies this one header as it has written it for the original.
+        let grpc = self.copied.unwrap_or(expected).filter(|_| self.is_grpc);
+        let grpc = grpc.map(|expected| (grpc::TIMEOUT_HEADER, grpc::written(expected)));
+        let internal = self.copied.is_some().then(|| (INTERNAL_HEADER, "true".to_owned()));
+        millis.into_iter().chain(grpc).chain(internal)
     }
 
     /// What is left for an attempt that starts now, in whole milliseconds and never 0: that would mean "no limit" to the next

@@ -31,6 +31,7 @@ mod passthrough;
 mod path;
 mod policy;
 mod pool;
+pub mod referer;
 mod reply;
 pub mod request_head;
 mod retry;

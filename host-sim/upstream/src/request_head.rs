@@ -14,6 +14,9 @@ pub const EXPECTED_TIMEOUT_HEADER: &str = "x-envoy-expected-rq-timeout-ms";
 /// (istiod: `include_request_attempt_count`), also on copies, which are the first attempt of theirs.
 pub const ATTEMPT_COUNT_HEADER: &str = "x-envoy-attempt-count";
 
+/// Copies have it with the value `true`: Envoy sends them as requests of its own.
+pub(crate) const INTERNAL_HEADER: &str = "x-envoy-internal";
+
 const RETRY_ON: &str = "x-envoy-retry-on";
 const RETRY_GRPC_ON: &str = "x-envoy-retry-grpc-on";
 const MAX_RETRIES: &str = "x-envoy-max-retries";

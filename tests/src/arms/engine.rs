@@ -5,6 +5,7 @@
 
 use super::{Arm, Running, plain, received};
 use crate::case::{Behaviour, Case, Request};
+use crate::chance::SplitMix;
 use crate::escapes;
 use crate::fleet::{self, DOWN, Fleet, Scripts};
 use crate::observed::{Arrival, Reply};
@@ -14,10 +15,11 @@ use istio_config::{Config, Diagnostics, FilterConfig, yaml};
 use std::sync::Arc;
 use std::time::Duration;
 use traffic_policy::explain::Explanation;
-use traffic_policy::{Abort, Decision, Edit, Forward, HeaderPair, Policy, RequestHead};
+use traffic_policy::{Abort, Decision, Draw, Edit, Fact, Forward, HeaderPair, Policy, RequestHead};
 use upstream::request_head::{ATTEMPT_COUNT_HEADER, reaches_upstream};
 use upstream::{
     Answer, Ask, Attempt, Begun, Event, Exchange, Failure, Fault, LocalReply, Step, Timestamp, Upstreams, arrival,
+    referer,
 };
 
 /// The arm.
@@ -48,7 +50,7 @@ impl Arm for Engine {
             scripts: Scripts::new(case),
             arrivals: Vec::new(),
             now: Timestamp::from_nanos(1),
-            chance: SplitMix(0x5eed),
+            chance: SplitMix::new(0x5eed),
         }))
     }
 }
@@ -73,15 +75,16 @@ fn findings(diagnostics: &Diagnostics) -> String {
     diagnostics.iter().map(|finding| format!("\n    {finding}")).collect()
 }
 
-/// SplitMix64: enough for tests, and the same on every run.
-struct SplitMix(u64);
+/// What the filter asks its host for.
+struct Drawn<'a>(&'a mut SplitMix);
 
-impl SplitMix {
+impl Draw for Drawn<'_> {
     fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.draw()
+    }
+
+    fn fact(&mut self, fact: Fact) -> Option<Vec<u8>> {
+        (fact == Fact::Protocol).then(|| b"HTTP/1.1".to_vec())
     }
 }
 
@@ -143,6 +146,9 @@ impl World {
         let mut head = HeaderMap::from([(":authority", line.host.as_bytes()), (":path", path)]);
         head.extend([(":method", line.method.as_str()), (":scheme", "http")]);
         head.extend(received(request).filter(|(name, _)| arrival::is_kept(name.as_bytes())));
+        if head.get("referer").is_some_and(referer::is_removed) {
+            head.remove("referer");
+        }
         if head.get("x-forwarded-proto").is_none() {
             head.append("x-forwarded-proto", "http");
         }
@@ -156,7 +162,7 @@ impl World {
     fn serve(&mut self, head: &HeaderMap, body: &str) -> Result<Response, String> {
         let pairs: Vec<HeaderPair<'_>> = head.iter().collect();
         let request = RequestHead::new(&pairs);
-        let decision = self.policy.decide(&request, &mut || self.chance.draw());
+        let decision = self.policy.decide(&request, &mut Drawn(&mut self.chance));
         explained(&decision, &self.policy.explain(&request, usize::MAX))?;
         let (mut response, rule) = match decision {
             Decision::Pass => return Err("there are no other routes to leave it to".to_owned()),
@@ -216,9 +222,11 @@ fn written(head: &HeaderMap, forward: &Forward<'_>) -> HeaderMap {
     let mut head: HeaderMap = head.iter().filter(|(name, _)| !forged(name)).collect();
     apply(&mut head, &forward.edits);
     if let Some(authority) = forward.authority {
-        let original = head.get(":authority").unwrap_or_default().to_vec();
-        head.set("x-envoy-original-host", original);
-        head.set(":authority", authority);
+        let came = head.get(":authority").unwrap_or_default().to_vec();
+        if let Some(original) = authority.original(&came) {
+            head.set("x-envoy-original-host", original);
+        }
+        head.set(":authority", authority.name());
     }
     if let Some(path) = &forward.path {
         head.set("x-envoy-original-path", target);
@@ -343,8 +351,10 @@ impl Outside<'_> {
         for (name, value) in exchange.told(*self.now) {
             head.set(name, value);
         }
-        self.arrivals.push(super::arrival(endpoint, &head, body.as_bytes()));
-        match self.scripts.next(endpoint) {
+        let arrival = super::arrival(endpoint, &head, body.as_bytes());
+        let behaviour = self.scripts.next(&arrival);
+        self.arrivals.push(arrival);
+        match behaviour {
             Behaviour::Hang => UnderWay::Nothing,
             Behaviour::Close => UnderWay::Fails(Failure::Disconnected { before_request: false }),
             Behaviour::Answer(answer) => {
@@ -359,7 +369,8 @@ impl Outside<'_> {
 
 /// An answer that no upstream gave, to this request.
 fn local(reply: &LocalReply, request: &HeaderMap) -> Response {
-    let reply = host_abi::LocalReply::new(reply.status.into(), reply.body, reply.details);
-    let (head, body) = reply.into_response(request);
+    let mut local = host_abi::LocalReply::new(reply.status.into(), reply.body, reply.details);
+    local.grpc_status = reply.grpc_status.map(Into::into);
+    let (head, body) = local.into_response(request);
     Response { head, body: body.into() }
 }

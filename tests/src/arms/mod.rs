@@ -1,4 +1,4 @@
-//! Four ways to run a case.
+//! Four ways to run a case, and the native twin, which none of our code takes part in.
 
 mod engine;
 mod served;
@@ -69,7 +69,7 @@ pub trait Running {
 }
 
 /// Every arm by its name.
-pub const NAMES: [&str; 4] = ["engine", "simulator", "proxy", "envoy"];
+pub const NAMES: [&str; 5] = ["engine", "simulator", "proxy", "envoy", "native"];
 
 /// The headers of a request as they come from the wire.
 fn received(request: &Request) -> impl Iterator<Item = (String, Vec<u8>)> {

@@ -30,11 +30,15 @@ pub struct Proxy {
     idle: Arc<Idle>,
 }
 
-/// Envoy. A process serves one case after the other.
+/// Envoy, with the filter or with the native twin. A process serves one case after the other.
 pub struct Envoy {
     shunt: PathBuf,
     envoy: PathBuf,
-    version: Version,
+    /// `None` where it says none: it is taken for the newest.
+    version: Option<Version>,
+    name: &'static str,
+    /// More of `shunt render envoy`.
+    options: &'static [&'static str],
     idle: Arc<Idle>,
 }
 
@@ -129,13 +133,14 @@ impl Arm for Proxy {
 
 impl Envoy {
     /// The arm; `shunt` is the command, `envoy` the binary.
-    ///
-    /// # Errors
-    ///
-    /// The binary says no version.
-    pub fn new(shunt: PathBuf, envoy: PathBuf) -> Result<Self, String> {
-        let version = Version::of(&envoy)?;
-        Ok(Self { shunt, envoy, version, idle: Arc::default() })
+    pub fn new(shunt: PathBuf, envoy: PathBuf) -> Self {
+        let version = Version::of(&envoy).ok();
+        Self { shunt, envoy, version, name: "envoy", options: &[], idle: Arc::default() }
+    }
+
+    /// The same with Envoy's own routes in place of the filter.
+    pub fn native(shunt: PathBuf, envoy: PathBuf) -> Self {
+        Self { name: "native", options: &["--native"], ..Self::new(shunt, envoy) }
     }
 
     /// A process that serves the case: one that is idle, or a new one. What cannot be rendered needs none.
@@ -144,14 +149,8 @@ impl Envoy {
         write_files(folder.path(), case, servers)?;
         let (listen, admin) = (free_address(), free_address());
         let rendered = folder.path().join("bootstrap.json");
-        render(
-            &self.shunt,
-            &folder.path().join(FILES),
-            listen,
-            admin,
-            (case.normalization.0, case.outbound),
-            &rendered,
-        )?;
+        let options = [self.options, &mesh_options(case.normalization.0, case.outbound)].concat();
+        render(&self.shunt, &folder.path().join(FILES), listen, admin, &options, &rendered)?;
         let version = listen.to_string();
         if let Some(mut host) = take(&self.idle, |_| true) {
             let refused = watched::refused(host.admin);
@@ -178,11 +177,11 @@ impl Envoy {
 
 impl Arm for Envoy {
     fn name(&self) -> &'static str {
-        "envoy"
+        self.name
     }
 
     fn envoy(&self) -> Option<Version> {
-        Some(self.version)
+        self.version
     }
 
     fn parallel(&self) -> usize {
@@ -207,7 +206,7 @@ impl Arm for Envoy {
     }
 }
 
-/// Writes a bootstrap with `shunt render envoy`.
+/// Writes a bootstrap with `shunt render envoy` and these options.
 ///
 /// # Errors
 ///
@@ -217,13 +216,13 @@ pub fn render(
     files: &Path,
     listen: SocketAddr,
     admin: SocketAddr,
-    (normalization, outbound): (PathNormalization, Option<OutboundMode>),
+    options: &[&str],
     to: &Path,
 ) -> Result<(), String> {
     let output = Command::new(shunt)
         .args(["render", "envoy", "-f"])
         .arg(files)
-        .args(mesh_options(normalization, outbound))
+        .args(options)
         .args(["--listen", &listen.to_string(), "--admin", &admin.to_string(), "-o"])
         .arg(to)
         .output()

@@ -71,10 +71,12 @@ impl Running for Simulated {
             if endpoint == DOWN {
                 return Behaviour::refused();
             }
+            let arrival = arrival(endpoint, sent.headers, sent.body);
+            let behaviour = behaviour(endpoint, scripts.next(&arrival));
             if sent.role != Role::Callout {
-                arrivals.push(arrival(endpoint, sent.headers, sent.body));
+                arrivals.push(arrival);
             }
-            behaviour(endpoint, scripts.next(endpoint))
+            behaviour
         });
         if !exchange.violations.is_empty() {
             return Err(exchange.violations.join("; "));

@@ -6,6 +6,7 @@
 
 mod corpus;
 mod gateway;
+mod k8s;
 mod plugins;
 mod sidecar;
 mod world;

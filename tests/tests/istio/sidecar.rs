@@ -286,3 +286,35 @@ fn under_load() -> Vec<(usize, Vec<String>)> {
     }
     all
 }
+
+/// What Istio's agent sends in place of a filter that it cannot fetch: one that denies every request.
+fn denied(manifests: &[Value]) -> Vec<Value> {
+    let mut manifests = manifests.to_vec();
+    let patches = manifests[0]["spec"]["configPatches"].as_array_mut().unwrap();
+    let filters = patches.iter_mut().filter(|patch| patch["applyTo"] == "EXTENSION_CONFIG");
+    let denial =
+        serde_json::json!({ "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC", "rules": {} });
+    let replaced = filters.map(|patch| patch["patch"]["value"]["typed_config"] = denial.clone()).count();
+    assert!(replaced > 0);
+    manifests
+}
+
+#[test]
+#[ignore = "needs istiod: `make test-istio`"]
+fn a_filter_that_never_came_leaves_everything_to_istio() {
+    for spoil in [denied, |manifests: &[Value]| with_configuration(manifests, "{\"objects\": 1}")] {
+        let mut world = World::start(Role::Sidecar);
+        let good = world.filter(&to("v2"));
+        world.serve(&to("v1"), &[]);
+        world.put(&to("v1"), &spoil(&good));
+        world.proxy.wait_for_refusal().unwrap_or_else(|error| panic!("{error}"));
+        for _ in 0..20 {
+            assert_eq!(world.from("reviews", "/", &[]), "reviews-v1", "Istio's own routes");
+        }
+        world.serve(&to("v1"), &good);
+        assert_eq!(world.from("reviews", "/", &[]), "reviews-v2", "a good one is taken");
+        world.put(&to("v1"), &spoil(&world.filter(&to("v3"))));
+        world.proxy.wait_for_refusal().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(world.from("reviews", "/", &[]), "reviews-v2", "and stays");
+    }
+}

@@ -101,7 +101,7 @@ fn level(
         if !in_response && name == "x-forwarded-proto" {
             let help = "keep it, or let Istio serve this VirtualService";
             diagnostics.error(&at, "not-served", "Envoy finds no route for a request without x-forwarded-proto", help);
-        } else if may_be_edited(&at, &name, diagnostics) {
+        } else if may_be_edited(&at, &name, in_response, diagnostics) {
             if !in_response {
                 report_router_header(&at, &name, diagnostics);
             }
@@ -119,7 +119,7 @@ fn level(
                 if is_one_line(&at, value, diagnostics) {
                     authority.get_or_insert_with(|| value.clone());
                 }
-            } else if may_be_edited(&at, &name, diagnostics)
+            } else if may_be_edited(&at, &name, in_response, diagnostics)
                 && let Some(value) = header_value(&at, value, in_response, diagnostics)
             {
                 if !in_response {
@@ -133,7 +133,7 @@ fn level(
 }
 
 /// Whether istiod and Envoy let a rule edit this header; says why not.
-fn may_be_edited(at: &At<'_>, name: &str, diagnostics: &mut Diagnostics) -> bool {
+fn may_be_edited(at: &At<'_>, name: &str, in_response: bool, diagnostics: &mut Diagnostics) -> bool {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.starts_with(':') || name == "host" {
         diagnostics.warning(
@@ -142,6 +142,10 @@ fn may_be_edited(at: &At<'_>, name: &str, diagnostics: &mut Diagnostics) -> bool
             format!("Istio ignores `{name}` here"),
             "use rewrite.uri and rewrite.authority",
         );
+        false
+    } else if in_response && name == "server" {
+        let help = "remove this edit, or tell the proxy to keep the header (`proxyHeaders.server.disabled` in Istio)";
+        diagnostics.warning(at, "header-ignored", "Envoy writes `server` itself, over whatever a rule says", help);
         false
     } else if name.is_empty() || !name.bytes().all(is_token) {
         diagnostics.error(at, "bad-header-name", format!("`{name}` is not a header name"), "use letters, digits and -");

@@ -4,6 +4,7 @@ use super::actions::{self, RedirectTemplate};
 use super::headers::{self, Edits};
 use super::matches::{self, Scope};
 use super::{Bindings, pattern};
+use crate::decision::{NewAuthority, OriginalHost};
 use crate::headers::HeaderEdits;
 use crate::matcher::{PathMatcher, RequestMatcher};
 use crate::ratio::Ratio;
@@ -75,7 +76,7 @@ pub(super) struct DestinationTemplate<'c> {
     /// The host in full.
     pub(super) host: String,
     pub(super) weight: u32,
-    pub(super) authority: Option<Box<str>>,
+    pub(super) authority: Option<NewAuthority>,
     pub(super) edits: Arc<HeaderEdits>,
 }
 
@@ -278,7 +279,7 @@ fn destinations<'c>(
         let host = destination_host(&at.field("destination"), destination, meta, diagnostics);
         let weight = weight_of(&at.field("weight"), *weight, diagnostics);
         if let (Some(host), Some(weight)) = (host, weight) {
-            let authority = authority.clone().or(level.authority).map(Into::into);
+            let authority = new_authority(authority.as_deref(), level.authority.as_deref(), single);
             destinations.push(DestinationTemplate { raw: destination, host, weight, authority, edits });
         }
     }
@@ -287,6 +288,16 @@ fn destinations<'c>(
         diagnostics.error(&field, "no-weight", "every destination has weight 0", help);
     }
     destinations
+}
+
+/// The rule's word is the last. A destination that is alone speaks as the rule does; among several it is heard before the rule.
+fn new_authority(of_rule: Option<&str>, of_destination: Option<&str>, single: bool) -> Option<NewAuthority> {
+    let original = match (of_rule, of_destination) {
+        (Some(_), Some(name)) if !single => OriginalHost::Destination(name.into()),
+        (None, Some(_)) if !single => OriginalHost::Untold,
+        _ => OriginalHost::Client,
+    };
+    of_rule.or(of_destination).map(|name| NewAuthority { name: name.into(), original })
 }
 
 fn blocks(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use host_abi::HeaderMap;
 use upstream::arrival::is_kept;
+use upstream::referer;
 use upstream::{Endpoint, Flags, Timestamp};
 
 use crate::behaviour::Behaviour;
@@ -41,6 +42,9 @@ impl RequestSpec {
             if is_kept(&name.as_ref().to_ascii_lowercase()) {
                 head.append(name, value);
             }
+        }
+        if head.get("referer").is_some_and(referer::is_removed) {
+            head.remove("referer");
         }
         let mut default = |name: &str, value: &str| {
             if head.get(name).is_none() {

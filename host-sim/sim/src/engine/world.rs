@@ -126,9 +126,9 @@ impl Metrics for World {
 }
 
 impl Properties for World {
-    /// None of its own yet: host-abi answers what can be read from the stream.
-    fn property(&self, _: Option<StreamId>, _: &[&[u8]]) -> Option<Vec<u8>> {
-        None
+    /// host-abi answers what can be read from the stream. Simulated clients have no addresses.
+    fn property(&self, _: Option<StreamId>, path: &[&[u8]]) -> Option<Vec<u8>> {
+        (path == [b"request".as_slice(), b"protocol"]).then(|| b"HTTP/1.1".to_vec())
     }
 }
 

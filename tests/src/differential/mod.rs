@@ -1,0 +1,209 @@
+//! Random rules: every arm against the native twin in real Envoy.
+//!
+//! Hand-picked cases hold what someone thought of. Here configurations and requests are drawn from a seed, over the fields of
+//! Istio's API, and what comes of each request is compared at both ends: status, headers and body for the client, and for every
+//! endpoint what it received, retries and copies among it. What chance decides (weights, percentages, the endpoint within a
+//! cluster) is compared by possibility: what an arm did, the twin must be seen to do when it is asked often enough. How often,
+//! is the subject of [`shares`].
+//!
+//! - [`words`], [`rules`], [`requests`], [`configuration`]: what is drawn
+//! - [`observation`], [`batch`]: what is seen
+//! - [`shrink`]: the smallest configuration that still shows a difference
+
+pub mod batch;
+pub mod configuration;
+pub mod observation;
+pub mod requests;
+pub mod rules;
+pub mod shares;
+pub mod shrink;
+pub mod words;
+
+use crate::arms::{Arm, Engine};
+use crate::case::Request;
+use batch::Served;
+use configuration::Configuration;
+use observation::Observation;
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Configurations that one start of every arm serves.
+const BATCH: u64 = 50;
+
+/// How often the twin is asked again before something it has not done counts as something it does not do, in rounds.
+const ROUNDS: [usize; 5] = [4, 8, 16, 64, 256];
+
+/// More than so many requests in one round mean that something is wrong with all of them: then the first rounds do.
+const ROUND_MAX: usize = 5000;
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// How many configurations.
+    pub configurations: u64,
+    /// Where they come from.
+    pub seed: u64,
+    /// How many mismatches are made smaller; each takes many starts of two arms.
+    pub shrunk: usize,
+}
+
+/// Something that an arm does and the twin does not.
+#[derive(Clone, Debug)]
+pub struct Mismatch {
+    /// Which arm.
+    pub arm: &'static str,
+    /// What both served; only the last request matters.
+    pub configuration: Configuration,
+    /// The request.
+    pub request: Request,
+    /// What differs, as lines.
+    pub difference: String,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Configurations that ran.
+    pub configurations: u64,
+    /// Configurations that nobody serves, as Istio's validation refuses them.
+    pub refused: u64,
+    /// Requests, in each arm.
+    pub requests: u64,
+    /// Requests of which the twin had to be asked again, as chance has a part in them, in all arms together.
+    pub asked_again: u64,
+    /// All of them.
+    pub mismatches: Vec<Mismatch>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Run {
+    /// Runs it: `native` is the measure, `arms` are measured.
+    ///
+    /// # Panics
+    ///
+    /// An arm does not serve what the engine takes.
+    pub fn run(self, native: &dyn Arm, arms: &[&dyn Arm]) -> Report {
+        let begun = Instant::now();
+        let (next, report) = (AtomicU64::new(0), Mutex::new(Report::default()));
+        std::thread::scope(|scope| {
+            for _ in 0..native.parallel() {
+                scope.spawn(|| {
+                    loop {
+                        let from = next.fetch_add(BATCH, Ordering::Relaxed);
+                        if from >= self.configurations {
+                            return;
+                        }
+                        let of_batch = self.batch(from, native, arms);
+                        report.lock().expect("no panic while it is held").add(of_batch);
+                    }
+                });
+            }
+        });
+        let mut report = report.into_inner().expect("no panic while it is held");
+        report.mismatches.sort_by_key(|mismatch| (mismatch.configuration.number, mismatch.arm));
+        for mismatch in report.mismatches.iter_mut().take(self.shrunk) {
+            if let Some(arm) = arms.iter().find(|arm| arm.name() == mismatch.arm) {
+                shrink::shrink(mismatch, native, *arm);
+            }
+        }
+        report.took = begun.elapsed();
+        report
+    }
+
+    fn batch(self, from: u64, native: &dyn Arm, arms: &[&dyn Arm]) -> Report {
+        let to = self.configurations.min(from + BATCH);
+        let drawn = (from..to).map(|number| Configuration::new(self.seed, number));
+        let (taken, refused): (Vec<_>, Vec<_>) = drawn.partition(|drawn| Engine.start(&batch::case(&[drawn])).is_ok());
+        let configurations: Vec<&Configuration> = taken.iter().collect();
+        let requests: Vec<(usize, &Request)> = (0..)
+            .zip(&taken)
+            .flat_map(|(place, drawn)| drawn.requests.iter().map(move |request| (place, request)))
+            .collect();
+        let sent: Vec<&Request> = requests.iter().map(|(_, request)| *request).collect();
+        let started = |arm: &dyn Arm| {
+            Served::start(arm, &configurations).unwrap_or_else(|error| panic!("{} from {from}: {error}", arm.name()))
+        };
+        let mut twin = started(native);
+        let measure = twin.observe(&sent, 0);
+        let expected = measure.iter().map(Observation::arrivals).sum();
+        let mut report = Report {
+            configurations: taken.len() as u64,
+            refused: refused.len() as u64,
+            requests: sent.len() as u64,
+            ..Report::default()
+        };
+        for arm in arms {
+            let observed = started(*arm).observe(&sent, expected);
+            let open: Vec<usize> = (0..sent.len()).filter(|number| observed[*number] != measure[*number]).collect();
+            report.asked_again += open.len() as u64;
+            for number in never_seen(&mut twin, &sent, &observed, open) {
+                let (place, request) = requests[number];
+                report.mismatches.push(Mismatch {
+                    arm: arm.name(),
+                    configuration: taken[place].clone(),
+                    request: request.clone(),
+                    difference: measure[number].difference(&observed[number]),
+                });
+            }
+        }
+        report
+    }
+}
+
+/// Asks the twin until it does what an arm was seen to do; what of `open` it never does.
+fn never_seen(twin: &mut Served, sent: &[&Request], observed: &[Observation], mut open: Vec<usize>) -> Vec<usize> {
+    for times in ROUNDS {
+        if open.is_empty() || open.len() * times > ROUND_MAX {
+            break;
+        }
+        let again: Vec<usize> = open.iter().flat_map(|number| std::iter::repeat_n(*number, times)).collect();
+        let requests: Vec<&Request> = again.iter().map(|number| sent[*number]).collect();
+        let seen = twin.observe(&requests, 0);
+        open.retain(|number| {
+            !again.iter().zip(&seen).any(|(asked, seen)| asked == number && *seen == observed[*number])
+        });
+    }
+    open
+}
+
+impl Report {
+    fn add(&mut self, other: Self) {
+        let Self { configurations, refused, requests, asked_again, mismatches, took: _ } = other;
+        self.configurations += configurations;
+        self.refused += refused;
+        self.requests += requests;
+        self.asked_again += asked_again;
+        self.mismatches.extend(mismatches);
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { configurations, refused, requests, asked_again, mismatches, took } = self;
+        let seconds = took.as_secs_f64();
+        write!(
+            f,
+            "{configurations} configurations ({refused} more were refused), {requests} requests in each arm, {asked_again} decided by chance, {} mismatches, {seconds:.0} s",
+            mismatches.len()
+        )
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { arm, configuration, request, difference } = self;
+        writeln!(f, "{arm}, configuration {}:", configuration.number)?;
+        write!(f, "{}", configuration.text())?;
+        writeln!(f, "request: {}", request.send)?;
+        for (name, value) in request.headers() {
+            writeln!(f, "  {name}: {value}")?;
+        }
+        if let Some(body) = &request.body {
+            writeln!(f, "  body {body:?}")?;
+        }
+        write!(f, "{difference}")
+    }
+}

@@ -1,0 +1,116 @@
+//! What came of one request, at both ends, in a form that two arms can be compared by.
+
+use crate::case::Request;
+use crate::observed::{Arrival, Reply, values};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Tells requests apart at the endpoints; taken out before anything is compared.
+pub const NUMBER: &str = "x-number";
+
+/// Headers of responses that are not decided by rules, or not the same twice.
+const UNSTABLE_BACK: [&str; 7] = [
+    "date",
+    "x-envoy-upstream-service-time",
+    "connection",
+    "transfer-encoding",
+    "content-length",
+    "x-request-id",
+    "keep-alive",
+];
+
+/// The same of requests; a body is compared as a whole. The last one only of copies.
+const UNSTABLE: [&str; 5] = ["content-length", "transfer-encoding", "connection", "x-request-id", "x-forwarded-for"];
+
+/// What tells an upstream how much time is left: with a second attempt, some has passed.
+const TIME_LEFT: [&str; 2] = ["x-envoy-expected-rq-timeout-ms", "grpc-timeout"];
+
+/// Bodies that the filter gives to answers of its own, where Envoy gives none.
+const OWN_BODY: &str = "shunt: ";
+
+/// One request and what came of it, as lines that are the same in every arm.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Observation {
+    lines: Vec<String>,
+    arrivals: usize,
+}
+
+impl Observation {
+    /// Of the response, or of what is said in place of one, and of what arrived.
+    pub fn new(request: &Request, reply: &Result<Reply, String>, arrivals: &[Arrival]) -> Self {
+        let mut lines = Vec::new();
+        match reply {
+            Err(_) => lines.push("no response".to_owned()),
+            Ok(reply) => {
+                lines.push(format!("status {}", reply.status));
+                let body = String::from_utf8_lossy(&reply.body);
+                let is_own = reply.from().is_none() && body.starts_with(OWN_BODY);
+                for (name, values) in sorted(&reply.headers, &UNSTABLE_BACK) {
+                    let of_own_body = name == "content-type" && reply.from().is_none() && (is_own || body.is_empty());
+                    let is_own_message = name == "grpc-message" && values[0].starts_with(OWN_BODY);
+                    if !(of_own_body || is_own_message || name == "server" && values == ["envoy"]) {
+                        lines.push(format!("response {name}: {values:?}"));
+                    }
+                }
+                // Only what has a door to the network leaves such a body out.
+                let has_none = request.send.method == "HEAD" || [204, 304].contains(&reply.status);
+                lines.push(format!("response body: {}", if is_own || has_none { "" } else { &body }));
+            }
+        }
+        let mut received: Vec<String> = arrivals.iter().map(received).collect();
+        received.sort();
+        lines.extend(received);
+        Self { lines, arrivals: arrivals.len() }
+    }
+
+    /// How many requests arrived at endpoints.
+    pub fn arrivals(&self) -> usize {
+        self.arrivals
+    }
+
+    /// What is in one and not in the other, for people.
+    pub fn difference(&self, other: &Self) -> String {
+        let mut text = String::new();
+        for (sign, lines, others) in [("native  ", &self.lines, &other.lines), ("observed", &other.lines, &self.lines)]
+        {
+            for line in lines.iter().filter(|line| !others.contains(line)) {
+                let _ = writeln!(text, "  {sign} {line}");
+            }
+        }
+        if text.is_empty() {
+            format!("  the same lines, {} and {} times\n", self.lines.len(), other.lines.len())
+        } else {
+            text
+        }
+    }
+}
+
+fn received(arrival: &Arrival) -> String {
+    let Arrival { endpoint, method, target, authority, headers, body } = arrival;
+    // To a copy Envoy adds its own address, which the others do not.
+    let is_retry = values(headers, "x-envoy-attempt-count").next().is_some_and(|count| count != "1");
+    let is_copy = values(headers, "x-envoy-internal").next().is_some();
+    let unstable = if is_copy { &UNSTABLE[..] } else { &UNSTABLE[..UNSTABLE.len() - 1] };
+    let headers: Vec<String> = sorted(headers, unstable)
+        .filter(|(name, _)| *name != NUMBER)
+        .map(|(name, values)| match is_retry && TIME_LEFT.contains(&name) {
+            true => format!("{name}: ~"),
+            false => format!("{name}: {values:?}"),
+        })
+        .collect();
+    format!(
+        "{endpoint} got {method} {authority} {target} {{{}}} {:?}",
+        headers.join(", "),
+        String::from_utf8_lossy(body)
+    )
+}
+
+/// By name; the values of one in their order.
+fn sorted<'h>(headers: &'h [(String, String)], without: &'h [&str]) -> impl Iterator<Item = (&'h str, Vec<&'h str>)> {
+    let mut by_name: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, value) in headers.iter().filter(|(name, _)| !without.contains(&name.as_str())) {
+        // On the wire, blanks around a value mean nothing.
+        by_name.entry(name).or_default().push(value.trim());
+    }
+    by_name.into_iter()
+}

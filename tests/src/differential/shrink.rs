@@ -1,0 +1,107 @@
+//! Takes away from a configuration whatever a difference does not need.
+
+use super::batch::Served;
+use super::configuration::Configuration;
+use super::{Mismatch, never_seen};
+use crate::arms::{Arm, Engine};
+use crate::case::Request;
+use serde_json::Value;
+
+/// How often both arms are started for one mismatch.
+const TRIES_MAX: usize = 120;
+
+/// Makes the mismatch smaller, as far as it goes within a bounded number of tries.
+pub fn shrink(mismatch: &mut Mismatch, native: &dyn Arm, arm: &dyn Arm) {
+    mismatch.configuration.requests.clear();
+    let mut tries = 0;
+    // From the front again after each success: what was needed may not be any more.
+    'smaller: loop {
+        for (configuration, request) in smaller(&mismatch.configuration, &mismatch.request) {
+            tries += 1;
+            if tries > TRIES_MAX {
+                return;
+            }
+            if let Some(difference) = still_differs(&configuration, &request, native, arm) {
+                *mismatch = Mismatch { arm: mismatch.arm, configuration, request, difference };
+                continue 'smaller;
+            }
+        }
+        return;
+    }
+}
+
+fn still_differs(configuration: &Configuration, request: &Request, native: &dyn Arm, arm: &dyn Arm) -> Option<String> {
+    let case = super::batch::case(&[configuration]);
+    Engine.start(&case).ok()?;
+    let mut twin = Served::start(native, &[configuration]).ok()?;
+    let measure = twin.observe(&[request], 0);
+    let observed = Served::start(arm, &[configuration]).ok()?.observe(&[request], measure[0].arrivals());
+    if observed == measure || never_seen(&mut twin, &[request], &observed, vec![0]).is_empty() {
+        return None;
+    }
+    Some(measure[0].difference(&observed[0]))
+}
+
+/// Everything with one thing less: objects and large parts first.
+fn smaller(configuration: &Configuration, request: &Request) -> Vec<(Configuration, Request)> {
+    let mut all = Vec::new();
+    for place in 0..request.headers.len() {
+        let mut less = request.clone();
+        less.headers.remove(place);
+        all.push((configuration.clone(), less));
+    }
+    if request.body.is_some() {
+        all.push((configuration.clone(), Request { body: None, ..request.clone() }));
+    }
+    let mut pointers = Vec::new();
+    for (number, object) in configuration.objects.iter().enumerate() {
+        let mut less = configuration.clone();
+        less.objects.remove(number);
+        all.insert(0, (less, request.clone()));
+        if let Some(spec) = object.get("spec") {
+            collect(spec, &format!("/{number}/spec"), &mut pointers);
+        }
+    }
+    pointers.sort_by_key(|pointer: &String| pointer.matches('/').count());
+    for pointer in pointers {
+        let mut less = configuration.clone();
+        let mut objects = Value::Array(std::mem::take(&mut less.objects));
+        remove(&mut objects, &pointer);
+        if let Value::Array(objects) = objects {
+            less.objects = objects;
+            all.push((less, request.clone()));
+        }
+    }
+    all
+}
+
+fn collect(value: &Value, at: &str, pointers: &mut Vec<String>) {
+    let mut member = |name: &str, value: &Value| {
+        // Names here have neither `/` nor `~`.
+        let at = format!("{at}/{name}");
+        collect(value, &at, pointers);
+        pointers.push(at);
+    };
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| member(name, value)),
+        Value::Array(items) => items.iter().enumerate().for_each(|(place, item)| member(&place.to_string(), item)),
+        _ => {}
+    }
+}
+
+fn remove(value: &mut Value, pointer: &str) {
+    let Some((parent, name)) = pointer.rsplit_once('/') else { return };
+    match value.pointer_mut(parent) {
+        Some(Value::Object(fields)) => {
+            fields.remove(name);
+        }
+        Some(Value::Array(items)) => {
+            if let Ok(place) = name.parse::<usize>()
+                && place < items.len()
+            {
+                items.remove(place);
+            }
+        }
+        _ => {}
+    }
+}
