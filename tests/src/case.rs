@@ -35,8 +35,8 @@
 //!     mirrored: {ratings-v1: 25}                   # percentage of requests an endpoint got a copy of: the same test
 //! refused: [no-weight]                               # in place of requests: errors for which no arm takes the rules
 //! skip: {proxy: reason}                            # an arm that cannot run it; counted and limited
-//! since: {envoy: 1.39.1, because: what was so}     # an older Envoy differs, and must: `make test-envoy-matrix`
 //! differs: {native: reason}                        # an arm that does otherwise; the test fails if it does not
+//! since: {envoy: 1.39.1, because: what was so}     # an older Envoy differs, and must: `make test-envoy-matrix`
 //! ```
 //!
 //! A header's value may be `{length: 36}`: one value of so many bytes, whatever it is. In values and targets `\xNN` is the
@@ -88,11 +88,11 @@ pub struct Case {
     /// Reasons, by arm.
     #[serde(default)]
     pub skip: BTreeMap<String, String>,
-    /// From which Envoy on it is so; all that is supported unless said.
-    pub since: Option<Since>,
     /// Reasons, by arm, why it does not do as the case has it.
     #[serde(default)]
     pub differs: BTreeMap<String, String>,
+    /// From which Envoy on it is so; all that is supported unless said.
+    pub since: Option<Since>,
     /// Where it was read.
     #[serde(skip)]
     pub file: String,

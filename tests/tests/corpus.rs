@@ -37,12 +37,11 @@ fn native_twin_in_envoy() {
         return process::skipped("the native twin", "no Envoy: name one in ENVOY, or run `make test`");
     };
     if Version::of(&envoy).unwrap_or_else(|error| panic!("{error}")) < Version::NATIVE {
-        return process::skipped(
-            "the native twin",
-            "Envoy's own routes matched otherwise then: docs/envoy-versions.md",
-        );
+        let reason = "Envoy's own routes matched otherwise then: docs/envoy-versions.md";
+        return process::skipped("the native twin", reason);
     }
-    corpus::run(&Envoy::native(process::shunt().unwrap_or_else(|error| panic!("{error}")), envoy), case::corpus());
+    let twin = process::shunt().and_then(|shunt| Envoy::native(shunt, envoy));
+    corpus::run(&twin.unwrap_or_else(|error| panic!("{error}")), case::corpus());
 }
 
 #[test]
@@ -63,7 +62,8 @@ fn run_in_envoy(what: &str, cases: Vec<Case>) {
     let Some(envoy) = process::envoy() else {
         return process::skipped(&format!("{what} in Envoy"), "no Envoy: name one in ENVOY, or run `make test`");
     };
-    corpus::run(&Envoy::new(process::shunt().unwrap_or_else(|error| panic!("{error}")), envoy), cases);
+    let arm = process::shunt().and_then(|shunt| Envoy::new(shunt, envoy));
+    corpus::run(&arm.unwrap_or_else(|error| panic!("{error}")), cases);
 }
 
 #[test]

@@ -38,9 +38,10 @@ fn random_rules_mean_the_same_in_every_arm() {
         shrunk: usize::try_from(number("SHUNT_SHRUNK", SHRUNK)).unwrap_or(0),
     };
     println!("SHUNT_DIFFERENTIAL={} SHUNT_SEED={}", run.configurations, run.seed);
-    let native = Envoy::native(shunt.clone(), envoy.clone());
+    let native = Envoy::native(shunt.clone(), envoy.clone()).unwrap_or_else(|error| panic!("{error}"));
     let simulator = InSimulator::new().unwrap_or_else(|error| panic!("{error}"));
-    let (proxy, filter) = (Proxy::new(shunt.clone()), Envoy::new(shunt, envoy));
+    let filter = Envoy::new(shunt.clone(), envoy).unwrap_or_else(|error| panic!("{error}"));
+    let proxy = Proxy::new(shunt);
     let arms: [&dyn Arm; 4] = [&Engine, &simulator, &proxy, &filter];
     let report = run.run(&native, &arms);
     println!("{report}");

@@ -233,5 +233,6 @@ fn envoy() {
     let Some(envoy) = process::envoy() else {
         return process::skipped("hostile clients of Envoy", "no Envoy: name one in ENVOY, or run `make test`");
     };
-    run(&Envoy::new(process::shunt().unwrap_or_else(|error| panic!("{error}")), envoy));
+    let arm = process::shunt().and_then(|shunt| Envoy::new(shunt, envoy));
+    run(&arm.unwrap_or_else(|error| panic!("{error}")));
 }

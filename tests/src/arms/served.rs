@@ -34,11 +34,10 @@ pub struct Proxy {
 pub struct Envoy {
     shunt: PathBuf,
     envoy: PathBuf,
-    /// `None` where it says none: it is taken for the newest.
-    version: Option<Version>,
     name: &'static str,
     /// More of `shunt render envoy`.
     options: &'static [&'static str],
+    version: Version,
     idle: Arc<Idle>,
 }
 
@@ -133,14 +132,22 @@ impl Arm for Proxy {
 
 impl Envoy {
     /// The arm; `shunt` is the command, `envoy` the binary.
-    pub fn new(shunt: PathBuf, envoy: PathBuf) -> Self {
-        let version = Version::of(&envoy).ok();
-        Self { shunt, envoy, version, name: "envoy", options: &[], idle: Arc::default() }
+    ///
+    /// # Errors
+    ///
+    /// The binary says no version.
+    pub fn new(shunt: PathBuf, envoy: PathBuf) -> Result<Self, String> {
+        let version = Version::of(&envoy)?;
+        Ok(Self { shunt, envoy, name: "envoy", options: &[], version, idle: Arc::default() })
     }
 
     /// The same with Envoy's own routes in place of the filter.
-    pub fn native(shunt: PathBuf, envoy: PathBuf) -> Self {
-        Self { name: "native", options: &["--native"], ..Self::new(shunt, envoy) }
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn native(shunt: PathBuf, envoy: PathBuf) -> Result<Self, String> {
+        Ok(Self { name: "native", options: &["--native"], ..Self::new(shunt, envoy)? })
     }
 
     /// A process that serves the case: one that is idle, or a new one. What cannot be rendered needs none.
@@ -181,7 +188,7 @@ impl Arm for Envoy {
     }
 
     fn envoy(&self) -> Option<Version> {
-        self.version
+        Some(self.version)
     }
 
     fn parallel(&self) -> usize {

@@ -22,8 +22,8 @@ pub fn case(configurations: &[&Configuration]) -> Case {
         requests: Vec::new(),
         refused: Vec::new(),
         skip: BTreeMap::new(),
-        since: None,
         differs: BTreeMap::new(),
+        since: None,
         file: String::new(),
     }
 }
