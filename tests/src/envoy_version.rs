@@ -21,6 +21,9 @@ pub struct Since {
 }
 
 impl Version {
+    /// The first one whose own routes, without the filter, do what the corpus says.
+    pub const NATIVE: Self = Self([1, 39, 1]);
+
     /// What this program says of itself.
     ///
     /// # Errors

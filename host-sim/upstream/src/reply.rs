@@ -1,6 +1,6 @@
 //! The answers the router gives itself, in Envoy's words: status, body, response flags and details.
 //!
-//! The texts are those of Envoy 1.40. Since 1.39 the transport's own reason ("Connection refused") stays out of the
+//! The texts are those of Envoy 1.40. Since 1.38 the transport's own reason ("Connection refused") stays out of the
 //! body, so every body is one of a few fixed texts.
 
 use std::fmt;
