@@ -19,7 +19,7 @@ pub fn code(code: &str) -> Option<&'static Code> {
 }
 
 /// Sorted by code.
-pub(crate) const CODES: [Code; 120] = [
+pub(crate) const CODES: [Code; 121] = [
     Code { code: "IST0002", istio: Some("IST0002"), meaning: "A deprecated field" },
     Code { code: "IST0101", istio: Some("IST0101"), meaning: "A host, port, subset or Gateway that does not exist" },
     Code {
@@ -137,6 +137,7 @@ pub(crate) const CODES: [Code; 120] = [
     Code { code: "not-served-yet", istio: None, meaning: "Something that Shunt does not serve yet" },
     Code { code: "null-match", istio: Some("IST0106"), meaning: "A match that is null" },
     Code { code: "oneof", istio: Some("IST0106"), meaning: "Two fields of which only one may be set" },
+    Code { code: "own-answer-status", istio: None, meaning: "A status that Istio's own routes do not know" },
     Code { code: "path-without-slash", istio: None, meaning: "A rewrite to a path that does not begin with `/`" },
     Code {
         code: "per-try-timeout-exceeds-timeout",

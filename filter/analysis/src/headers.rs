@@ -1,9 +1,9 @@
-//! Header rules that speak to Envoy's router instead of the upstream.
+//! Header rules that speak to Envoy's router instead of the upstream, and values that Envoy's own routes write otherwise.
 
 use crate::view::View;
 use istio_config::Diagnostics;
 use istio_config::diagnostic::At;
-use istio_config::virtual_service::Headers;
+use istio_config::virtual_service::{HeaderOperations, Headers};
 
 /// Envoy's own words begin so; on a request the router obeys many of them (`x-envoy-max-retries`,
 /// `x-envoy-upstream-rq-timeout-ms` …).
@@ -22,17 +22,29 @@ pub(crate) fn analyse(view: &View<'_>, diagnostics: &mut Diagnostics) {
 }
 
 fn look_at(at: &At<'_>, headers: Option<&Headers>, diagnostics: &mut Diagnostics) {
-    let Some(request) = headers.and_then(|headers| headers.request.as_ref()) else { return };
+    let Some(Headers { request, response }) = headers else { return };
     let at = at.field("headers");
-    let at = at.field("request");
-    for (field, entries) in [("set", &request.set), ("add", &request.add)] {
-        let at = at.field(field);
-        for name in entries.keys().filter(|name| name.to_ascii_lowercase().starts_with(ROUTER_PREFIX)) {
-            let message = format!(
-                "`{name}` is Envoy's own: its router may obey it, over what this rule says, before the upstream sees it"
-            );
-            let help = "use `retries` and `timeout`, or another name";
-            diagnostics.warning(&at.key(name), "router-header", message, help);
+    if let Some(HeaderOperations { set, add, remove: _ }) = request {
+        let at = at.field("request");
+        for (field, entries) in [("set", set), ("add", add)] {
+            let at = at.field(field);
+            for name in entries.keys().filter(|name| name.to_ascii_lowercase().starts_with(ROUTER_PREFIX)) {
+                let message = format!(
+                    "`{name}` is Envoy's own: its router may obey it, over what this rule says, before the upstream sees it"
+                );
+                let help = "use `retries` and `timeout`, or another name";
+                diagnostics.warning(&at.key(name), "router-header", message, help);
+            }
+        }
+    }
+    if let Some(HeaderOperations { set, add, remove: _ }) = response {
+        let at = at.field("response");
+        for (field, entries) in [("set", set), ("add", add)] {
+            let at = at.field(field);
+            for (name, _) in entries.iter().filter(|(_, value)| value.contains("%RESPONSE_CODE%")) {
+                let message = "on an answer that no upstream gave this is its status; Istio's own routes write 0 there";
+                diagnostics.note(&at.key(name), "own-answer-status", message, "read it only where an upstream answers");
+            }
         }
     }
 }
