@@ -13,6 +13,7 @@ mod filters;
 mod listener;
 mod mesh;
 mod native;
+mod profiles;
 mod proto;
 mod routes;
 pub mod text;
