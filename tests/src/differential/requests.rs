@@ -1,4 +1,4 @@
-//! Requests, half of them made to meet a match block, and then often changed in one thing.
+//! Requests, three of four made to meet a match block, and then often changed in one thing.
 
 use super::words::{HEADERS, METHODS, ORIGINS, PATHS, QUERIES, VALUES};
 use crate::asked::ASKED;
