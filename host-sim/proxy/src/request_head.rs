@@ -186,6 +186,7 @@ mod tests {
     use crate::settings::{Deployment, Settings};
     use std::rc::Rc;
     use std::sync::Arc;
+    use upstream::Common;
 
     fn parts(target: &str, headers: &[(&str, &str)]) -> request::Parts {
         let mut request = Request::builder().uri(target);
@@ -197,7 +198,12 @@ mod tests {
 
     fn outside() -> Rc<Outside> {
         let settings = Settings::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
-        Outside::new(&settings, &Deployment { plan: Arc::default(), filter_configuration: Vec::new() }, &[])
+        Outside::new(
+            &settings,
+            &Deployment { plan: Arc::default(), filter_configuration: Vec::new() },
+            &[],
+            Common::default(),
+        )
     }
 
     fn read(target: &str, headers: &[(&str, &str)]) -> Result<HeaderMap, u16> {

@@ -288,16 +288,35 @@ fn carry_out(
     }
     let ask = Ask::read(head.iter(), true);
     let begun = upstreams.begin(&ask, *outside.now, &mut || outside.chance.draw());
-    let (mut exchange, first) = match begun {
+    let Begun { exchange, step, shadows } = match begun {
         Err(reply) => return Ok(local(&reply, head)),
-        Ok(Begun { exchange, attempt, shadows }) => {
-            for shadow in &shadows {
-                outside.arrive(&shadow.attempt, &shadow.exchange, head, body);
-            }
-            (exchange, attempt)
-        }
+        Ok(begun) => begun,
     };
-    let mut step = Step::Attempt(first);
+    let (begun, waiting): (Vec<_>, Vec<_>) = shadows.into_iter().partition(|shadow| shadow.step.attempt().is_some());
+    for shadow in &begun {
+        if let Some(attempt) = shadow.step.attempt() {
+            outside.arrive(attempt, &shadow.exchange, head, body);
+        }
+    }
+    let response = lead(exchange, step, outside, head, body);
+    // The original is over, and with it what they waited for.
+    for mut shadow in waiting {
+        let step = shadow.exchange.on(Event::Woken, *outside.now, &mut || outside.chance.draw());
+        if let Some(attempt) = step.attempt() {
+            outside.arrive(attempt, &shadow.exchange, head, body);
+        }
+    }
+    response
+}
+
+/// Carries out a request to its end.
+fn lead(
+    mut exchange: Exchange,
+    mut step: Step,
+    outside: &mut Outside<'_>,
+    head: &HeaderMap,
+    body: &str,
+) -> Result<Response, String> {
     let mut under_way = UnderWay::Nothing;
     loop {
         match step {
@@ -307,7 +326,7 @@ fn carry_out(
                     exchange.on(Event::Connected, *outside.now, &mut || outside.chance.draw());
                 }
             }
-            Step::BackOff => under_way = UnderWay::Nothing,
+            Step::BackOff | Step::Queue => under_way = UnderWay::Nothing,
             Step::Continue => {}
             Step::Deliver { .. } => {
                 if let UnderWay::Answers(_, response) = under_way {
@@ -370,6 +389,7 @@ impl Outside<'_> {
 /// An answer that no upstream gave, to this request.
 fn local(reply: &LocalReply, request: &HeaderMap) -> Response {
     let mut local = host_abi::LocalReply::new(reply.status.into(), reply.body, reply.details);
+    local.headers.extend(reply.headers.iter().copied());
     local.grpc_status = reply.grpc_status.map(Into::into);
     let (head, body) = local.into_response(request);
     Response { head, body: body.into() }
