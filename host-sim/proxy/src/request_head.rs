@@ -50,6 +50,12 @@ pub(crate) fn for_guest(parts: &request::Parts, outside: &Outside) -> Result<Hea
             map.append(name.as_str(), value.as_bytes());
         }
     }
+    if !is_http1 && map.remove("cookie") > 0 {
+        let crumbs = parts.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+        if let Some(cookie) = arrival::cookie(crumbs) {
+            map.append("cookie", cookie);
+        }
+    }
     if takes_trailers(&parts.headers) {
         map.append("te", "trailers");
     }

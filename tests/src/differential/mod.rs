@@ -201,7 +201,7 @@ impl fmt::Display for Mismatch {
         let Self { arm, configuration, request, difference } = self;
         writeln!(f, "{arm}, configuration {}:", configuration.number)?;
         write!(f, "{}", configuration.text())?;
-        writeln!(f, "request: {}", request.send)?;
+        writeln!(f, "request: {}{}", request.send, if request.http2 { " over HTTP/2" } else { "" })?;
         for (name, value) in request.headers() {
             writeln!(f, "  {name}: {value}")?;
         }

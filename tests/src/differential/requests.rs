@@ -6,6 +6,9 @@ use crate::case::{Expect, Request, RequestLine, Scalar};
 use crate::chance::SplitMix;
 use std::collections::BTreeMap;
 
+/// How many of a hundred requests come over HTTP/2.
+const HTTP2: usize = 20;
+
 /// A request but for its host.
 #[derive(Clone, Debug)]
 pub struct Sketch {
@@ -79,6 +82,7 @@ impl Sketch {
             send: RequestLine { method: self.method, host: host.to_owned(), target },
             headers: self.headers.into_iter().map(header).collect(),
             body,
+            http2: draw.percent(HTTP2),
             times: 1,
             expect: Expect::default(),
         }

@@ -53,6 +53,9 @@ fn smaller(configuration: &Configuration, request: &Request) -> Vec<(Configurati
     if request.body.is_some() {
         all.push((configuration.clone(), Request { body: None, ..request.clone() }));
     }
+    if request.http2 {
+        all.push((configuration.clone(), Request { http2: false, ..request.clone() }));
+    }
     let mut pointers = Vec::new();
     for (number, object) in configuration.objects.iter().enumerate() {
         let mut less = configuration.clone();
