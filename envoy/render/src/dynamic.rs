@@ -11,12 +11,11 @@
 use crate::bootstrap::Options;
 use crate::filters::Meanwhile;
 use crate::listener::Routes;
+use crate::profiles::{ByContent, digest};
 use crate::{clusters, filters, listener, proto, routes};
-use envoy_plan::{DEFAULT_PROFILE, Plan, Profile};
+use envoy_plan::Plan;
 use istio_config::FilterConfig;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The file for `envoy -c`, in the folder of the files that it watches.
@@ -66,18 +65,18 @@ pub fn dynamic(
     let watched =
         |file: &str| json!({ "path_config_source": { "path": folder.join(file) }, "resource_api_version": "V3" });
     let old = |file: &str, entries: &str| before(file).and_then(|old| old.pointer(entries)?.as_array().cloned());
-    let (profiles, named) = by_content(plan, config);
+    let profiles = ByContent::new(&plan.profiles, "");
 
     let called_for = plan.clusters.values().map(|cluster| proto::any(CLUSTER_TYPE, clusters::cluster(cluster)));
     let clusters = with_kept(called_for.collect(), old(CLUSTERS_FILE, "/resources"), now);
 
-    let mut routes = proto::any(ROUTES_TYPE, routes::route_configuration(&profiles));
+    let mut routes = proto::any(ROUTES_TYPE, routes::route_configuration(&profiles.profiles));
     if let Some(list) = routes.pointer_mut(ROUTES.trim_start_matches("/resources/0")) {
-        let called_for = profiles.iter().map(routes::profile_route).chain(profiles.first().map(routes::any_profile));
+        let called_for = profiles.profiles.iter().map(routes::profile_route).chain(profiles.fallback(""));
         *list = Value::Array(with_kept(called_for.collect(), old(ROUTES_FILE, ROUTES), now));
     }
 
-    let filter = filters::wasm(&named, &filters::inline(module));
+    let filter = filters::wasm(&profiles.named(config), &filters::inline(module));
     let filter = proto::any(FILTER_TYPE, proto::with(filter, [("name", Some(json!(FILTER_NAME)))]));
     let place = filters::discovered(FILTER_NAME, watched(FILTER_FILE), Meanwhile::Refused);
     // The fault filter is there for every rule to come; without the filter's word it does nothing.
@@ -115,35 +114,4 @@ fn with_kept(entries: Vec<Value>, before: Option<Vec<Value>>, now: u64) -> Vec<V
     });
     let kept: Vec<_> = kept.collect();
     kept.into_iter().chain(entries).collect()
-}
-
-/// The profiles under names made of what they say, and the filter's configuration with these names.
-fn by_content(plan: &Plan, config: &FilterConfig) -> (Vec<Profile>, FilterConfig) {
-    let mut names = BTreeMap::new();
-    let rename = |profile: &Profile| {
-        let nameless = Profile { name: String::new(), ..profile.clone() };
-        let name = match profile.name.as_str() {
-            DEFAULT_PROFILE => DEFAULT_PROFILE.to_owned(),
-            _ => format!("p-{}", digest(&routes::profile_route(&nameless))),
-        };
-        names.insert(profile.name.clone(), name.clone());
-        Profile { name, ..nameless }
-    };
-    let profiles = plan.profiles.iter().map(rename).collect();
-    let mut config = config.clone();
-    let in_rules = config.bindings.iter_mut().flat_map(|binding| &mut binding.profiles);
-    let in_outbound = config.outbound.iter_mut().map(|outbound| &mut outbound.profile);
-    for name in in_rules.chain(in_outbound) {
-        // Of the default profile the name is empty.
-        if let Some(new) = names.get(name) {
-            name.clone_from(new);
-        }
-    }
-    (profiles, config)
-}
-
-/// Sixteen hexadecimal digits.
-fn digest(value: &Value) -> String {
-    let digest = Sha256::digest(value.to_string());
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

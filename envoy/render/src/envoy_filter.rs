@@ -4,10 +4,14 @@
 //! port. The profile routes are put in front of the routes of every virtual host; they match only what the filter has
 //! spoken to, so that istiod's own routes serve everything else, and everything when the filter is away. And
 //! what only the filter may say is taken from requests before the first look at the routes. Clusters are istiod's.
+//!
+//! Routes (RDS) and filter (ECDS) reach a proxy one after the other, so profiles are named by what they say, and by the
+//! manifest: routes have no port, and may meet those of another manifest for the same workload.
 
 use crate::filters::Meanwhile;
 use crate::listener::removal;
 use crate::mesh::{self, Code, Manifest, Shipped};
+use crate::profiles::ByContent;
 use crate::{filters, proto, routes};
 use envoy_plan::Plan;
 use istio_config::filter_config::OWN_PREFIX;
@@ -16,14 +20,19 @@ use serde_json::{Value, json};
 /// The manifest. `plan` holds the profiles of all of `shipped`, which have one context: the mesh or one Gateway.
 pub fn envoy_filter(plan: &Plan, shipped: &[Shipped], manifest: &Manifest) -> Value {
     let context = context(shipped);
-    let filters = shipped.iter().flat_map(|shipped| the_filter(shipped, context, &manifest.code));
-    let patches = routes(plan, shipped).into_iter().chain(filters).collect();
+    let profiles = ByContent::new(&plan.profiles, &manifest.owner());
+    let filters = shipped.iter().flat_map(|shipped| {
+        let config = profiles.named(&shipped.config);
+        the_filter(&Shipped { config, ..shipped.clone() }, context, &manifest.code)
+    });
+    let patches = routes(&profiles, shipped, manifest).into_iter().chain(filters).collect();
     object(patches, manifest)
 }
 
 /// The same without the filter itself, which something else puts in its place.
 pub fn companion(plan: &Plan, shipped: &[Shipped], manifest: &Manifest) -> Value {
-    object(routes(plan, shipped), manifest)
+    let profiles = ByContent::new(&plan.profiles, &manifest.owner());
+    object(routes(&profiles, shipped, manifest), manifest)
 }
 
 fn object(patches: Vec<Value>, manifest: &Manifest) -> Value {
@@ -37,17 +46,18 @@ fn context(shipped: &[Shipped]) -> &'static str {
 }
 
 /// What serves the filter's decisions, and keeps clients from making any.
-fn routes(plan: &Plan, shipped: &[Shipped]) -> Vec<Value> {
+fn routes(profiles: &ByContent, shipped: &[Shipped], manifest: &Manifest) -> Vec<Value> {
     let context = context(shipped);
     let injects_faults = shipped.iter().any(|shipped| filters::injects_faults(&shipped.config));
-    let profiles = plan.profiles.iter().map(|profile| {
+    let named = profiles.profiles.iter().map(routes::profile_route);
+    // Each is put in front of those before it, so the last resort is the first to go in.
+    let routes = profiles.fallback(&manifest.owner()).into_iter().chain(named).map(|route| {
         let faults = injects_faults.then(|| json!({ filters::FAULT: filters::faults_by_header() }));
         let removed = json!(routes::REMOVED_HEADERS);
         let extra = [("request_headers_to_remove", Some(removed)), ("typed_per_filter_config", faults)];
-        let route = proto::with(routes::profile_route(profile), extra);
-        patch("HTTP_ROUTE", json!({ "context": context }), "INSERT_FIRST", route)
+        patch("HTTP_ROUTE", json!({ "context": context }), "INSERT_FIRST", proto::with(route, extra))
     });
-    [forged_headers(context)].into_iter().chain(profiles).collect()
+    [forged_headers(context)].into_iter().chain(routes).collect()
 }
 
 fn patch(apply_to: &str, matches: Value, operation: &str, value: Value) -> Value {

@@ -14,6 +14,7 @@ mod limits;
 mod listener;
 mod mesh;
 mod native;
+mod profiles;
 mod proto;
 mod routes;
 pub mod text;

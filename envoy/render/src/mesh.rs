@@ -59,6 +59,11 @@ pub struct Shipped {
 }
 
 impl Manifest {
+    /// How the names of its profiles begin: no other manifest's do. `/` is in no name of Kubernetes.
+    pub(crate) fn owner(&self) -> String {
+        format!("{}/{}/", self.namespace, self.name)
+    }
+
     /// `metadata` of one of its objects.
     pub(crate) fn metadata(&self, name: &str) -> Value {
         json!({ "name": name, "namespace": self.namespace })

@@ -61,14 +61,6 @@ pub fn profile_route(profile: &Profile) -> Value {
     })
 }
 
-/// The last route: it carries out this profile for requests whose own is not there. Envoy reads a file when it comes to it, so
-/// where versions follow each other closely, the next filter may be live a moment before the next routes.
-pub(crate) fn any_profile(default: &Profile) -> Value {
-    let route = profile_route(default);
-    let matched = json!({ "prefix": "", "headers": [{ "name": CLUSTER_HEADER, "present_match": true }] });
-    proto::with(route, [("name", Some(json!("any"))), ("match", Some(matched))])
-}
-
 /// As istiod writes it (`route/retry/retry.go`). A back-off that is Envoy's own default is left out.
 fn retry_policy(policy: &RetryPolicy) -> Value {
     let RetryPolicy {

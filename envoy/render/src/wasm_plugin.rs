@@ -4,6 +4,8 @@
 //! profile routes as its companion ([`crate::companion`]). istiod makes one of the other, in `translateWasmPlugin`.
 
 use crate::mesh::{self, Code, Manifest, Shipped};
+use crate::profiles::ByContent;
+use envoy_plan::Plan;
 use serde_json::{Value, json};
 
 /// Which of the two.
@@ -19,8 +21,11 @@ pub enum Plugin {
 ///
 /// `AUTHN` is the first place that istiod has to give, before its fault and CORS filters; only the authorisation by a
 /// `CUSTOM` provider stands before it. The configuration is a `Struct` here, and reaches the filter as its JSON.
-pub fn wasm_plugins(kind: Plugin, shipped: &[Shipped], manifest: &Manifest) -> Vec<Value> {
-    shipped.iter().map(|shipped| plugin(kind, shipped, manifest)).collect()
+/// `plan` is the companion's.
+pub fn wasm_plugins(kind: Plugin, plan: &Plan, shipped: &[Shipped], manifest: &Manifest) -> Vec<Value> {
+    let profiles = ByContent::new(&plan.profiles, &manifest.owner());
+    let named = |shipped: &Shipped| Shipped { config: profiles.named(&shipped.config), ..shipped.clone() };
+    shipped.iter().map(|shipped| plugin(kind, &named(shipped), manifest)).collect()
 }
 
 fn plugin(kind: Plugin, shipped: &Shipped, manifest: &Manifest) -> Value {

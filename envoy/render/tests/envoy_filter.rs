@@ -54,7 +54,11 @@ spec: {hosts: [www.example.com], gateways: [edge], http: [{route: [{destination:
 ";
 
 fn render(gateway: &str, port: u16, code: Code) -> Value {
-    let (plan, config) = common::read(CONFIG);
+    render_rules(CONFIG, gateway, port, code)
+}
+
+fn render_rules(text: &str, gateway: &str, port: u16, code: Code) -> Value {
+    let (plan, config) = common::read(text);
     let listener = Listener { gateway: gateway.to_owned(), port };
     let shipped =
         Shipped { listener: listener.clone(), port, config: FilterConfig { listener: Some(listener), ..config } };
@@ -114,7 +118,7 @@ fn a_proxy_gets_the_rules_that_it_needs_and_no_others() {
 fn profile_routes_stand_before_every_virtual_host_and_match_only_what_the_filter_says() {
     let manifest = render("mesh", 9080, in_file());
     let routes = patches(&manifest, "HTTP_ROUTE");
-    assert_eq!(routes.len(), 2);
+    assert_eq!(routes.len(), 3);
     for route in routes {
         assert_eq!(route["match"], serde_json::json!({"context": "SIDECAR_OUTBOUND"}));
         assert_eq!(route["patch"]["operation"], "INSERT_FIRST");
@@ -161,4 +165,40 @@ fn it_is_for_whom_it_is_said_to_be() {
     assert_eq!(manifest["spec"]["targetRefs"][0]["name"], "http");
     assert_eq!(manifest["spec"]["priority"], -5);
     assert!(manifest["spec"].get("workloadSelector").is_none());
+}
+
+#[test]
+fn a_profile_is_named_by_what_it_says_and_a_missing_one_meets_the_default() {
+    let profiles = |manifest: &Value| -> Vec<String> {
+        let names = patches(manifest, "HTTP_ROUTE").into_iter().map(|patch| patch["patch"]["value"]["name"].clone());
+        names.map(|name| name.as_str().unwrap().to_owned()).collect()
+    };
+    let bound = |manifest: &Value| -> Vec<String> {
+        let config = configuration(&patches(manifest, "EXTENSION_CONFIG")[0]["patch"]["value"]);
+        let bindings = config["bindings"].as_array().unwrap().iter();
+        bindings.flat_map(|binding| binding["profiles"].as_array().unwrap()).map(|name| name.as_str().unwrap().to_owned()).collect()
+    };
+    let first = render("mesh", 9080, in_file());
+    let [any, default, eight] = &profiles(&first)[..] else { panic!("the fallback, the default, and one of 8 s") };
+    assert_eq!((any.as_str(), default.as_str()), ("any", "default"));
+    assert!(eight.starts_with("shop/shunt/p-"), "{eight}");
+    assert_eq!(bound(&first), [eight.as_str()]);
+
+    // What one version calls by a name, no other version calls something else.
+    let rules = "    timeout: 2s\n    route: [{destination: {host: reviews, subset: v1}}]\n  - match: [{uri: {prefix: /slow}}]";
+    let second = CONFIG.replace("  - match: [{uri: {prefix: /slow}}]", &format!("  - match: [{{uri: {{prefix: /a}}}}]\n{rules}"));
+    let second = render_rules(&second, "mesh", 9080, in_file());
+    let [_, _, two, same] = &profiles(&second)[..] else { panic!("one of 2 s in front") };
+    assert_eq!(bound(&second), [two.as_str(), same.as_str()]);
+    assert_eq!(same, eight);
+    assert_ne!(two, eight);
+
+    // The first to go in front is the last to be met: whatever this filter calls a profile, and no other filter.
+    let fallback = &patches(&first, "HTTP_ROUTE")[0]["patch"]["value"];
+    let headers = serde_json::json!([
+        { "name": "x-shunt-cluster", "present_match": true },
+        { "name": "x-shunt-profile", "string_match": { "prefix": "shop/shunt/" } },
+    ]);
+    assert_eq!(fallback["match"]["headers"], headers);
+    assert_eq!(fallback["route"], patches(&first, "HTTP_ROUTE")[1]["patch"]["value"]["route"]);
 }

@@ -58,7 +58,7 @@ pub(crate) fn run(kind: Kind, options: &RenderMeshOptions, module: &Option<PathB
         Kind::EnvoyFilter => ("envoyfilter", vec![envoy_filter(&plan, &shipped, &manifest)]),
         Kind::Plugin(plugin) => {
             let mut objects = vec![companion(&plan, &shipped, &manifest)];
-            objects.extend(wasm_plugins(plugin, &shipped, &manifest));
+            objects.extend(wasm_plugins(plugin, &plan, &shipped, &manifest));
             let name = if plugin == Plugin::WasmPlugin { "wasmplugin" } else { "trafficextension" };
             (name, objects)
         }

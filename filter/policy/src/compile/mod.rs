@@ -80,7 +80,7 @@ fn report_unknown_labels(config: &FilterConfig, expanded: &[Expanded<'_>], diagn
                 let (_, block) = delegated.map_or(own, |(_, place)| place);
                 let at = block.map_or_else(|| at.field("match"), |block| field.index(block));
                 let message = "nothing tells the labels of the proxy's workload, so this never holds";
-                diagnostics.note(&at.field("sourceLabels"), "no-labels", message, "say them with --labels KEY=VALUE");
+                diagnostics.note(&at.field("sourceLabels"), "no-labels", message, "tell its labels, as KEY=VALUE");
             }
         }
     }
