@@ -176,7 +176,10 @@ fn a_profile_is_named_by_what_it_says_and_a_missing_one_meets_the_default() {
     let bound = |manifest: &Value| -> Vec<String> {
         let config = configuration(&patches(manifest, "EXTENSION_CONFIG")[0]["patch"]["value"]);
         let bindings = config["bindings"].as_array().unwrap().iter();
-        bindings.flat_map(|binding| binding["profiles"].as_array().unwrap()).map(|name| name.as_str().unwrap().to_owned()).collect()
+        bindings
+            .flat_map(|binding| binding["profiles"].as_array().unwrap())
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect()
     };
     let first = render("mesh", 9080, in_file());
     let [any, default, eight] = &profiles(&first)[..] else { panic!("the fallback, the default, and one of 8 s") };
@@ -185,8 +188,10 @@ fn a_profile_is_named_by_what_it_says_and_a_missing_one_meets_the_default() {
     assert_eq!(bound(&first), [eight.as_str()]);
 
     // What one version calls by a name, no other version calls something else.
-    let rules = "    timeout: 2s\n    route: [{destination: {host: reviews, subset: v1}}]\n  - match: [{uri: {prefix: /slow}}]";
-    let second = CONFIG.replace("  - match: [{uri: {prefix: /slow}}]", &format!("  - match: [{{uri: {{prefix: /a}}}}]\n{rules}"));
+    let rules =
+        "    timeout: 2s\n    route: [{destination: {host: reviews, subset: v1}}]\n  - match: [{uri: {prefix: /slow}}]";
+    let second = CONFIG
+        .replace("  - match: [{uri: {prefix: /slow}}]", &format!("  - match: [{{uri: {{prefix: /a}}}}]\n{rules}"));
     let second = render_rules(&second, "mesh", 9080, in_file());
     let [_, _, two, same] = &profiles(&second)[..] else { panic!("one of 2 s in front") };
     assert_eq!(bound(&second), [two.as_str(), same.as_str()]);

@@ -84,7 +84,9 @@ fn a_plugin_stands_first_on_its_port_and_has_what_the_filter_reads() {
         priority: 7,
         code: Code::File("/etc/filter.wasm".to_owned()),
     };
-    let [plugin] = &wasm_plugins(Plugin::WasmPlugin, &plan, &shipped, &manifest)[..] else { panic!("one port, one plugin") };
+    let [plugin] = &wasm_plugins(Plugin::WasmPlugin, &plan, &shipped, &manifest)[..] else {
+        panic!("one port, one plugin")
+    };
     let spec = &plugin["spec"];
     assert_eq!(plugin["metadata"], json!({"name": "shunt-80", "namespace": "shop"}));
     assert_eq!(
@@ -97,7 +99,9 @@ fn a_plugin_stands_first_on_its_port_and_has_what_the_filter_reads() {
     let again = FilterConfig::read(spec["pluginConfig"].clone(), &mut found);
     assert!(!found.has_errors() && again.config.virtual_services.len() == 1, "{found:?}");
 
-    let [extension] = &wasm_plugins(Plugin::TrafficExtension, &plan, &shipped, &manifest)[..] else { panic!("one extension") };
+    let [extension] = &wasm_plugins(Plugin::TrafficExtension, &plan, &shipped, &manifest)[..] else {
+        panic!("one extension")
+    };
     assert_eq!(extension["spec"]["wasm"]["pluginConfig"], spec["pluginConfig"]);
 
     let bound = spec["pluginConfig"]["bindings"][0]["profiles"][0].as_str().unwrap();
