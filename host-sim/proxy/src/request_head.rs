@@ -62,12 +62,14 @@ pub(crate) fn for_guest(parts: &request::Parts, outside: &Outside) -> Result<Hea
     if map.get("referer").is_some_and(referer::is_removed) {
         map.remove("referer");
     }
-    let forwarded_proto = map.get("x-forwarded-proto");
-    match (parts.uri.scheme_str(), forwarded_proto) {
-        (Some(scheme), _) if !is_http1 => map.set(":scheme", scheme),
-        (_, Some(b"https")) => map.set(":scheme", "https"),
-        (_, Some(_)) => {}
-        (_, None) => map.append("x-forwarded-proto", "http"),
+    let told_https = map.get("x-forwarded-proto").map(|scheme| scheme == b"https");
+    match parts.uri.scheme_str() {
+        Some(scheme) if !is_http1 => map.set(":scheme", scheme),
+        _ if told_https == Some(true) => map.set(":scheme", "https"),
+        _ => {}
+    }
+    if told_https.is_none() {
+        map.append("x-forwarded-proto", "http");
     }
     if map.get("x-request-id").is_none_or(<[u8]>::is_empty) {
         map.set("x-request-id", outside.random.uuid());
@@ -253,6 +255,20 @@ mod tests {
         assert_eq!(map.get("x-request-id").map(<[u8]>::len), Some(36));
         let map = read("/", &[host, ("x-forwarded-proto", "http"), ("x-forwarded-proto", "https")]).unwrap();
         assert_eq!((map.get_str("x-forwarded-proto"), map.get_str(":scheme")), (Some("http,https"), Some("http")));
+    }
+
+    #[test]
+    fn over_http2_a_cookie_is_whole_and_the_protocol_is_told_too() {
+        let read = |headers: &[(&str, &str)]| {
+            let mut parts = parts("http://a.test/", headers);
+            parts.version = Version::HTTP_2;
+            for_guest(&parts, &outside()).unwrap()
+        };
+        let map = read(&[("cookie", "a=1"), ("cookie", "b=2")]);
+        assert_eq!((map.get_str("cookie"), map.get_str("x-forwarded-proto")), (Some("a=1; b=2"), Some("http")));
+        let map = read(&[("cookie", ""), ("x-forwarded-proto", "https")]);
+        assert_eq!((map.get_str("cookie"), map.get_str("x-forwarded-proto")), (None, Some("https")));
+        assert_eq!(map.get_str(":scheme"), Some("http"));
     }
 
     #[test]
