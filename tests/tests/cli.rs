@@ -143,6 +143,67 @@ fn a_call_that_cannot_be_understood_ends_with_2() {
     check(at, "nosuch", 2, &["nosuch"]);
 }
 
+const DYNAMIC: &str =
+    "render envoy --listen 127.0.0.1:15001 --admin 127.0.0.1:15000 -f rules.yaml -f service.yaml --dynamic";
+
+#[test]
+fn nobody_elses_file_is_overwritten() {
+    let folder = folder(RULES);
+    let at = folder.path();
+    std::fs::create_dir(at.join("envoy")).unwrap();
+    for file in ["bootstrap.json", "clusters.json", "routes.json", "filter.json", "listeners.json"] {
+        for text in [r#"{"resources":[{"name":"mine"}]}"#, "notes", ""] {
+            std::fs::write(at.join("envoy").join(file), text).unwrap();
+            let (code, said) = shunt(at, &format!("{DYNAMIC} envoy"));
+            assert_eq!(code, Some(1), "{said}");
+            assert!(
+                said.contains(&format!("envoy/{file}: this was not written by")) && said.contains("move it away"),
+                "{said}"
+            );
+            let files = std::fs::read_dir(at.join("envoy")).unwrap().count();
+            assert_eq!(files, 1, "nothing is written");
+        }
+        std::fs::remove_file(at.join("envoy").join(file)).unwrap();
+    }
+    for _ in 0..2 {
+        let (code, said) = shunt(at, &format!("{DYNAMIC} envoy"));
+        assert_eq!(code, Some(0), "its own files are: {said}");
+    }
+    std::fs::write(at.join("envoy/routes.json"), r#"{"resources":[{"name":"mine"}]}"#).unwrap();
+    assert_eq!(shunt(at, &format!("{DYNAMIC} envoy")).0, Some(1), "and not what took the place of one");
+}
+
+#[test]
+fn a_folder_has_to_be_one_that_files_can_name() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = folder(RULES);
+    let at = folder.path();
+    for (name, part) in [("rules.yaml", "--dynamic rules.yaml: this is no directory"), ("-", "--dynamic -: five files")]
+    {
+        let (code, said) = shunt(at, &format!("{DYNAMIC} {name}"));
+        assert!(code == Some(2) && said.contains(part), "{said}");
+    }
+    let name = std::ffi::OsStr::from_bytes(b"en\xffvoy");
+    let mut command = Command::new(process::shunt().unwrap());
+    let output = command.current_dir(at).args(DYNAMIC.split_whitespace()).arg(name).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("is not UTF-8"), "{said}");
+    assert!(!at.join(name).exists());
+}
+
+#[test]
+fn an_address_that_envoy_cannot_have_is_refused() {
+    let folder = folder(RULES);
+    for (listen, admin, part) in [
+        ("127.0.0.1:0", "127.0.0.1:15000", "--listen 127.0.0.1:0: name a port"),
+        ("127.0.0.1:15001", "127.0.0.1:0", "--admin 127.0.0.1:0: name a port"),
+        ("127.0.0.1:15001", "127.0.0.1:15001", "are one port"),
+        ("0.0.0.0:15001", "127.0.0.1:15001", "are one port"),
+    ] {
+        check(folder.path(), &format!("render envoy -f . --listen {listen} --admin {admin} -o out.json"), 2, &[part]);
+    }
+}
+
 #[test]
 fn a_port_that_is_taken_is_told() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,4 +1,4 @@
-//! `shunt render wasmplugin`, `trafficextension` and `envoyextensionpolicy` on the command line.
+//! `shunt render envoyfilter`, `wasmplugin`, `trafficextension`, `envoyextensionpolicy` and `wasm` on the command line.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
 use serde::Deserialize;
@@ -89,4 +89,108 @@ fn envoy_gateway_gets_routes_and_refuses_faults() {
     let faults = SERVICE.replace("[{route", "[{fault: {abort: {httpStatus: 503, percentage: {value: 1}}}, route");
     let (code, _, stderr) = run(&options, &faults);
     assert!(code == Some(1) && stderr.contains("VirtualService default/edge: spec.http[0].fault"), "{stderr}");
+}
+
+const FILE: [&str; 3] = ["envoyfilter", "--wasm-file", "/etc/filter.wasm"];
+
+#[test]
+fn a_listener_has_one_filter() {
+    let of_gateway = |ports: &[&str], text: &str| {
+        run(
+            &[
+                &FILE[..],
+                &["--gateway", "default/edge"],
+                &ports.iter().flat_map(|port| ["--port", port]).collect::<Vec<_>>(),
+            ]
+            .concat(),
+            text,
+        )
+    };
+    let (code, stdout, stderr) = of_gateway(&["80", "80", "80:8080"], SERVICE);
+    assert_eq!(code, Some(0), "{stderr}");
+    let patches = objects(&stdout)[0]["spec"]["configPatches"].as_array().unwrap().clone();
+    assert_eq!(patches.iter().filter(|patch| patch["applyTo"] == "HTTP_FILTER").count(), 1, "one port, said thrice");
+
+    let both =
+        SERVICE.replace("servers: [", "servers: [{port: {number: 8080, name: more, protocol: HTTP}, hosts: ['*']}, ");
+    for (ports, text) in [(&["80", "8080"][..], SERVICE), (&[], &both)] {
+        let (code, stdout, stderr) = of_gateway(ports, text);
+        assert!(code == Some(1) && stdout.is_empty(), "{ports:?}: {stderr}");
+        assert!(stderr.contains("both on listener 8080") && stderr.contains("--port PORT:LISTENER"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_gateways_own_labels_count_and_what_is_said_fits_every_command() {
+    let rules = SERVICE.replace("[{route", "[{match: [{sourceLabels: {istio: edge}}], route");
+    let (code, stdout, stderr) = run(&[&FILE[..], &["--gateway", "default/edge"]].concat(), &rules);
+    assert!(code == Some(0) && !stderr.contains("no-labels"), "{stderr}");
+    assert!(stdout.contains(r#""labels":{"istio":"edge"}"#), "{stdout}");
+    let (_, stdout, _) = run(&[&FILE[..], &["--gateway", "default/edge", "-l", "tier=front"]].concat(), &rules);
+    assert!(stdout.contains(r#""labels":{"istio":"edge","tier":"front"}"#), "{stdout}");
+
+    let of_mesh = rules.replace("[www.example.com], gateways: [edge]", "[edge]");
+    let (_, _, stderr) = run(&[&FILE[..], &["--port", "80"]].concat(), &of_mesh);
+    assert!(stderr.contains("no-labels") && !stderr.contains("--labels"), "{stderr}");
+}
+
+#[test]
+fn a_finding_about_several_listeners_is_told_once() {
+    let two = SERVICE
+        .replace("targetPort: 8080}", "targetPort: 8080}, {name: more, port: 81}")
+        .replace("[www.example.com], gateways: [edge]", "[edge]");
+    let (code, _, stderr) = run(&[&FILE[..], &["--port", "80", "--port", "81"]].concat(), &two);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(stderr.matches("IST0112").count(), 1, "{stderr}");
+}
+
+#[test]
+fn names_that_kubernetes_refuses_are_refused() {
+    let gateway = ["--gateway", "default/edge"];
+    for (options, part) in [
+        (&["--name", "Foo_Bar!"][..], "lower-case letters"),
+        (&["-n", "Ba d"], "lower-case letters"),
+        (&["-l", "a b=c"], "`a b=c` is no label"),
+        (&["--target-ref", "Deployment/foo"], "Gateway, GatewayClass, Service, ServiceEntry"),
+    ] {
+        let (code, _, stderr) = run(&[&FILE[..], &gateway, options].concat(), SERVICE);
+        assert!(code == Some(2) && stderr.contains(part), "{options:?}: {stderr}");
+    }
+    for word in ["envoyfilter", "wasmplugin", "trafficextension"] {
+        let (code, _, stderr) = run(&[&[word, "--wasm-file", "filter.wasm"][..], &gateway].concat(), SERVICE);
+        assert!(code == Some(2) && stderr.contains("from the root on"), "{stderr}");
+        let (code, _, stderr) = run(&[&[word][..], &gateway].concat(), SERVICE);
+        assert!(code == Some(2) && stderr.contains("--wasm-file <FILE>|--wasm-url <URL>"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_manifest_that_is_too_large_is_told() {
+    let route = |number: usize| {
+        format!(
+            "{{match: [{{uri: {{exact: /{number}/{}}}}}], route: [{{destination: {{host: edge}}}}]}}, ",
+            "a".repeat(900)
+        )
+    };
+    let large =
+        |routes: usize| SERVICE.replace("http: [", &format!("http: [{}", (0..routes).map(route).collect::<String>()));
+    for (routes, part) in [(300, "--server-side"), (1600, "--port")] {
+        let (code, _, stderr) = run(&[&FILE[..], &["--gateway", "default/edge"]].concat(), &large(routes));
+        assert!(code == Some(0) && stderr.contains("EnvoyFilter shunt: ") && stderr.contains(part), "{stderr}");
+    }
+}
+
+#[test]
+fn the_filter_is_written_with_its_sum() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("filter.wasm");
+    let output = Command::new(process::shunt().unwrap()).args(["render", "wasm", "-o"]).arg(&file).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(std::fs::read(&file).unwrap().starts_with(b"\0asm"));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let (sum, name) = said.trim_end().split_once("  ").unwrap();
+    assert_eq!(name, file.to_str().unwrap());
+    let (_, pinned, _) =
+        run(&["envoyfilter", "--gateway", "default/edge", "--wasm-url", "https://example.com/f"], SERVICE);
+    assert!(pinned.contains(sum), "the sum that a manifest pins is {sum}");
 }

@@ -62,12 +62,15 @@ impl Client<'_> {
         let host = names::full_host(written, self.namespace);
         let choice = registry.port_for(destination, &host, self.listener_port);
         let port = choice.number();
+        // Of a listener that is known, the number is left out: several make one finding.
+        let taken = listener
+            .map_or_else(|| format!("the caller's, {port}, is taken"), |_| "the listener's is taken".to_owned());
         match (registry.ports(&host), choice) {
             (None, PortChoice::Certain(_)) if listener.is_some() => {}
             (None, PortChoice::Listener(_)) if listener.is_some() => diagnostics.warning(
                 at,
                 "unknown-port",
-                format!("no file tells the port of `{host}`: the listener's, {port}, is taken"),
+                format!("no file tells the port of `{host}`: {taken}"),
                 "name the port, `port: {number: N}`, or add the Service to the files",
             ),
             (None, choice) => diagnostics.warning(
@@ -84,7 +87,7 @@ impl Client<'_> {
             (Some(ports), PortChoice::Listener(_)) => diagnostics.warning(
                 at,
                 "IST0112",
-                format!("`{host}` has {}, and the destination names none: the caller's, {port}, is taken", list(ports)),
+                format!("`{host}` has {}, and the destination names none: {taken}", list(ports)),
                 "name the port: `port: {number: N}`",
             ),
             (Some(ports), PortChoice::Certain(_)) if !ports.contains(&port) => diagnostics.warning(

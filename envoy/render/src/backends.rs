@@ -5,6 +5,7 @@
 
 use crate::envoy_gateway::EXTENSIONS;
 use crate::mesh;
+use crate::profiles::digest;
 use envoy_plan::{Cluster, Endpoint, Plan};
 use istio_config::{Config, names};
 use serde_json::{Map, Value, json};
@@ -38,7 +39,7 @@ impl<'a> Backends<'a> {
 
     /// What stands for the cluster of this name; `None` where nothing does, and its requests get no answer but an error.
     pub(crate) fn get(&mut self, cluster: &str) -> Option<Reference> {
-        let [_, port, subset, host] = cluster.split('|').collect::<Vec<_>>().try_into().ok()?;
+        let [port, subset, host] = parts(cluster)?;
         let port: u16 = port.parse().ok()?;
         let found = match self.config.kubernetes_service(host) {
             Some(service) => self.service(service, host, subset, port),
@@ -76,12 +77,38 @@ impl<'a> Backends<'a> {
         let subset = rules.flat_map(|rule| &rule.spec.subsets).find(|known| known.name == subset)?;
         let mut selector = service.get("selector").and_then(Value::as_object).cloned().filter(|it| !it.is_empty())?;
         selector.extend(subset.labels.iter().map(|(key, value)| (key.clone(), json!(value))));
-        let name = format!("{name}-{}", subset.name);
+        let name = self.service_name(name, host, &subset.name);
         let spec = json!({ "selector": selector, "ports": ports(service) });
         let metadata = json!({ "name": name, "namespace": namespace });
         let key = ["Service", namespace, &name].map(str::to_owned);
         self.objects.insert(key, mesh::object("v1", "Service", metadata, spec));
         Some(name)
+    }
+
+    /// `NAME-SUBSET`, where that is a name of nobody else.
+    fn service_name(&self, name: &str, host: &str, subset: &str) -> String {
+        let plain = word(&[name, subset]);
+        let namespace = |host: &str| host.split_once('.').map(|(_, rest)| rest.to_owned());
+        let is_namesake = |[_, other, at]: [&str; 3]| {
+            let name = at.split('.').next().unwrap_or_default();
+            let is_other = (at, other) != (host, subset) && !other.is_empty();
+            is_other && namespace(at) == namespace(host) && word(&[name, other]) == plain
+        };
+        let own = host.replacen(name, &plain, 1);
+        let is_taken = self.config.kubernetes_service(&own).is_some()
+            || self.plan.clusters.keys().filter_map(|cluster| parts(cluster)).any(is_namesake);
+        if is_taken || plain.len() > 63 { marked(&plain, 63, &format!("{subset}|{host}")) } else { plain }
+    }
+
+    /// The host, the subset and the port, where no other cluster's name comes to the same.
+    fn backend_name(&self, cluster: &str, host: &str, subset: &str, port: u16) -> String {
+        let plain = word(&[host, subset, &port.to_string()]);
+        let same = |other: &&String| {
+            let parts = parts(other).filter(|_| *other != cluster);
+            parts.is_some_and(|[port, subset, host]| word(&[host, subset, port]) == plain)
+        };
+        let is_taken = self.plan.clusters.keys().any(|other| same(&other));
+        if is_taken || plain.len() > 253 { marked(&plain, 253, cluster) } else { plain }
     }
 
     /// Lets the HTTPRoutes lead to Services of another namespace.
@@ -99,14 +126,38 @@ impl<'a> Backends<'a> {
     fn backend(&mut self, cluster: &str, host: &str, subset: &str, port: u16) -> Option<Reference> {
         let Cluster { endpoints, .. } =
             self.plan.clusters.get(cluster).filter(|cluster| !cluster.endpoints.is_empty())?;
-        let name = [host, subset, &port.to_string()].map(|part| part.replace(['.', '*'], "-"));
-        let name = name.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("-");
+        let name = self.backend_name(cluster, host, subset, port);
         let spec = json!({ "endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>() });
         let metadata = json!({ "name": name, "namespace": self.namespace });
         let key = ["Backend", self.namespace, &name].map(str::to_owned);
         self.objects.insert(key, mesh::object(EXTENSIONS, "Backend", metadata, spec));
         Some(Reference(json!({ "group": "gateway.envoyproxy.io", "kind": "Backend", "name": name })))
     }
+}
+
+/// Port, subset and host of a cluster.
+fn parts(cluster: &str) -> Option<[&str; 3]> {
+    let [_, port, subset, host] = cluster.split('|').collect::<Vec<_>>().try_into().ok()?;
+    Some([port, subset, host])
+}
+
+/// A name as Kubernetes takes it: what it has no letter for becomes `-`.
+fn word(parts: &[&str]) -> String {
+    let letter = |letter: char| match letter {
+        '*' => "any".to_owned(),
+        'a'..='z' | 'A'..='Z' | '0'..='9' => letter.to_ascii_lowercase().to_string(),
+        _ => "-".to_owned(),
+    };
+    let parts = parts.iter().map(|part| part.chars().map(letter).collect::<String>());
+    let parts: Vec<_> = parts.map(|part| part.trim_matches('-').to_owned()).filter(|part| !part.is_empty()).collect();
+    parts.join("-")
+}
+
+/// The name with a checksum of what it stands for, in at most so many letters.
+fn marked(name: &str, length: usize, of: &str) -> String {
+    let digest: String = digest(&json!(of)).chars().take(8).collect();
+    let kept: String = name.chars().take(length.saturating_sub(digest.len()).saturating_sub(1)).collect();
+    format!("{}-{digest}", kept.trim_end_matches('-'))
 }
 
 /// The ports of a Service as another Service can have them.

@@ -12,7 +12,7 @@ use crate::bootstrap::Options;
 use crate::filters::Meanwhile;
 use crate::listener::Routes;
 use crate::profiles::{ByContent, digest};
-use crate::{clusters, filters, listener, proto, routes};
+use crate::{clusters, filters, listener, proto, routes, written};
 use envoy_plan::Plan;
 use istio_config::FilterConfig;
 use serde_json::{Value, json};
@@ -20,15 +20,15 @@ use std::path::Path;
 
 /// The file for `envoy -c`, in the folder of the files that it watches.
 pub const BOOTSTRAP_FILE: &str = "bootstrap.json";
-const CLUSTERS_FILE: &str = "clusters.json";
-const ROUTES_FILE: &str = "routes.json";
-const FILTER_FILE: &str = "filter.json";
-const LISTENERS_FILE: &str = "listeners.json";
+pub(crate) const CLUSTERS_FILE: &str = "clusters.json";
+pub(crate) const ROUTES_FILE: &str = "routes.json";
+pub(crate) const FILTER_FILE: &str = "filter.json";
+pub(crate) const LISTENERS_FILE: &str = "listeners.json";
 
-const CLUSTER_TYPE: &str = "envoy.config.cluster.v3.Cluster";
-const ROUTES_TYPE: &str = "envoy.config.route.v3.RouteConfiguration";
-const FILTER_TYPE: &str = "envoy.config.core.v3.TypedExtensionConfig";
-const LISTENER_TYPE: &str = "envoy.config.listener.v3.Listener";
+pub(crate) const CLUSTER_TYPE: &str = "envoy.config.cluster.v3.Cluster";
+pub(crate) const ROUTES_TYPE: &str = "envoy.config.route.v3.RouteConfiguration";
+pub(crate) const FILTER_TYPE: &str = "envoy.config.core.v3.TypedExtensionConfig";
+pub(crate) const LISTENER_TYPE: &str = "envoy.config.listener.v3.Listener";
 
 /// By which Envoy asks for the filter, and counts what becomes of it.
 const FILTER_NAME: &str = "shunt";
@@ -64,16 +64,20 @@ pub fn dynamic(
 ) -> Dynamic {
     let watched =
         |file: &str| json!({ "path_config_source": { "path": folder.join(file) }, "resource_api_version": "V3" });
-    let old = |file: &str, entries: &str| before(file).and_then(|old| old.pointer(entries)?.as_array().cloned());
+    let old = |file: &str, entries: &str, is_ours: fn(&Value) -> bool| -> Vec<Value> {
+        let known = before(file).filter(|old| written::is_ours(file, old));
+        let entries = known.and_then(|old| old.pointer(entries)?.as_array().cloned());
+        entries.into_iter().flatten().filter(is_ours).collect()
+    };
     let profiles = ByContent::new(&plan.profiles, "");
 
     let called_for = plan.clusters.values().map(|cluster| proto::any(CLUSTER_TYPE, clusters::cluster(cluster)));
-    let clusters = with_kept(called_for.collect(), old(CLUSTERS_FILE, "/resources"), now);
+    let clusters = with_kept(called_for.collect(), old(CLUSTERS_FILE, "/resources", written::is_cluster), now);
 
     let mut routes = proto::any(ROUTES_TYPE, routes::route_configuration(&profiles.profiles));
     if let Some(list) = routes.pointer_mut(ROUTES.trim_start_matches("/resources/0")) {
         let called_for = profiles.profiles.iter().map(routes::profile_route).chain(profiles.fallback(""));
-        *list = Value::Array(with_kept(called_for.collect(), old(ROUTES_FILE, ROUTES), now));
+        *list = Value::Array(with_kept(called_for.collect(), old(ROUTES_FILE, ROUTES, written::is_profile), now));
     }
 
     let filter = filters::wasm(&profiles.named(config), &filters::inline(module));
@@ -105,9 +109,9 @@ fn versioned(resources: Vec<Value>) -> Value {
 }
 
 /// The entries, and before them those of the last version that are missing, marked. What was marked long ago has had its time.
-fn with_kept(entries: Vec<Value>, before: Option<Vec<Value>>, now: u64) -> Vec<Value> {
+fn with_kept(entries: Vec<Value>, before: Vec<Value>, now: u64) -> Vec<Value> {
     let is_missing = |old: &Value| entries.iter().all(|entry| entry.get("name") != old.get("name"));
-    let kept = before.into_iter().flatten().filter(is_missing).filter_map(|old| {
+    let kept = before.into_iter().filter(is_missing).filter_map(|old| {
         let since = old.pointer(KEPT).and_then(Value::as_u64).unwrap_or(now);
         let mark = json!({ "filter_metadata": { "shunt": { "kept": since } } });
         (now.saturating_sub(since) < KEPT_SECONDS).then(|| proto::with(old, [("metadata", Some(mark))]))

@@ -19,6 +19,7 @@ mod proto;
 mod routes;
 pub mod text;
 mod wasm_plugin;
+mod written;
 
 pub use bootstrap::{Options, bootstrap};
 pub use dynamic::{BOOTSTRAP_FILE, Dynamic, dynamic};
@@ -29,3 +30,4 @@ pub use native::{native, route_configuration as native_routes};
 pub use routes::profile_route;
 pub use text::Format;
 pub use wasm_plugin::{Plugin, wasm_plugins};
+pub use written::{FILES as DYNAMIC_FILES, is_ours};

@@ -5,7 +5,7 @@
 mod common;
 
 use envoy_plan::PathNormalization;
-use envoy_render::{Dynamic, Options, dynamic};
+use envoy_render::{DYNAMIC_FILES, Dynamic, Options, dynamic, is_ours};
 use istio_config::outbound::OutboundMode;
 use serde_json::Value;
 use std::path::Path;
@@ -171,4 +171,22 @@ fn a_profile_is_named_by_what_it_says_and_stays_for_one_version() {
     let open = render_with(CONFIG, Some(OutboundMode::AllowAny), None, START);
     let passes = configuration(&open)["outboundTrafficPolicy"]["profile"].as_str().unwrap().to_owned();
     assert!(profiles(&open).contains(&(passes.as_str(), false)), "{passes}");
+}
+
+#[test]
+fn nothing_of_other_origin_is_kept_or_taken_for_ours() {
+    let mut first = render_with(CONFIG, Some(OutboundMode::AllowAny), None, START);
+    assert!(is_ours(DYNAMIC_FILES[0], &first.bootstrap));
+    assert!(first.files.iter().all(|(file, content)| is_ours(file, content)));
+    let foreign = serde_json::json!({ "resources": [{ "name": "mine" }] });
+    assert!(DYNAMIC_FILES.iter().all(|file| !is_ours(file, &foreign) && !is_ours(file, &Value::Null)));
+
+    let mine = serde_json::json!({ "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": "mine" });
+    for entry in [mine, foreign["resources"][0].clone()] {
+        let (_, clusters) = first.files.iter_mut().find(|(file, _)| *file == "clusters.json").unwrap();
+        clusters["resources"].as_array_mut().unwrap().push(entry);
+        assert!(!is_ours("clusters.json", clusters));
+        let second = render(CONFIG, Some(&first), 0);
+        assert!(clusters(&second).iter().all(|(name, _)| *name != "mine"));
+    }
 }

@@ -188,3 +188,45 @@ fn no_route_has_more_rules_than_it_may_and_what_leads_nowhere_is_told() {
     assert_eq!(names.len(), routes.len(), "each has a name of its own");
     assert!(lost.iter().any(|line| line.contains("outbound|80|none|")), "{lost:?}");
 }
+
+#[test]
+fn no_two_clusters_share_a_name_and_none_is_somebody_elses() {
+    let entry = |name: &str, host: &str| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: {name}}}\nspec: {{hosts: ['{host}'], resolution: STATIC, ports: [{{number: 80, name: http, protocol: HTTP}}], endpoints: [{{address: 192.0.2.1}}]}}\n"
+        )
+    };
+    let service = |name: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{selector: {{app: {name}}}, ports: [{{name: http, port: 80}}]}}\n"
+        )
+    };
+    let more = ["api.v1.example.com", "api-v1.example.com"].map(|host| {
+        format!("  - match: [{{uri: {{prefix: /{host}}}}}]\n    route: [{{destination: {{host: {host}}}}}]\n")
+    });
+    let text = CONFIG.replace("{name: v1, labels: {version: v1}}", "{name: v1, labels: {version: v1}}, {name: V2, labels: {version: V2}}, {name: V3, labels: {version: V3}}")
+        .replace("  http:\n", &format!("  http:\n{}  - match: [{{uri: {{prefix: /V2}}}}]\n    route: [{{destination: {{host: shop, subset: V2}}, weight: 1}}, {{destination: {{host: shop, subset: V3}}, weight: 1}}]\n", more.concat()));
+    let text =
+        [text, entry("dots", "api.v1.example.com"), entry("dash", "api-v1.example.com"), service("shop-v1")].concat();
+    let (objects, lost) = for_gateway(&text, "https://example.com/filter.wasm");
+    assert!(!lost.iter().any(|line| line.contains("leads nowhere")), "{lost:?}");
+    let names = |kind| {
+        of_kind(&objects, kind).iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect::<Vec<_>>()
+    };
+
+    let backends = names("Backend");
+    assert_eq!(backends.iter().filter(|name| name.starts_with("api-v1-example-com-80-")).count(), 2, "{backends:?}");
+    assert!(backends.contains(&"partner-example-com-80"), "no checksum without need: {backends:?}");
+    let services = names("Service");
+    assert!(!services.contains(&"shop-v1"), "that one is the user's: {services:?}");
+    assert_eq!(services.iter().filter(|name| name.starts_with("shop-v1-")).count(), 1, "{services:?}");
+    assert_eq!(services.iter().filter(|name| name.starts_with("shop-v2-")).count(), 2, "v2 and V2: {services:?}");
+    assert!(services.contains(&"shop-v3"), "in lower case: {services:?}");
+    for name in backends.iter().chain(&services) {
+        let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        assert!(
+            name.len() <= 63 && name.bytes().all(is_letter) && !name.starts_with('-') && !name.ends_with('-'),
+            "{name}"
+        );
+    }
+}

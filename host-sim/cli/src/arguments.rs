@@ -1,6 +1,7 @@
 //! The command line. Names and habits are those of kubectl and istioctl; other programs drive it, so it is a contract.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::names;
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use envoy_plan::PathNormalization;
 use istio_config::outbound::OutboundMode;
@@ -50,7 +51,7 @@ pub(crate) struct Manifests {
     #[arg(short = 'R', long)]
     pub(crate) recursive: bool,
     /// Namespace of the proxy; decides which short names reach a service
-    #[arg(short, long, default_value = "default")]
+    #[arg(short, long, default_value = "default", value_parser = names::namespace)]
     pub(crate) namespace: String,
     /// Fail on warnings too: on unknown hosts, ports and subsets, which istiod would serve as 503, and on all others
     #[arg(long)]
@@ -70,7 +71,7 @@ pub(crate) struct Mesh {
     #[arg(long, value_name = "MODE")]
     pub(crate) outbound_traffic_policy: Option<OutboundMode>,
     /// Labels of the proxy's workload, with which `sourceLabels` are compared
-    #[arg(long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = label)]
+    #[arg(long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = names::label)]
     pub(crate) labels: Vec<(String, String)>,
 }
 
@@ -140,7 +141,7 @@ pub(crate) struct DiffOptions {
     #[arg(short = 'R', long)]
     pub(crate) recursive: bool,
     /// Namespace of the proxy; decides which short names reach a service
-    #[arg(short, long, default_value = "default")]
+    #[arg(short, long, default_value = "default", value_parser = names::namespace)]
     pub(crate) namespace: String,
     /// Compare these recorded requests too, one a line as for `explain`, or a HAR file; `-` for standard input
     #[arg(long, value_name = "FILE|-")]
@@ -217,6 +218,15 @@ pub(crate) enum RenderTarget {
     /// For Envoy Gateway: an EnvoyExtensionPolicy with the filter, and the HTTPRoutes that it needs to route by
     #[command(name = "envoyextensionpolicy")]
     EnvoyExtensionPolicy(RenderEnvoyGatewayOptions),
+    /// The compiled filter as a file, for --wasm-file and --wasm-url; prints its SHA-256
+    Wasm(RenderWasmOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RenderWasmOptions {
+    /// File to write to
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -224,10 +234,10 @@ pub(crate) struct RenderEnvoyGatewayOptions {
     #[command(flatten)]
     pub(crate) manifests: Manifests,
     /// Gateway of the Gateway API that the routes hang on, as Gateway/NAME; may be repeated
-    #[arg(long = "target-ref", value_name = "KIND/NAME", required = true, value_parser = pair)]
+    #[arg(long = "target-ref", value_name = "KIND/NAME", required = true, value_parser = names::gateway)]
     pub(crate) target_refs: Vec<(String, String)>,
     /// Name of the manifests, or how it begins
-    #[arg(long, value_name = "NAME", default_value = "shunt")]
+    #[arg(long, value_name = "NAME", default_value = "shunt", value_parser = names::object)]
     pub(crate) name: String,
     /// Where Envoy Gateway fetches the compiled filter: oci://, http:// or https://
     #[arg(long, value_name = "URL")]
@@ -240,6 +250,7 @@ pub(crate) struct RenderEnvoyGatewayOptions {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("code").args(["wasm_file", "wasm_url"]).required(true))]
 pub(crate) struct RenderMeshOptions {
     #[command(flatten)]
     pub(crate) manifests: Manifests,
@@ -250,22 +261,22 @@ pub(crate) struct RenderMeshOptions {
     #[arg(long = "port", value_name = "PORT[:LISTENER]")]
     pub(crate) ports: Vec<PortMapping>,
     /// Only for workloads with these labels; the Gateway's own selector unless given
-    #[arg(short = 'l', long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = label)]
+    #[arg(short = 'l', long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = names::label)]
     pub(crate) selector: Vec<(String, String)>,
     /// Only for this object's proxies instead, such as Gateway/http of the Gateway API; may be repeated
-    #[arg(long = "target-ref", value_name = "KIND/NAME", conflicts_with = "selector", value_parser = pair)]
+    #[arg(long = "target-ref", value_name = "KIND/NAME", conflicts_with = "selector", value_parser = names::target)]
     pub(crate) target_refs: Vec<(String, String)>,
     /// Among several: the one with the highest number meets a request first
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) priority: i32,
     /// Name of the manifest, or how it begins
-    #[arg(long, value_name = "NAME", default_value = "shunt")]
+    #[arg(long, value_name = "NAME", default_value = "shunt", value_parser = names::object)]
     pub(crate) name: String,
     /// Where the proxies find the compiled filter, in their own file system
-    #[arg(long, value_name = "FILE", required_unless_present = "wasm_url")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) wasm_file: Option<String>,
     /// Where Istio's agent fetches the compiled filter: oci://, best with @sha256:…, or http:// or https://, whose SHA-256 is pinned
-    #[arg(long, value_name = "URL", conflicts_with = "wasm_file")]
+    #[arg(long, value_name = "URL")]
     pub(crate) wasm_url: Option<String>,
     /// Send each request on under a new span id, as a child of the one it came with (x-b3-*, b3, traceparent)
     #[arg(long)]
@@ -293,19 +304,6 @@ impl FromStr for PortMapping {
         let (port, listener) = text.split_once(':').map_or((text, None), |(port, listener)| (port, Some(listener)));
         Ok(Self { port: number(port)?, listener: listener.map(number).transpose()? })
     }
-}
-
-fn label(text: &str) -> Result<(String, String), String> {
-    split(text, '=').ok_or_else(|| format!("`{text}` is no label: write KEY=VALUE"))
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    split(text, '/').ok_or_else(|| format!("`{text}` is no reference: write KIND/NAME"))
-}
-
-fn split(text: &str, at: char) -> Option<(String, String)> {
-    let (before, after) = text.split_once(at)?;
-    (!before.is_empty() && !after.is_empty()).then(|| (before.to_owned(), after.to_owned()))
 }
 
 #[derive(Debug, Args)]

@@ -1,8 +1,8 @@
-//! `--wasm-file` and `--wasm-url`: where a proxy finds the compiled filter.
+//! `--wasm-file` and `--wasm-url`: where a proxy finds the compiled filter, and how it gets there.
 
-use crate::arguments::RenderMeshOptions;
+use crate::arguments::{RenderMeshOptions, RenderWasmOptions};
 use crate::failure::Failure;
-use crate::{module, say};
+use crate::{module, output, say};
 use envoy_render::Code;
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
@@ -15,10 +15,30 @@ pub(crate) fn of_mesh(options: &RenderMeshOptions, module: &Option<PathBuf>) -> 
             Ok(Code::Url { url: url.clone(), sha256 })
         }
         (None, file) => {
+            let file = file.clone().unwrap_or_default();
+            if !file.starts_with('/') {
+                return Err(Failure::Usage(format!(
+                    "--wasm-file {file}: name it from the root on, as in /etc/shunt/filter.wasm"
+                )));
+            }
             is_sound(module)?;
-            Ok(Code::File(file.clone().unwrap_or_default()))
+            Ok(Code::File(file))
         }
     }
+}
+
+/// `shunt render wasm`: writes the compiled filter, and prints its sum as `sha256sum` does.
+pub(crate) fn write(options: &RenderWasmOptions, module: &Option<PathBuf>) -> Result<(), Failure> {
+    let RenderWasmOptions { output: file } = options;
+    is_sound(module)?;
+    let bytes = module::bytes(module)?;
+    output::to_file(file, &bytes)?;
+    output::to_stdout(std::io::stdout().lock(), &format!("{}  {}\n", sum(&bytes), file.display()))
+}
+
+/// SHA-256 in hexadecimal digits.
+fn sum(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The sum of what is fetched from `url`. An image has a sum of its own, that of its manifest, which only its name can tell.
@@ -28,8 +48,7 @@ pub(crate) fn sha256(url: &str, module: &Option<PathBuf>) -> Result<Option<Strin
         return Err(Failure::Usage(format!("--wasm-url {url}: begin with oci://, http:// or https://")));
     }
     if !url.starts_with("oci://") {
-        let digest = Sha256::digest(module::bytes(module)?);
-        return Ok(Some(digest.iter().map(|byte| format!("{byte:02x}")).collect()));
+        return Ok(Some(sum(&module::bytes(module)?)));
     }
     let Some((_, digest)) = url.split_once('@') else {
         say::note("the image is not pinned: whatever has this name when it is fetched is run; name it with @sha256:…");

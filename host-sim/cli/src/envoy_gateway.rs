@@ -4,9 +4,10 @@ use crate::arguments::RenderEnvoyGatewayOptions;
 use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{code, say};
+use crate::{code, say, size};
 use envoy_render::{EnvoyGateway, Format, TargetRef, envoy_gateway};
 use istio_config::FilterConfig;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -42,11 +43,29 @@ pub(crate) fn run(options: &RenderEnvoyGatewayOptions, module: &Option<PathBuf>)
     ];
     output.write(&format.write_all(&objects, &comments))?;
     lost.iter().for_each(|line| say::warning(line));
+    size::warn_of(&objects);
+    say_services(&objects);
     say::note("an EnvoyExtensionPolicy alone cannot route: the HTTPRoutes beside it carry out what the filter decides");
     let parents: Vec<_> = target_refs.iter().map(|(kind, name)| format!("{kind}/{name}")).collect();
     let hosts = if gateway.hosts.is_empty() { "every host".to_owned() } else { gateway.hosts.join(", ") };
     say::note(&format!("acts on {hosts} at {} in namespace {}", parents.join(", "), gateway.namespace));
     Ok(())
+}
+
+/// Subsets become Services, of which the cluster may have one of that name.
+fn say_services(objects: &[Value]) {
+    let names =
+        objects.iter().filter(|object| object.get("kind").and_then(Value::as_str) == Some("Service")).map(|it| {
+            let part = |pointer| it.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            format!("{}/{}", part("/metadata/namespace"), part("/metadata/name"))
+        });
+    let names: Vec<_> = names.collect();
+    if !names.is_empty() {
+        say::note(&format!(
+            "writes a Service for each subset, in place of any that is called so: {}",
+            names.join(", ")
+        ));
+    }
 }
 
 /// Envoy Gateway has a fault filter, but none that listens to ours.

@@ -15,14 +15,17 @@ mod diff;
 mod envoy_gateway;
 mod explain;
 mod failure;
+mod folder;
 mod input;
 mod mesh;
 mod module;
+mod names;
 mod output;
 mod proxy;
 mod render;
 mod say;
 mod sim;
+mod size;
 mod watch;
 
 use arguments::{Arguments, Command, RenderTarget};
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
             RenderTarget::TrafficExtension(options) => {
                 mesh::run(Kind::Plugin(Plugin::TrafficExtension), options, &arguments.module)
             }
+            RenderTarget::Wasm(options) => code::write(options, &arguments.module),
             RenderTarget::EnvoyExtensionPolicy(options) => envoy_gateway::run(options, &arguments.module),
         },
         Command::Completion { shell } => {

@@ -7,7 +7,7 @@ use crate::arguments::{PortMapping, RenderMeshOptions};
 use crate::failure::Failure;
 use crate::input::Input;
 use crate::output::Output;
-use crate::{code, say};
+use crate::{code, say, size};
 use envoy_plan::Plan;
 use envoy_render::{Format, Manifest, Plugin, Shipped, TargetRef, companion, envoy_filter, wasm_plugins};
 use istio_config::filter_config::{Listener, Tracing};
@@ -31,19 +31,18 @@ pub(crate) enum Kind {
 pub(crate) fn run(kind: Kind, options: &RenderMeshOptions, module: &Option<PathBuf>) -> Result<(), Failure> {
     let output = Output::new(&options.output, &["yaml", "json"])?;
     let code = code::of_mesh(options, module)?;
-    if let (Kind::Plugin(_), None, Some(file)) = (kind, &options.wasm_url, &options.wasm_file)
-        && !file.starts_with('/')
-    {
-        return Err(Failure::Usage(format!(
-            "--wasm-file {file}: name it from the root on, as in /etc/shunt/filter.wasm"
-        )));
-    }
     let mut input = Input::read(&options.manifests.files, options.manifests.recursive)?;
     input.config.complete(&mut input.diagnostics);
     let gateway = options.gateway.as_deref().unwrap_or(MESH);
-    let selector = selector(options, &input.config)?;
+    let known = gateway_selector(options, &input.config)?;
+    let selector = match options.selector.is_empty() && options.target_refs.is_empty() {
+        true => known.clone(),
+        false => options.selector.iter().cloned().collect(),
+    };
     let ports = ports(options, gateway, &selector, &input.config)?;
-    let (plan, shipped) = ship(options, gateway, &ports, &mut input)?;
+    // Whatever was selected, workloads of a Gateway have its labels.
+    let labels = known.into_iter().chain(selector.clone()).collect();
+    let (plan, shipped) = ship(options, gateway, &ports, &labels, &mut input)?;
     input.accept(options.manifests.strict)?;
 
     let manifest = Manifest {
@@ -64,6 +63,7 @@ pub(crate) fn run(kind: Kind, options: &RenderMeshOptions, module: &Option<PathB
         }
     };
     write(kind, &output, name, &objects)?;
+    size::warn_of(&objects);
     say_where(&manifest, &shipped);
     Ok(())
 }
@@ -87,9 +87,9 @@ fn write(kind: Kind, output: &Output, name: &str, objects: &[Value]) -> Result<(
     }
 }
 
-/// Whom the manifest is for; of a Gateway, its own workloads.
-fn selector(options: &RenderMeshOptions, config: &Config) -> Result<BTreeMap<String, String>, Failure> {
-    let Some(name) = &options.gateway else { return Ok(options.selector.iter().cloned().collect()) };
+/// The labels of the Gateway's own workloads; none where it is for the mesh.
+fn gateway_selector(options: &RenderMeshOptions, config: &Config) -> Result<BTreeMap<String, String>, Failure> {
+    let Some(name) = &options.gateway else { return Ok(BTreeMap::new()) };
     let known = config.gateways.iter().find(|gateway| gateway.meta.full_name() == *name);
     let Some(gateway) = known else {
         let names: Vec<_> = config.gateways.iter().map(|gateway| gateway.meta.full_name()).collect();
@@ -98,10 +98,7 @@ fn selector(options: &RenderMeshOptions, config: &Config) -> Result<BTreeMap<Str
             "--gateway {name}: no Gateway in the files is called that (there are: {known})"
         )));
     };
-    match options.selector.is_empty() && options.target_refs.is_empty() {
-        true => Ok(gateway.spec.selector.clone()),
-        false => Ok(options.selector.iter().cloned().collect()),
-    }
+    Ok(gateway.spec.selector.clone())
 }
 
 /// Ports of the services or of the Gateway, each with the one that the proxy listens on.
@@ -130,7 +127,24 @@ fn ports(
             "the files tell no port of the {part}: add the Services or ServiceEntries, or name one with --port"
         )));
     }
-    Ok(found)
+    one_for_each_listener(found)
+}
+
+/// Each listener has one filter, with the rules of one port.
+fn one_for_each_listener(ports: Vec<(u16, u16)>) -> Result<Vec<(u16, u16)>, Failure> {
+    let mut kept: Vec<(u16, u16)> = Vec::new();
+    for (port, listener) in ports {
+        match kept.iter().find(|(_, known)| *known == listener) {
+            Some((known, _)) if *known == port => {}
+            Some((known, _)) => {
+                return Err(Failure::Failed(format!(
+                    "ports {known} and {port} are both on listener {listener}, which has room for one filter: say where each is with --port PORT:LISTENER, or name one of them"
+                )));
+            }
+            None => kept.push((port, listener)),
+        }
+    }
+    Ok(kept)
 }
 
 /// Plan and filter configuration for each port; findings go to the input's.
@@ -138,6 +152,7 @@ fn ship(
     options: &RenderMeshOptions,
     gateway: &str,
     ports: &[(u16, u16)],
+    labels: &BTreeMap<String, String>,
     input: &mut Input,
 ) -> Result<(Plan, Vec<Shipped>), Failure> {
     let mut plan: Option<Plan> = None;
@@ -149,7 +164,7 @@ fn ship(
             config: input.config.clone(),
             bindings,
             namespace: options.manifests.namespace.clone(),
-            labels: options.selector.iter().cloned().collect(),
+            labels: labels.clone(),
             tracing: Tracing { fresh_spans: options.fresh_spans },
             listener: Some(listener.clone()),
             outbound: None,

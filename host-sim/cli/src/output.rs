@@ -54,25 +54,33 @@ impl Output {
 
     /// Writes to standard output, or to the file: whole or not at all.
     pub(crate) fn write(&self, text: &str) -> Result<(), Failure> {
-        let Some(path) = &self.file else { return to_stdout(std::io::stdout().lock(), text) };
-        // A pipe or a device is written to, never replaced.
-        if std::fs::metadata(path).is_ok_and(|known| !known.is_file()) {
-            return std::fs::write(path, text).map_err(|error| Failure::file(path, error));
+        match &self.file {
+            None => to_stdout(std::io::stdout().lock(), text),
+            Some(path) => to_file(path, text.as_bytes()),
         }
-        // Behind a link stands the file that is meant.
-        let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-        let part = path.with_added_extension(format!("{}.part", std::process::id()));
-        std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path)).map_err(|error| {
-            // What was begun is of no use to anybody.
-            let _ = std::fs::remove_file(&part);
-            Failure::file(path, error)
-        })?;
-        say::note(&format!("wrote {}", path.display()));
-        Ok(())
     }
 }
 
-fn to_stdout(mut stdout: impl Write, text: &str) -> Result<(), Failure> {
+/// Writes a file: whole or not at all.
+pub(crate) fn to_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    // A pipe or a device is written to, never replaced.
+    if std::fs::metadata(path).is_ok_and(|known| !known.is_file()) {
+        return std::fs::write(path, content).map_err(|error| Failure::file(path, error));
+    }
+    // Behind a link stands the file that is meant.
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let part = path.with_added_extension(format!("{}.part", std::process::id()));
+    std::fs::write(&part, content).and_then(|()| std::fs::rename(&part, path)).map_err(|error| {
+        // What was begun is of no use to anybody.
+        let _ = std::fs::remove_file(&part);
+        Failure::file(path, error)
+    })?;
+    say::note(&format!("wrote {}", path.display()));
+    Ok(())
+}
+
+/// Writes to standard output; a reader that went away is no failure.
+pub(crate) fn to_stdout(mut stdout: impl Write, text: &str) -> Result<(), Failure> {
     match stdout.write_all(text.as_bytes()) {
         // Whoever reads may stop reading.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Failed(error.to_string())),

@@ -3,17 +3,18 @@
 use crate::arguments::RenderEnvoyOptions;
 use crate::deployment::Deployment;
 use crate::failure::Failure;
-use crate::module;
 use crate::output::Output;
-use envoy_render::{BOOTSTRAP_FILE, Dynamic, Format, Options, bootstrap, dynamic, native};
-use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use crate::{folder, module};
+use envoy_render::{Format, Options, bootstrap, native};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// `shunt render envoy`: a bootstrap with everything in it.
 pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> Result<(), Failure> {
     let RenderEnvoyOptions { manifests, listen, admin, mesh, dynamic, native: is_native, output } = options;
     let output = Output::new(output, &["yaml", "json"])?;
+    check_addresses(*listen, *admin)?;
+    dynamic.as_deref().map_or(Ok(()), folder::check)?;
     let bytes = module::bytes(module)?;
     if module.is_some() {
         // What Envoy would refuse at its start is refused here.
@@ -21,8 +22,8 @@ pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> R
     }
     let deployment = Deployment::load(manifests, mesh)?;
     let options = Options { listen: *listen, admin: *admin, path_normalization: mesh.path_normalization };
-    if let Some(folder) = dynamic {
-        return into_folder(folder, &deployment, &bytes, &options);
+    if let Some(name) = dynamic {
+        return folder::write(name, &deployment, &bytes, &options);
     }
     let (rendered, comment) = if *is_native {
         let comment = "Written by `shunt render envoy --native`: Envoy's own routes, without the filter.";
@@ -40,25 +41,18 @@ pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> R
     output.write(&format.write(&rendered, &[comment]))
 }
 
-/// `--dynamic`: each file whole or not at all, in the order in which Envoy has to find them.
-///
-/// Envoy looks again at what is written again, also where it says the same: so it takes a listener that it refused because
-/// one of the other files was not there.
-fn into_folder(folder: &Path, deployment: &Deployment, module: &[u8], options: &Options) -> Result<(), Failure> {
-    let failed = |error| Failure::file(folder, error);
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let folder = std::fs::canonicalize(folder).map_err(failed)?;
-    let read = |file: &str| -> Option<Value> { serde_json::from_slice(&std::fs::read(folder.join(file)).ok()?).ok() };
-    let write = |file: &str, content: &Value| -> Result<(), Failure> {
-        Output::new(&folder.join(file).to_string_lossy(), &["json"])?.write(&format!("{content}\n"))
-    };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let Dynamic { bootstrap, files } =
-        dynamic(&deployment.plan, &deployment.filter, module, options, &folder, read, now);
-    files.iter().try_for_each(|(file, content)| write(file, content))?;
-    // Nobody watches it, so it is written for the next start, and only where it says something new.
-    if read(BOOTSTRAP_FILE).as_ref() == Some(&bootstrap) {
-        return Ok(());
+/// Envoy would end at its start, or nobody would know where it listens.
+fn check_addresses(listen: SocketAddr, admin: SocketAddr) -> Result<(), Failure> {
+    for (option, address) in [("--listen", listen), ("--admin", admin)] {
+        if address.port() == 0 {
+            return Err(Failure::Usage(format!("{option} {address}: name a port from 1 to 65535")));
+        }
     }
-    write(BOOTSTRAP_FILE, &bootstrap)
+    let is_all = listen.ip().is_unspecified() || admin.ip().is_unspecified();
+    if listen.port() == admin.port() && (is_all || listen.ip() == admin.ip()) {
+        return Err(Failure::Usage(format!(
+            "--listen {listen} and --admin {admin} are one port: requests would come to the administration page; give each its own"
+        )));
+    }
+    Ok(())
 }

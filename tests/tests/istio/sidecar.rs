@@ -256,8 +256,18 @@ fn a_change_goes_live_under_load_without_a_lost_request() {
 /// closed.
 fn under_load() -> Vec<(usize, Vec<String>)> {
     let mut world = World::start(Role::Sidecar);
-    let (before, after) = (world.filter(&to("v1")), world.filter(&to("v2")));
-    world.serve(&to("v1"), &before);
+    // Another profile each, so that the change needs routes and filter, which arrive apart.
+    let filter = |subset: &str, native: &str| {
+        world.filter(&rules(
+            HOST,
+            "",
+            &format!("[{{{native}, route: [{{destination: {{host: {HOST}, subset: {subset}}}}}]}}]"),
+        ))
+    };
+    let (before, after) =
+        (filter("v1", "timeout: 8s"), filter("v2", "timeout: 9s, retries: {attempts: 1, retryOn: 5xx}"));
+    // A request that Istio's own route took would come from v3.
+    world.serve(&to("v3"), &before);
     let (over, at) = (AtomicBool::new(false), world.proxy.at(world.port));
     let load = || {
         let mut client = Client::new(at);
@@ -274,7 +284,7 @@ fn under_load() -> Vec<(usize, Vec<String>)> {
     let all: Vec<_> = std::thread::scope(|scope| {
         let clients = [scope.spawn(load), scope.spawn(load)];
         std::thread::sleep(Duration::from_millis(500));
-        world.serve(&to("v2"), &after);
+        world.serve(&to("v3"), &after);
         // Longer than Envoy drains what went before.
         std::thread::sleep(Duration::from_secs(u64::from(DRAIN_SECONDS) + 2));
         over.store(true, Ordering::Relaxed);
@@ -284,6 +294,7 @@ fn under_load() -> Vec<(usize, Vec<String>)> {
         assert!(answers.len() > 500, "only {} requests", answers.len());
         assert_eq!(answers.first().map(String::as_str), Some("reviews-v1"));
         let changed = answers.iter().position(|from| from == "reviews-v2").expect("the change goes live");
+        assert!(answers[..changed].iter().all(|from| from == "reviews-v1"), "the rules before, not Istio's");
         assert!(answers[changed..].iter().all(|from| from == "reviews-v2"), "once changed, it stays so");
     }
     all
