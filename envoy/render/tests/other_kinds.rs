@@ -104,14 +104,20 @@ fn a_plugin_stands_first_on_its_port_and_has_what_the_filter_reads() {
     };
     assert_eq!(extension["spec"]["wasm"]["pluginConfig"], spec["pluginConfig"]);
 
-    let bound = spec["pluginConfig"]["bindings"][0]["profiles"][0].as_str().unwrap();
+    // Always with its copy: nobody meets the one without.
+    let [Value::String(none), Value::String(bound)] =
+        &spec["pluginConfig"]["bindings"][0]["profiles"].as_array().unwrap()[..]
+    else {
+        panic!("with and without the copy")
+    };
+    assert_eq!(none, "");
     assert!(bound.starts_with("shop/shunt/p-"), "the companion's name for it: {bound}");
     // The companion is the EnvoyFilter without the filter.
     let patches = |manifest: Value| manifest["spec"]["configPatches"].as_array().unwrap().clone();
     let mut whole = patches(envoy_filter(&plan, &shipped, &manifest));
     whole.retain(|patch| patch["applyTo"] != "HTTP_FILTER" && patch["applyTo"] != "EXTENSION_CONFIG");
     let companion = patches(companion(&plan, &shipped, &manifest));
-    assert!(companion.iter().any(|patch| patch["patch"]["value"]["name"] == bound));
+    assert!(companion.iter().any(|patch| patch["patch"]["value"]["name"] == *bound));
     assert_eq!(companion, whole);
 }
 
