@@ -20,6 +20,7 @@
 //! - send: POST reviews /foobar?a=b                 # method, Host, request target
 //!   headers: [x-user: ann, x-user: bob]
 //!   body: text
+//!   http2: true                                    # over HTTP/2; cookies in crumbs, bodies with trailers
 //!   times: 1000                                    # one after the other
 //!   expect:
 //!     status: 200                                  # the default
@@ -158,6 +159,9 @@ pub struct Request {
     pub headers: Vec<BTreeMap<String, Scalar>>,
     /// The body.
     pub body: Option<String>,
+    /// Sent over HTTP/2, by prior knowledge.
+    #[serde(default)]
+    pub http2: bool,
     /// How often.
     #[serde(default = "once")]
     pub times: u32,
@@ -400,7 +404,7 @@ impl Request {
         let header = |(name, value): &(&str, &str)| BTreeMap::from([((*name).to_owned(), Scalar((*value).to_owned()))]);
         let expect = Expect { status: ok(), ..Expect::default() };
         let send = RequestLine { method: "GET".to_owned(), host: host.to_owned(), target: target.to_owned() };
-        Self { send, headers: headers.iter().map(header).collect(), body: None, times: once(), expect }
+        Self { send, headers: headers.iter().map(header).collect(), body: None, http2: false, times: once(), expect }
     }
 
     /// Every header in order.

@@ -1,7 +1,9 @@
-//! A client that sends what it is told, odd bytes included, over one connection while it lasts.
+//! A client that sends what it is told, odd bytes included, over one connection while it lasts; over another one what is to
+//! come by HTTP/2.
 
 use crate::case::Request;
 use crate::escapes;
+use crate::http2::Http2;
 use crate::message::Reader;
 use crate::observed::{Reply, values};
 use std::io::{ErrorKind, Write};
@@ -9,18 +11,19 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// How long a response may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A client of one address.
 pub struct Client {
     to: SocketAddr,
     connection: Option<(TcpStream, Reader<TcpStream>)>,
+    http2: Option<Http2>,
 }
 
 impl Client {
     /// A client; it connects when it sends.
     pub fn new(to: SocketAddr) -> Self {
-        Self { to, connection: None }
+        Self { to, connection: None, http2: None }
     }
 
     /// Sends a request and reads its response.
@@ -29,6 +32,9 @@ impl Client {
     ///
     /// No response, or one that cannot be read.
     pub fn send(&mut self, request: &Request) -> Result<Reply, String> {
+        if request.http2 {
+            return self.http2.get_or_insert_with(|| Http2::new(self.to)).send(request);
+        }
         let kept = self.connection.is_some();
         match self.exchange(request) {
             // The other side may have closed a connection that it had kept so far.
@@ -46,7 +52,7 @@ impl Client {
         .map_err(|error| format!("no response: {error}"))
     }
 
-    /// As [`send`](Self::send), and never a second time: what the other side closes with a request under way is lost.
+    /// As [`send`](Self::send), over HTTP/1.1, and never a second time: what the other side closes with a request under way is lost.
     ///
     /// # Errors
     ///

@@ -15,6 +15,7 @@
 //! - [`differential`](mod@differential): random rules, in every arm against the native twin
 //! - [`envoy_version`](mod@envoy_version): what only newer Envoys do
 //! - [`servers`](mod@servers), [`client`](mod@client), [`message`](mod@message): raw HTTP/1.1 over loopback
+//! - [`http2`](mod@http2): the client's other protocol
 //! - [`docs`](mod@docs): the commands in the documents, run and compared
 //! - [`istio`]: a real istiod, and Envoys that it configures
 //! - [`process`](mod@process): programs that are started, waited for and ended
@@ -38,6 +39,7 @@ pub mod docs;
 pub mod envoy_version;
 pub mod escapes;
 pub mod fleet;
+pub mod http2;
 pub mod istio;
 pub mod message;
 pub mod observed;

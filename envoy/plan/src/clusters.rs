@@ -15,30 +15,34 @@ pub(crate) fn build(services: &Services<'_>, rules: &DestinationRules<'_>) -> BT
     for (host, Service { namespace: _, ports }) in services {
         let Merged { policy, subsets } = rules.get(host).unwrap_or(&none);
         for (number, port) in ports {
-            let mut add = |subset: &str, policy: TrafficPolicy, belongs: &dyn Fn(&Endpoint) -> bool| {
+            let mut add = |subset: &str, policy: &TrafficPolicy, belongs: &dyn Fn(&Endpoint) -> bool| {
                 let name = names::cluster_name(*number, subset, host);
                 let cluster = cluster(name, port, policy, belongs);
                 if !(cluster.discovery.is_by_name() && cluster.endpoints.is_empty()) {
                     clusters.insert(cluster.name.clone(), cluster);
                 }
             };
-            add("", *policy, &|_| true);
+            let host_policy = policy.at_port(*number);
+            add("", &host_policy, &|_| true);
             for subset in subsets {
                 let MergedSubset { name, labels: _, policy } = subset;
-                add(name, *policy, &|endpoint| subset.selects(&endpoint.labels));
+                add(name, &policy.at_port(*number).over(&host_policy), &|endpoint| subset.selects(&endpoint.labels));
             }
         }
     }
     clusters
 }
 
-fn cluster(name: String, port: &Port, policy: TrafficPolicy, belongs: &dyn Fn(&Endpoint) -> bool) -> Cluster {
+fn cluster(name: String, port: &Port, policy: &TrafficPolicy, belongs: &dyn Fn(&Endpoint) -> bool) -> Cluster {
     let Port { protocol, discovery, endpoints } = port;
     Cluster {
         name,
         load_balancing: policy.load_balancing(),
         connect_timeout: policy.connect_timeout(),
-        protocol: *protocol,
+        limits: policy.limits(),
+        connections: policy.connections(),
+        outliers: policy.outliers().cloned(),
+        protocol: policy.protocol(*protocol),
         discovery: *discovery,
         endpoints: endpoints.iter().filter(|endpoint| belongs(endpoint)).cloned().collect(),
     }

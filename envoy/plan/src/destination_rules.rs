@@ -27,17 +27,18 @@ pub(crate) struct DestinationRules<'a> {
 /// What all rules of one service say together.
 #[derive(Default)]
 pub(crate) struct Merged<'a> {
-    /// Policy of the service without a subset.
+    /// Policy of the service without a subset, for all ports.
     pub(crate) policy: TrafficPolicy,
     /// Each name once.
     pub(crate) subsets: Vec<MergedSubset<'a>>,
 }
 
-/// One subset with its policy over the host's.
+/// One subset.
 pub(crate) struct MergedSubset<'a> {
     pub(crate) name: &'a str,
     /// An endpoint that has all of these belongs to the subset.
     pub(crate) labels: &'a BTreeMap<String, String>,
+    /// What it says itself, for all ports; over the host's it goes port by port.
     pub(crate) policy: TrafficPolicy,
 }
 
@@ -192,7 +193,7 @@ impl Merger {
         diagnostics: &mut Diagnostics,
     ) -> Merged<'a> {
         let first_with_policy = rules.iter().find(|rule| rule.policy.is_some());
-        let policy = first_with_policy.and_then(|rule| rule.policy).unwrap_or_default();
+        let policy = first_with_policy.and_then(|rule| rule.policy.clone()).unwrap_or_default();
         let mut merged = Merged { policy, subsets: Vec::new() };
         for rule in rules {
             let object = At::object(&rule.meta.reference);
@@ -218,8 +219,7 @@ impl Merger {
                     report(&at.field("name"), "subset-ignored", message, "give each a name of its own");
                     continue;
                 }
-                let subset =
-                    MergedSubset { name: &subset.name, labels: &subset.labels, policy: policy.over(merged.policy) };
+                let subset = MergedSubset { name: &subset.name, labels: &subset.labels, policy: policy.clone() };
                 let mut endpoints = service.ports.values().flat_map(|port| &port.endpoints);
                 if endpoints_known
                     && !service.ports.is_empty()

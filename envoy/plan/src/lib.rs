@@ -10,11 +10,14 @@
 
 mod build;
 mod clusters;
+mod connection_pool;
 mod destination_rules;
 mod destinations;
 mod durations;
+mod limits;
 mod mirrors;
 mod outbound;
+mod outliers;
 mod path_normalization;
 mod plan;
 mod profiles;
@@ -27,6 +30,7 @@ mod traffic_policy;
 #[cfg(test)]
 mod testing;
 
+pub use limits::{Connections, Limits, OutlierDetection, PerMillion, Pings, RetryBudget, TcpKeepalive};
 pub use path_normalization::{PathNormalization, UnknownPathNormalization};
 pub use plan::{
     Backoff, CLUSTER_HEADER, Cluster, DEFAULT_PROFILE, Discovery, Endpoint, LoadBalancing, PASSTHROUGH_CLUSTER,

@@ -1,7 +1,10 @@
 //! What carries out `outboundTrafficPolicy: ALLOW_ANY`: the cluster of requests that pass through, and their profile.
 
 use crate::profiles;
-use crate::{Cluster, Discovery, LoadBalancing, PASSTHROUGH_CLUSTER, Plan, UpstreamProtocol, traffic_policy};
+use crate::{
+    Cluster, Connections, Discovery, Limits, LoadBalancing, PASSTHROUGH_CLUSTER, Plan, UpstreamProtocol,
+    connection_pool,
+};
 use istio_config::filter_config::OutboundTrafficPolicy;
 use istio_config::outbound::OutboundMode;
 
@@ -16,7 +19,10 @@ impl Plan {
                 let cluster = Cluster {
                     name: PASSTHROUGH_CLUSTER.to_owned(),
                     load_balancing: LoadBalancing::default(),
-                    connect_timeout: traffic_policy::CONNECT_TIMEOUT,
+                    connect_timeout: connection_pool::CONNECT_TIMEOUT,
+                    limits: Limits::default(),
+                    connections: Connections::default(),
+                    outliers: None,
                     protocol: UpstreamProtocol::Http1,
                     discovery: Discovery::RequestHost,
                     endpoints: Vec::new(),

@@ -1,5 +1,6 @@
 //! The plan itself: profiles, clusters and endpoints, in the terms of Envoy and Istio.
 
+use crate::{Connections, Limits, OutlierDetection};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -164,7 +165,13 @@ pub struct Cluster {
     pub load_balancing: LoadBalancing,
     /// Limit for opening a connection (`connectionPool.tcp.connectTimeout`, default 10 s).
     pub connect_timeout: Duration,
-    /// What is spoken to the endpoints (the protocol of the service port).
+    /// What may be under way at the same time (`connectionPool`, `retryBudget`).
+    pub limits: Limits,
+    /// How connections are kept (`connectionPool`).
+    pub connections: Connections,
+    /// When an endpoint is left out for a while (`outlierDetection`). `None`: never.
+    pub outliers: Option<OutlierDetection>,
+    /// What is spoken to the endpoints (the protocol of the service port, or `connectionPool.http.h2UpgradePolicy`).
     pub protocol: UpstreamProtocol,
     /// What stands in [`Endpoint::address`], and when it is looked up.
     pub discovery: Discovery,

@@ -1,29 +1,34 @@
 //! `trafficPolicy`: the blocks of it that are carried out, and a finding for each that is not yet.
 //!
 //! Istio layers block by block: what a subset says in `connectionPool` replaces the host's `connectionPool` whole, and
-//! leaves the host's `loadBalancer` alone (istio `model.MergeTrafficPolicy`).
+//! leaves the host's `loadBalancer` alone (istio `model.MergeTrafficPolicy`). What is said of a port replaces all four
+//! blocks that can be said of one, also those it does not have (`util.GetPortLevelTrafficPolicy`).
 
-use crate::{LoadBalancing, durations};
+use crate::connection_pool::{self, CONNECT_TIMEOUT, ConnectionPool};
+use crate::{Connections, Limits, LoadBalancing, OutlierDetection, RetryBudget, UpstreamProtocol, outliers};
 use istio_config::Diagnostics;
 use istio_config::destination_rule as raw;
 use istio_config::destination_rule::{ClientTlsMode, SimpleLb};
 use istio_config::diagnostic::At;
 use std::time::Duration;
 
-/// `connectTimeout` of a mesh that does not set one.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What a policy says, block by block.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a policy says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TrafficPolicy {
-    load_balancer: Option<LoadBalancing>,
-    connection_pool: Option<ConnectionPool>,
+    blocks: Blocks,
+    retry_budget: Option<RetryBudget>,
+    /// What replaces the blocks for a port; of two for the same port the first counts.
+    ports: Vec<(u32, Blocks)>,
+    /// All blocks are said, and where one is absent that means the default: this policy is a port's.
+    is_of_port: bool,
 }
 
-/// The block `connectionPool`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct ConnectionPool {
-    connect_timeout: Option<Duration>,
+/// The blocks that can be said of a port.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Blocks {
+    load_balancer: Option<LoadBalancing>,
+    connection_pool: Option<ConnectionPool>,
+    outliers: Option<OutlierDetection>,
 }
 
 impl TrafficPolicy {
@@ -46,49 +51,125 @@ impl TrafficPolicy {
             let message = "`tunnel` beside `proxyProtocol`";
             diagnostics.error(at, "tunnel-and-proxy-protocol", message, "keep one of them");
         }
-        let has_tls = tls.as_ref().is_some_and(|tls| tls.mode.is_some_and(|mode| mode != ClientTlsMode::Disable));
         for (field, is_set, what) in [
-            ("outlierDetection", outlier_detection.is_some(), "failing endpoints are not ejected"),
-            ("tls", has_tls, "endpoints are called without TLS"),
-            ("portLevelSettings", !port_level_settings.is_empty(), "every port has the policy of the host"),
             ("tunnel", tunnel.is_some(), "endpoints are called directly"),
             ("proxyProtocol", proxy_protocol.is_some(), "connections begin without a PROXY header"),
-            ("retryBudget", retry_budget.is_some(), "concurrent retries are not limited"),
         ] {
             if is_set {
                 not_yet(&at.field(field), what, diagnostics);
             }
         }
+        let raw_blocks = RawBlocks {
+            load_balancer: load_balancer.as_ref(),
+            connection_pool: connection_pool.as_ref(),
+            outlier_detection: outlier_detection.as_ref(),
+            tls: tls.as_ref(),
+        };
+        let list = at.field("portLevelSettings");
+        let mut ports = Vec::new();
+        for (index, settings) in port_level_settings.iter().enumerate() {
+            let raw::PortTrafficPolicy { port, load_balancer, connection_pool, outlier_detection, tls } = settings;
+            let raw_blocks = RawBlocks {
+                load_balancer: load_balancer.as_ref(),
+                connection_pool: connection_pool.as_ref(),
+                outlier_detection: outlier_detection.as_ref(),
+                tls: tls.as_ref(),
+            };
+            let blocks = Blocks::compile(&list.index(index), &raw_blocks, diagnostics);
+            // Without a port they hold for none; `check` says so.
+            ports.extend(port.as_ref().map(|port| (port.number, blocks)));
+        }
         Self {
-            load_balancer: load_balancer
-                .as_ref()
-                .map(|raw| compile_load_balancer(&at.field("loadBalancer"), raw, diagnostics)),
-            connection_pool: connection_pool
-                .as_ref()
-                .map(|raw| compile_connection_pool(&at.field("connectionPool"), raw, diagnostics)),
+            blocks: Blocks::compile(at, &raw_blocks, diagnostics),
+            retry_budget: retry_budget.as_ref().map(connection_pool::retry_budget),
+            ports,
+            is_of_port: false,
         }
     }
 
-    /// This policy, and `host`'s blocks where it has none itself.
-    pub(crate) fn over(self, host: Self) -> Self {
-        Self {
-            load_balancer: self.load_balancer.or(host.load_balancer),
-            connection_pool: self.connection_pool.or(host.connection_pool),
+    /// What it says of this port.
+    pub(crate) fn at_port(&self, number: u16) -> Self {
+        match self.ports.iter().find(|(port, _)| *port == u32::from(number)) {
+            Some((_, blocks)) => Self { blocks: blocks.clone(), is_of_port: true, ..Self::default() },
+            None => Self { ports: Vec::new(), ..self.clone() },
         }
+    }
+
+    /// This policy of a subset over that of its host, both of one port: `host`'s blocks where it has none itself.
+    pub(crate) fn over(self, host: &Self) -> Self {
+        let retry_budget = self.retry_budget.or(host.retry_budget);
+        if self.is_of_port {
+            return Self { retry_budget, ..self };
+        }
+        let Blocks { load_balancer, connection_pool, outliers } = self.blocks;
+        let blocks = Blocks {
+            load_balancer: load_balancer.or(host.blocks.load_balancer),
+            connection_pool: connection_pool.or_else(|| host.blocks.connection_pool.clone()),
+            outliers: outliers.or_else(|| host.blocks.outliers.clone()),
+        };
+        Self { blocks, retry_budget, ..self }
     }
 
     /// How an endpoint is chosen.
-    pub(crate) fn load_balancing(self) -> LoadBalancing {
-        self.load_balancer.unwrap_or_default()
+    pub(crate) fn load_balancing(&self) -> LoadBalancing {
+        self.blocks.load_balancer.unwrap_or_default()
     }
 
     /// Limit for opening a connection.
-    pub(crate) fn connect_timeout(self) -> Duration {
-        self.connection_pool.and_then(|pool| pool.connect_timeout).unwrap_or(CONNECT_TIMEOUT)
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.pool().and_then(|pool| pool.connect_timeout).unwrap_or(CONNECT_TIMEOUT)
+    }
+
+    /// What may be under way at the same time.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { retry_budget: self.retry_budget, ..self.pool().map(|pool| pool.limits).unwrap_or_default() }
+    }
+
+    /// How connections are kept.
+    pub(crate) fn connections(&self) -> Connections {
+        self.pool().map(|pool| pool.connections).unwrap_or_default()
+    }
+
+    /// When endpoints are left out.
+    pub(crate) fn outliers(&self) -> Option<&OutlierDetection> {
+        self.blocks.outliers.as_ref()
+    }
+
+    /// What is spoken where the port says `declared`.
+    pub(crate) fn protocol(&self, declared: UpstreamProtocol) -> UpstreamProtocol {
+        if self.pool().is_some_and(|pool| pool.upgrades) { UpstreamProtocol::Http2 } else { declared }
+    }
+
+    fn pool(&self) -> Option<&ConnectionPool> {
+        self.blocks.connection_pool.as_ref()
     }
 }
 
-fn not_yet(at: &At<'_>, what: &str, diagnostics: &mut Diagnostics) {
+/// The blocks as they are written, of a host, a subset or a port.
+struct RawBlocks<'a> {
+    load_balancer: Option<&'a raw::LoadBalancerSettings>,
+    connection_pool: Option<&'a raw::ConnectionPoolSettings>,
+    outlier_detection: Option<&'a raw::OutlierDetection>,
+    tls: Option<&'a raw::ClientTlsSettings>,
+}
+
+impl Blocks {
+    fn compile(at: &At<'_>, raw: &RawBlocks<'_>, diagnostics: &mut Diagnostics) -> Self {
+        let RawBlocks { load_balancer, connection_pool, outlier_detection, tls } = raw;
+        if tls.is_some_and(|tls| tls.mode.is_some_and(|mode| mode != ClientTlsMode::Disable)) {
+            not_yet(&at.field("tls"), "endpoints are called without TLS", diagnostics);
+        }
+        Self {
+            load_balancer: load_balancer.map(|raw| compile_load_balancer(&at.field("loadBalancer"), raw, diagnostics)),
+            connection_pool: connection_pool
+                .map(|raw| connection_pool::compile(&at.field("connectionPool"), raw, diagnostics)),
+            outliers: outlier_detection.map(|raw| outliers::compile(&at.field("outlierDetection"), raw, diagnostics)),
+        }
+    }
+}
+
+/// Reports a field that has no effect.
+pub(crate) fn not_yet(at: &At<'_>, what: &str, diagnostics: &mut Diagnostics) {
     diagnostics.warning(
         at,
         "not-carried-out-yet",
@@ -135,41 +216,13 @@ fn compile_load_balancer(at: &At<'_>, raw: &raw::LoadBalancerSettings, diagnosti
     }
 }
 
-fn compile_connection_pool(
-    at: &At<'_>,
-    raw: &raw::ConnectionPoolSettings,
-    diagnostics: &mut Diagnostics,
-) -> ConnectionPool {
-    let raw::ConnectionPoolSettings { tcp, http } = raw;
-    if tcp.is_none() && http.is_none() {
-        diagnostics.error(at, "empty-policy", "a connection pool without a field", "remove it");
-    }
-    if http.is_some() {
-        not_yet(&at.field("http"), "limits of requests are not enforced", diagnostics);
-    }
-    let Some(tcp) = tcp else { return ConnectionPool::default() };
-    let raw::TcpSettings { max_connections, connect_timeout, tcp_keepalive, max_connection_duration, idle_timeout } =
-        tcp;
-    let at = at.field("tcp");
-    for (field, is_set, what) in [
-        ("maxConnections", max_connections.is_some(), "connections are not limited"),
-        ("tcpKeepalive", tcp_keepalive.is_some(), "connections have the system's keepalive"),
-        ("maxConnectionDuration", max_connection_duration.is_some(), "connections live as long as they can"),
-        ("idleTimeout", idle_timeout.is_some(), "idle connections are closed after an hour"),
-    ] {
-        if is_set {
-            not_yet(&at.field(field), what, diagnostics);
-        }
-    }
-    let connect_timeout =
-        connect_timeout.and_then(|duration| durations::checked(&at.field("connectTimeout"), duration, diagnostics));
-    ConnectionPool { connect_timeout }
-}
-
 #[cfg(test)]
 mod tests {
-    use crate::LoadBalancing;
     use crate::testing::{SERVICES, build, check_findings};
+    use crate::{
+        Cluster, Connections, Limits, LoadBalancing, OutlierDetection, PerMillion, Pings, RetryBudget, TcpKeepalive,
+        UpstreamProtocol,
+    };
     use std::time::Duration;
 
     fn rule(host_policy: &str, subset_policy: &str) -> String {
@@ -241,23 +294,15 @@ mod tests {
             ],
         );
         refuse(
-            "{connectionPool: {http: {maxRetries: 1}, tcp: {maxConnections: 1, tcpKeepalive: {}, maxConnectionDuration: 1s, idleTimeout: 1s}}}",
-            &[
-                ".connectionPool.http: warning[not-carried-out-yet]",
-                ".connectionPool.tcp.maxConnections: warning[not-carried-out-yet]",
-                ".connectionPool.tcp.tcpKeepalive: warning[not-carried-out-yet]",
-                ".connectionPool.tcp.maxConnectionDuration: warning[not-carried-out-yet]",
-                ".connectionPool.tcp.idleTimeout: warning[not-carried-out-yet]",
-            ],
+            "{connectionPool: {http: {useClientProtocol: true}}}",
+            &[".connectionPool.http.useClientProtocol: warning[not-carried-out-yet]"],
         );
         refuse(
-            "{outlierDetection: {}, tls: {mode: SIMPLE}, portLevelSettings: [{port: {number: 80}, tls: {}}], tunnel: {}, retryBudget: {}}",
+            "{tls: {mode: SIMPLE}, portLevelSettings: [{port: {number: 80}, tls: {mode: MUTUAL}}], tunnel: {}}",
             &[
-                ".outlierDetection: warning[not-carried-out-yet]",
-                ".tls: warning[not-carried-out-yet]",
-                ".portLevelSettings: warning[not-carried-out-yet]",
                 ".tunnel: warning[not-carried-out-yet]",
-                ".retryBudget: warning[not-carried-out-yet]",
+                ".portLevelSettings[0].tls: warning[not-carried-out-yet]",
+                ".tls: warning[not-carried-out-yet]",
             ],
         );
         refuse("{proxyProtocol: {}}", &[".proxyProtocol: warning[not-carried-out-yet]"]);
@@ -284,5 +329,108 @@ mod tests {
                 ".proxyProtocol: warning[not-carried-out-yet]",
             ],
         );
+    }
+
+    /// The clusters of the host and of its subset.
+    fn clusters(host_policy: &str, subset_policy: &str) -> [Cluster; 2] {
+        let (mut plan, _, findings) = build(&rule(host_policy, subset_policy));
+        assert_eq!(findings, Vec::<String>::new());
+        ["", "v1"].map(|name| plan.clusters.remove(&format!("outbound|80|{name}|a.default.svc.cluster.local")).unwrap())
+    }
+
+    #[test]
+    fn limits_above_zero_count() {
+        let pool = "{connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 2, http2MaxRequests: 3, maxRetries: 4}}}";
+        let limits =
+            Limits { connections: Some(1), pending: Some(2), requests: Some(3), retries: Some(4), retry_budget: None };
+        assert_eq!(clusters(pool, "~").map(|cluster| cluster.limits), [limits; 2]);
+        let zero = "{connectionPool: {tcp: {maxConnections: 0}, http: {http1MaxPendingRequests: 0, http2MaxRequests: 0, maxRetries: 0}}}";
+        assert_eq!(clusters(zero, "~").map(|cluster| cluster.limits), [Limits::default(); 2]);
+    }
+
+    #[test]
+    fn a_retry_budget_has_istiods_defaults() {
+        let budget = |text: &str| clusters(&format!("{{retryBudget: {text}}}"), "~")[1].limits.retry_budget.unwrap();
+        let twenty = RetryBudget { share: PerMillion::from_percent(20.0), at_least: 3, interval: None };
+        assert_eq!(budget("{}"), twenty);
+        assert_eq!(budget("{minRetryConcurrency: 0}"), twenty);
+        assert_eq!(
+            budget("{percent: 12.5, minRetryConcurrency: 1, budgetInterval: 2s}"),
+            RetryBudget { share: PerMillion::from_percent(12.5), at_least: 1, interval: Some(Duration::from_secs(2)) }
+        );
+        assert_eq!(PerMillion::from_percent(12.5).of(17), 2);
+    }
+
+    #[test]
+    fn connections_live_as_they_are_told() {
+        let [cluster, _] = clusters(
+            "{connectionPool: {tcp: {idleTimeout: 5s, maxConnectionDuration: 6s, tcpKeepalive: {probes: 2, time: 3s, interval: 4s}}, http: {maxRequestsPerConnection: 7, maxConcurrentStreams: 8, h2UpgradePolicy: UPGRADE, http2KeepAlive: {interval: 9s, timeout: 10s}}}}",
+            "~",
+        );
+        let seconds = Duration::from_secs;
+        assert_eq!(
+            cluster.connections,
+            Connections {
+                idle_timeout: Some(seconds(5)),
+                duration_max: Some(seconds(6)),
+                requests_max: Some(7),
+                keepalive: Some(TcpKeepalive { probes: Some(2), time_seconds: Some(3), interval_seconds: Some(4) }),
+                streams_max: Some(8),
+                pings: Some(Pings { interval: seconds(9), timeout: seconds(10) }),
+            }
+        );
+        assert_eq!(cluster.protocol, UpstreamProtocol::Http2);
+        let idle = |pool: &str| clusters(&format!("{{connectionPool: {pool}}}"), "~")[0].connections.idle_timeout;
+        assert_eq!(idle("{tcp: {idleTimeout: 5s}, http: {idleTimeout: 1s}}"), Some(seconds(1)));
+        assert_eq!(idle("{tcp: {idleTimeout: 0s}}"), Some(Duration::ZERO));
+        assert_eq!(idle("{tcp: {maxConnections: 1}}"), None);
+    }
+
+    #[test]
+    fn ejection_has_envoys_defaults_but_for_the_panic_threshold() {
+        let outliers =
+            |text: &str| clusters(&format!("{{outlierDetection: {text}}}"), "~")[0].outliers.clone().unwrap();
+        assert_eq!(outliers("{}"), OutlierDetection::default());
+        assert_eq!(
+            outliers(
+                "{consecutive5xxErrors: 0, consecutiveGatewayErrors: 2, interval: 1s, baseEjectionTime: 400s, maxEjectionPercent: 100, minHealthPercent: 50, outlierDetectionHttpErrorCodes: [429]}"
+            ),
+            OutlierDetection {
+                errors: 0,
+                gateway_errors: 2,
+                local_failures: None,
+                interval: Duration::from_secs(1),
+                ejection_time: Duration::from_secs(400),
+                ejection_time_max: Duration::from_secs(400),
+                ejected_percent_max: 100,
+                healthy_percent_min: 50,
+                error_codes: vec![429],
+            }
+        );
+        let apart = |text: &str| outliers(&format!("{{splitExternalLocalOriginErrors: {text}}}")).local_failures;
+        assert_eq!(apart("true"), Some(5));
+        assert_eq!(apart("true, consecutiveLocalOriginFailures: 2"), Some(2));
+        assert_eq!(apart("false, consecutiveLocalOriginFailures: 2"), None);
+        assert_eq!(clusters("~", "~")[0].outliers, None);
+    }
+
+    #[test]
+    fn what_is_said_of_a_port_replaces_every_block() {
+        let policy = |port: u16| {
+            format!(
+                "{{loadBalancer: {{simple: RANDOM}}, connectionPool: {{tcp: {{maxConnections: 1}}}}, outlierDetection: {{}}, retryBudget: {{}}, portLevelSettings: [{{port: {{number: {port}}}, connectionPool: {{tcp: {{maxConnections: 2}}}}}}]}}"
+            )
+        };
+        let said = |cluster: &Cluster| {
+            let Limits { connections, retry_budget, .. } = cluster.limits;
+            (cluster.load_balancing, connections, cluster.outliers.is_some(), retry_budget.is_some())
+        };
+        let (all, port) = ((Random, Some(1), true, true), (LeastRequest, Some(2), false, false));
+        assert_eq!(clusters(&policy(81), "~").each_ref().map(said), [all; 2]);
+        assert_eq!(clusters(&policy(80), "~").each_ref().map(said), [port; 2]);
+        // Over the host's blocks go a subset's, block by block, and those that it says of the port all together.
+        let subset = "{loadBalancer: {simple: ROUND_ROBIN}}";
+        assert_eq!(said(&clusters(&policy(80), subset)[1]), (RoundRobin, Some(2), false, false));
+        assert_eq!(said(&clusters(&policy(81), &policy(80))[1]), (LeastRequest, Some(2), false, true));
     }
 }

@@ -1,18 +1,28 @@
-//! Clusters with their endpoints, as istiod sets them up where a DestinationRule says nothing.
+//! Clusters with their endpoints, as istiod sets them up.
 
-use crate::proto;
-use envoy_plan::{Cluster, Discovery, Endpoint, LoadBalancing, UpstreamProtocol};
+use crate::{limits, proto};
+use envoy_plan::{
+    Cluster, Connections, Discovery, Endpoint, LoadBalancing, OutlierDetection, TcpKeepalive, UpstreamProtocol,
+};
 use serde_json::{Value, json};
 use std::time::Duration;
-
-/// istiod's limits: none (`getDefaultCircuitBreakerThresholds`). Envoy's own would be 1024, and 3 for retries.
-const UNLIMITED: u32 = u32::MAX;
 
 /// Istio's `MeshConfig.dnsRefreshRate`, by default: for answers without a time to live, and for failures.
 const DNS_REFRESH: Duration = Duration::from_secs(60);
 
 pub(crate) fn cluster(cluster: &Cluster) -> Value {
-    let Cluster { name, load_balancing, connect_timeout, protocol, discovery, endpoints } = cluster;
+    let Cluster {
+        name,
+        load_balancing,
+        connect_timeout,
+        limits,
+        connections,
+        outliers,
+        protocol,
+        discovery,
+        endpoints,
+    } = cluster;
+    let healthy_min = outliers.as_ref().map_or(0, |outliers| outliers.healthy_percent_min);
     let message = json!({
         "name": name,
         "connect_timeout": proto::duration(*connect_timeout),
@@ -22,15 +32,9 @@ pub(crate) fn cluster(cluster: &Cluster) -> Value {
             (_, LoadBalancing::RoundRobin) => "ROUND_ROBIN",
             (_, LoadBalancing::Random) => "RANDOM",
         },
-        // Unhealthy endpoints get nothing, even when there are no others.
-        "common_lb_config": { "healthy_panic_threshold": { "value": 0 } },
-        "circuit_breakers": { "thresholds": [{
-            "max_connections": UNLIMITED,
-            "max_pending_requests": UNLIMITED,
-            "max_requests": UNLIMITED,
-            "max_retries": UNLIMITED,
-            "track_remaining": true,
-        }] },
+        // Unhealthy endpoints get nothing, even when there are no others, unless the rule says otherwise.
+        "common_lb_config": { "healthy_panic_threshold": { "value": healthy_min } },
+        "circuit_breakers": { "thresholds": [limits::thresholds(limits)] },
     });
     let by_name = discovery.is_by_name();
     let assignment = || {
@@ -45,15 +49,7 @@ pub(crate) fn cluster(cluster: &Cluster) -> Value {
         Discovery::LogicalDns => Some("LOGICAL_DNS"),
         Discovery::RequestHost => None,
     };
-    let speak_http2 = || {
-        json!({
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": proto::any(
-                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                json!({ "explicit_http_config": { "http2_protocol_options": {} } }),
-            ),
-        })
-    };
-    let options = (*protocol == UpstreamProtocol::Http2).then(speak_http2);
+    let keepalive = |keepalive: &TcpKeepalive| json!({ "tcp_keepalive": limits::keepalive(keepalive) });
     proto::with(
         message,
         [
@@ -64,9 +60,36 @@ pub(crate) fn cluster(cluster: &Cluster) -> Value {
             ("dns_refresh_rate", by_name.then(|| proto::duration(DNS_REFRESH))),
             ("respect_dns_ttl", by_name.then_some(Value::Bool(true))),
             ("cluster_type", kind.is_none().then(forward_proxy)),
-            ("typed_extension_protocol_options", options),
+            ("typed_extension_protocol_options", protocol_options(*protocol, connections, outliers.as_ref())),
+            ("outlier_detection", outliers.as_ref().map(limits::outlier_detection)),
+            ("upstream_connection_options", connections.keepalive.as_ref().map(keepalive)),
         ],
     )
+}
+
+/// What is spoken, how connections are kept, and which answers are errors; `None` where all of it is Envoy's default.
+fn protocol_options(
+    protocol: UpstreamProtocol,
+    connections: &Connections,
+    outliers: Option<&OutlierDetection>,
+) -> Option<Value> {
+    let common = limits::common_options(connections);
+    let errors = outliers.and_then(limits::error_matcher);
+    if protocol == UpstreamProtocol::Http1 && common.is_none() && errors.is_none() {
+        return None;
+    }
+    let explicit = match protocol {
+        UpstreamProtocol::Http1 => json!({ "http_protocol_options": {} }),
+        UpstreamProtocol::Http2 => json!({ "http2_protocol_options": limits::http2_options(connections) }),
+    };
+    let options = proto::with(
+        json!({ "explicit_http_config": explicit }),
+        [("common_http_protocol_options", common), ("outlier_detection", errors)],
+    );
+    Some(json!({
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions":
+            proto::any("envoy.extensions.upstreams.http.v3.HttpProtocolOptions", options),
+    }))
 }
 
 /// IPv4 where a name has both.

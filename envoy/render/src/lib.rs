@@ -10,6 +10,7 @@ mod dynamic;
 mod envoy_filter;
 mod envoy_gateway;
 mod filters;
+mod limits;
 mod listener;
 mod mesh;
 mod native;

@@ -183,9 +183,9 @@ fn nothing_of_other_origin_is_kept_or_taken_for_ours() {
 
     let mine = serde_json::json!({ "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": "mine" });
     for entry in [mine, foreign["resources"][0].clone()] {
-        let (_, held) = first.files.iter_mut().find(|(file, _)| *file == "clusters.json").unwrap();
-        held["resources"].as_array_mut().unwrap().push(entry);
-        assert!(!is_ours("clusters.json", held));
+        let (_, file) = first.files.iter_mut().find(|(file, _)| *file == "clusters.json").unwrap();
+        file["resources"].as_array_mut().unwrap().push(entry);
+        assert!(!is_ours("clusters.json", file));
         let second = render(CONFIG, Some(&first), 0);
         assert!(clusters(&second).iter().all(|(name, _)| *name != "mine"));
     }

@@ -70,7 +70,7 @@ pub fn shared_domains(gateway: &Resource<Gateway>, server: &Server, hosts: &[Str
     let mut shared = Vec::new();
     for server_host in &server.hosts {
         let (sees, server_host) = server_host.split_once('/').unwrap_or(("*", server_host));
-        let server_host = server_host.to_ascii_lowercase();
+        let server_host = server_host.strip_suffix('.').unwrap_or(server_host).to_ascii_lowercase();
         let is_seen = match sees {
             "*" => true,
             "." => namespace == gateway.meta.namespace(),

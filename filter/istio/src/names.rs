@@ -8,11 +8,11 @@ pub const CLUSTER_DOMAIN: &str = "cluster.local";
 
 /// A host as rules write it, in full: a name without a dot belongs to the rule's namespace, so `reviews` in namespace
 /// `a` is `reviews.a.svc.cluster.local`. Anything with a dot stays as it is (`reviews.b` too), and so do `*` and IP
-/// addresses (istio `pilot/pkg/model/config.go`, `ResolveShortnameToFQDN`).
+/// addresses (istio `pilot/pkg/model/config.go`, `ResolveShortnameToFQDN`). A dot at the end says no more than that this is all.
 pub fn full_host(host: &str, namespace: &str) -> String {
     let literal = host.is_empty() || host.contains(['.', '*', ':']);
     if literal {
-        host.to_ascii_lowercase()
+        host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
     } else {
         format!("{}.{namespace}.svc.{CLUSTER_DOMAIN}", host.to_ascii_lowercase())
     }
@@ -76,6 +76,7 @@ mod tests {
         assert_eq!(full_host("reviews.b", "a"), "reviews.b");
         assert_eq!(full_host("*", "a"), "*");
         assert_eq!(full_host("127.0.0.1", "a"), "127.0.0.1");
+        assert_eq!(full_host("Foo.com.", "a"), "foo.com");
     }
 
     #[test]

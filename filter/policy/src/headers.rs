@@ -32,6 +32,8 @@ pub(crate) struct Level {
     pub(crate) removes: Vec<Box<str>>,
     pub(crate) sets: Vec<(Box<str>, Value)>,
     pub(crate) adds: Vec<(Box<str>, Value)>,
+    /// What `:authority` has become before this level looks: one of several destinations has written it.
+    pub(crate) authority: Option<Box<str>>,
 }
 
 impl Level {
@@ -72,6 +74,10 @@ pub(crate) fn resolve<'p>(
     let mut edits = Vec::new();
     let mut tried: Tried = pairs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
     for level in levels {
+        if let Some(authority) = &level.authority {
+            tried.retain(|(key, _)| key != b":authority");
+            tried.push((b":authority".to_vec(), authority.as_bytes().to_vec()));
+        }
         for name in &level.removes {
             tried.retain(|(key, _)| *key != name.as_bytes());
             edits.push(Edit::Remove(name));

@@ -68,7 +68,7 @@ fn refuse_foreign(folder: &Path) -> Result<(), Failure> {
         Some(None) => !has_bootstrap || folder.join(file).is_dir(),
         Some(Some(known)) => !is_ours(file, &known),
     };
-    match DYNAMIC_FILES.into_iter().find(is_foreign) {
+    match DYNAMIC_FILES.into_iter().find(|file| is_foreign(file)) {
         None => Ok(()),
         Some(file) => Err(Failure::Failed(format!(
             "{}: this was not written by `shunt render envoy --dynamic`, and would be overwritten: move it away, or name another directory",

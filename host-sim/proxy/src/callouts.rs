@@ -23,8 +23,8 @@ pub(crate) async fn make(guest: Rc<Guest>, outside: Rc<Outside>, call: Call) {
     let answer = match Outgoing::of_call(&headers) {
         Ok(outgoing) => {
             let upload = Upload::whole(Bytes::from(body));
-            let (exchange, attempt) = (begun.exchange, begun.attempt);
-            travel(Journey::begin(Rc::clone(&outside), exchange, attempt, Rc::new(outgoing), upload)).await
+            let (exchange, step) = (begun.exchange, begun.step);
+            travel(Journey::begin(Rc::clone(&outside), exchange, step, Rc::new(outgoing), upload)).await
         }
         Err(_) => CalloutAnswer::failed(),
     };

@@ -1,5 +1,7 @@
-//! The worker's clock. Everything it compares is counted from one start, so that `upstream` and the filter agree.
+//! The worker's clock. Everything it compares is counted from one start, that of all workers, so that `upstream`, the filter
+//! and the workers among each other agree.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use upstream::Timestamp;
 
@@ -11,7 +13,8 @@ pub(crate) struct WorkerClock {
 
 impl WorkerClock {
     pub(crate) fn new() -> Self {
-        WorkerClock { start: Instant::now() }
+        static START: OnceLock<Instant> = OnceLock::new();
+        WorkerClock { start: *START.get_or_init(Instant::now) }
     }
 
     /// Now, for `upstream`.

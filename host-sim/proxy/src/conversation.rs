@@ -467,12 +467,12 @@ impl Conversation {
 
     /// The request sets out, and its copies beside it.
     fn depart(&mut self, departure: Departure) {
-        let Departure { begun: Begun { exchange, attempt, shadows }, outgoing, whole } = departure;
+        let Departure { begun: Begun { exchange, step, shadows }, outgoing, whole } = departure;
         let outside = &self.worker.outside;
         let outgoing = Rc::new(outgoing);
         self.taps.extend(shadows.into_iter().filter_map(|shadow| shadows::send(outside, shadow, &outgoing, whole)));
         let upload = Upload::new(whole, exchange.may_repeat(), outside.limits.buffer_bytes);
-        self.journey = Some(Journey::begin(Rc::clone(outside), exchange, attempt, outgoing, upload));
+        self.journey = Some(Journey::begin(Rc::clone(outside), exchange, step, outgoing, upload));
     }
 
     /// Passes on what the filter let go of the request body.
@@ -503,8 +503,9 @@ impl Conversation {
         self.note(reply.flags);
         self.turn_back();
         self.told_end = true;
-        let LocalReply { status, body, flags: _, details, grpc_status } = reply;
+        let LocalReply { status, body, flags: _, details, headers, grpc_status } = reply;
         let mut reply = host_abi::LocalReply::new(status.into(), body, details);
+        reply.headers.extend(headers.iter().copied());
         reply.grpc_status = grpc_status.map(u32::from);
         self.feed(|vm, stream| {
             let (head, body) = reply.into_response(vm.request(stream).unwrap_or(&HeaderMap::new()));
@@ -543,7 +544,7 @@ impl Conversation {
 
     fn note_endpoint(&mut self) {
         if let Some(journey) = &self.journey {
-            self.outcome.endpoint = Some(Rc::clone(journey.endpoint()));
+            self.outcome.endpoint = journey.endpoint().map(Rc::clone);
         }
     }
 
@@ -578,7 +579,7 @@ impl Drop for Conversation {
 
 /// An answer of this crate's own.
 pub(crate) fn local(status: u16, body: &'static str, details: &'static str) -> LocalReply {
-    LocalReply { status, body, flags: Flags::NONE, details, grpc_status: None }
+    LocalReply { status, body, flags: Flags::NONE, details, headers: &[], grpc_status: None }
 }
 
 /// Takes what may go on in both directions.

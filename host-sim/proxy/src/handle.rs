@@ -17,6 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use upstream::Common;
 
 /// How long a worker may take to answer an order; it is only ever busy for milliseconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -119,6 +120,7 @@ pub fn serve(settings: Settings, module: Module, first: Deployment) -> Result<Ha
 
     let running = Arc::new(Running::default());
     let shared = SharedStore::new();
+    let common = Common::default();
     let said = Said::default();
     let mut workers = Workers::default();
     let mut started = Vec::new();
@@ -129,6 +131,7 @@ pub fn serve(settings: Settings, module: Module, first: Deployment) -> Result<Ha
             settings: settings.clone(),
             module: module.clone(),
             shared: shared.clone(),
+            common: common.clone(),
             said: said.clone(),
             deployment: first.deployment.clone(),
             own: Arc::clone(&own),
@@ -177,6 +180,7 @@ struct Seed {
     settings: Settings,
     module: Module,
     shared: SharedStore,
+    common: Common,
     said: Said,
     deployment: Deployment,
     /// Where the proxy listens.
@@ -208,7 +212,7 @@ impl Seed {
     }
 
     fn worker(self) -> Result<std::rc::Rc<Worker>, StartError> {
-        let outside = Outside::new(&self.settings, &self.deployment, &self.own);
+        let outside = Outside::new(&self.settings, &self.deployment, &self.own, self.common);
         let world = world(&outside, &self.settings, self.said);
         let config = plugin(self.deployment.filter_configuration, self.shared);
         let mut vm = Vm::start(&self.module, world, config).map_err(|error| StartError::Filter(error.to_string()))?;
@@ -248,7 +252,7 @@ impl Canary {
     /// Starts the filter with this configuration in an instance of its own, which says nothing and is dropped.
     fn accepts(&self, deployment: &Deployment) -> Result<(), Refused> {
         let settings = Settings { log: Arc::new(|_, _| {}), ..self.settings.clone() };
-        let outside = Outside::new(&settings, deployment, &[]);
+        let outside = Outside::new(&settings, deployment, &[], Common::default());
         let world = world(&outside, &settings, Said::default());
         let config = plugin(deployment.filter_configuration.clone(), SharedStore::new());
         match Vm::start(&self.module, world, config) {

@@ -62,31 +62,34 @@ pub(crate) struct Journey {
     exchange: Exchange,
     outgoing: Rc<Outgoing>,
     upload: Upload,
-    endpoint: Rc<Endpoint>,
+    /// Where the latest attempt goes; `None` while the first waits for a connection.
+    endpoint: Option<Rc<Endpoint>>,
     stage: Stage,
     timer: Option<(Timestamp, Pin<Box<Sleep>>)>,
     news: VecDeque<News>,
 }
 
 impl Journey {
-    /// Sets out with the first attempt.
+    /// Sets out with the first attempt, or waits for it: `first` is what the exchange says at its beginning.
     pub(crate) fn begin(
         outside: Rc<Outside>,
         exchange: Exchange,
-        first: Attempt,
+        first: Step,
         outgoing: Rc<Outgoing>,
         upload: Upload,
     ) -> Self {
-        let endpoint = Rc::clone(&first.endpoint);
         let (stage, timer, news) = (Stage::Away, None, VecDeque::new());
-        let mut journey = Journey { outside, exchange, outgoing, upload, endpoint, stage, timer, news };
-        journey.attempt(first);
+        let mut journey = Journey { outside, exchange, outgoing, upload, endpoint: None, stage, timer, news };
+        match first {
+            Step::Attempt(attempt) => journey.attempt(attempt),
+            step => journey.obey(step),
+        }
         journey
     }
 
     /// Where the latest attempt went.
-    pub(crate) fn endpoint(&self) -> &Rc<Endpoint> {
-        &self.endpoint
+    pub(crate) fn endpoint(&self) -> Option<&Rc<Endpoint>> {
+        self.endpoint.as_ref()
     }
 
     /// Whether all of the request is here.
@@ -185,6 +188,7 @@ impl Journey {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.exchange.wake_by(cx.waker());
         let Some(at) = self.exchange.wake_at() else {
             self.timer = None;
             return Poll::Pending;
@@ -203,7 +207,7 @@ impl Journey {
     }
 
     fn attempt(&mut self, attempt: Attempt) {
-        self.endpoint = attempt.endpoint;
+        self.endpoint = Some(attempt.endpoint);
         let body = self.upload.begin();
         if !self.exchange.may_repeat() {
             self.upload.forget();
@@ -213,20 +217,27 @@ impl Journey {
 
     /// Takes a kept connection, or opens one.
     fn go(&mut self, load: Load) {
-        if let Some(sender) = self.outside.connections.take(&self.endpoint) {
+        let Some(endpoint) = self.endpoint.clone() else { return };
+        if let Some(sender) = self.outside.connections.take(&endpoint) {
             self.tell(Event::Connected);
             return self.send(sender, load);
         }
-        let (outside, endpoint) = (Rc::clone(&self.outside), Rc::clone(&self.endpoint));
+        let now = self.outside.clock.now();
+        match self.exchange.on(Event::Opening, now, &mut &self.outside.random) {
+            Step::Continue => {}
+            step => return self.obey(step),
+        }
+        let outside = Rc::clone(&self.outside);
         let connecting = Box::pin(async move { outside.connections.open(endpoint).await });
         self.stage = Stage::Connecting { connecting, load };
     }
 
     fn send(&mut self, mut sender: Sender, load: Load) {
+        let protocol = self.endpoint.as_ref().map(|endpoint| endpoint.protocol()).unwrap_or_default();
         let request = match load {
             Load::Body(body) => {
                 let told = self.exchange.told(self.outside.clock.now());
-                self.outgoing.request(self.endpoint.protocol(), self.exchange.attempts(), told, body)
+                self.outgoing.request(protocol, self.exchange.attempts(), told, body)
             }
             Load::Request(request) => Ok(*request),
         };
@@ -271,8 +282,10 @@ impl Journey {
     /// The answer is there to its end; its connection may be used again.
     fn finish(&mut self, trailers: Option<hyper::HeaderMap>) {
         self.news.push_back(News::End { trailers });
-        if let Stage::Answering { sender, .. } = std::mem::replace(&mut self.stage, Stage::Away) {
-            self.outside.connections.give_back(self.endpoint.id(), sender);
+        if let Stage::Answering { sender, .. } = std::mem::replace(&mut self.stage, Stage::Away)
+            && let Some(endpoint) = &self.endpoint
+        {
+            self.outside.connections.give_back(endpoint.id(), sender);
         }
     }
 
@@ -287,10 +300,13 @@ impl Journey {
             Step::Continue | Step::Deliver { .. } => return,
             Step::Attempt(attempt) => {
                 self.leave();
-                self.outside.stats.retried();
+                if attempt.number > 1 {
+                    self.outside.stats.retried();
+                }
                 return self.attempt(attempt);
             }
-            Step::BackOff => {}
+            // Nothing was sent yet of what waits now.
+            Step::Queue | Step::BackOff => {}
             Step::Reply(reply) => self.news.push_back(News::Reply(reply)),
             Step::Abort { flags, details: _ } => self.news.push_back(News::Broken { flags }),
         }
@@ -302,8 +318,9 @@ impl Journey {
         self.upload.stop();
         if let Stage::Answering { body, sender } = std::mem::replace(&mut self.stage, Stage::Away)
             && body.is_end_stream()
+            && let Some(endpoint) = &self.endpoint
         {
-            self.outside.connections.give_back(self.endpoint.id(), sender);
+            self.outside.connections.give_back(endpoint.id(), sender);
         }
     }
 }

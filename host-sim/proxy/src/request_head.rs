@@ -50,18 +50,26 @@ pub(crate) fn for_guest(parts: &request::Parts, outside: &Outside) -> Result<Hea
             map.append(name.as_str(), value.as_bytes());
         }
     }
+    if !is_http1 && map.remove("cookie") > 0 {
+        let crumbs = parts.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+        if let Some(cookie) = arrival::cookie(crumbs) {
+            map.append("cookie", cookie);
+        }
+    }
     if takes_trailers(&parts.headers) {
         map.append("te", "trailers");
     }
     if map.get("referer").is_some_and(referer::is_removed) {
         map.remove("referer");
     }
-    let forwarded_proto = map.get("x-forwarded-proto");
-    match (parts.uri.scheme_str(), forwarded_proto) {
-        (Some(scheme), _) if !is_http1 => map.set(":scheme", scheme),
-        (_, Some(b"https")) => map.set(":scheme", "https"),
-        (_, Some(_)) => {}
-        (_, None) => map.append("x-forwarded-proto", "http"),
+    let told_https = map.get("x-forwarded-proto").map(|scheme| scheme == b"https");
+    match parts.uri.scheme_str() {
+        Some(scheme) if !is_http1 => map.set(":scheme", scheme),
+        _ if told_https == Some(true) => map.set(":scheme", "https"),
+        _ => {}
+    }
+    if told_https.is_none() {
+        map.append("x-forwarded-proto", "http");
     }
     if map.get("x-request-id").is_none_or(<[u8]>::is_empty) {
         map.set("x-request-id", outside.random.uuid());
@@ -186,6 +194,7 @@ mod tests {
     use crate::settings::{Deployment, Settings};
     use std::rc::Rc;
     use std::sync::Arc;
+    use upstream::Common;
 
     fn parts(target: &str, headers: &[(&str, &str)]) -> request::Parts {
         let mut request = Request::builder().uri(target);
@@ -197,7 +206,12 @@ mod tests {
 
     fn outside() -> Rc<Outside> {
         let settings = Settings::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
-        Outside::new(&settings, &Deployment { plan: Arc::default(), filter_configuration: Vec::new() }, &[])
+        Outside::new(
+            &settings,
+            &Deployment { plan: Arc::default(), filter_configuration: Vec::new() },
+            &[],
+            Common::default(),
+        )
     }
 
     fn read(target: &str, headers: &[(&str, &str)]) -> Result<HeaderMap, u16> {
@@ -241,6 +255,20 @@ mod tests {
         assert_eq!(map.get("x-request-id").map(<[u8]>::len), Some(36));
         let map = read("/", &[host, ("x-forwarded-proto", "http"), ("x-forwarded-proto", "https")]).unwrap();
         assert_eq!((map.get_str("x-forwarded-proto"), map.get_str(":scheme")), (Some("http,https"), Some("http")));
+    }
+
+    #[test]
+    fn over_http2_a_cookie_is_whole_and_the_protocol_is_told_too() {
+        let read = |headers: &[(&str, &str)]| {
+            let mut parts = parts("http://a.test/", headers);
+            parts.version = Version::HTTP_2;
+            for_guest(&parts, &outside()).unwrap()
+        };
+        let map = read(&[("cookie", "a=1"), ("cookie", "b=2")]);
+        assert_eq!((map.get_str("cookie"), map.get_str("x-forwarded-proto")), (Some("a=1; b=2"), Some("http")));
+        let map = read(&[("cookie", ""), ("x-forwarded-proto", "https")]);
+        assert_eq!((map.get_str("cookie"), map.get_str("x-forwarded-proto")), (None, Some("https")));
+        assert_eq!(map.get_str(":scheme"), Some("http"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(crate) fn send(outside: &Rc<Outside>, shadow: Shadow, outgoing: &Rc<Outgoing
         return None;
     }
     let (upload, tap) = Upload::following(whole, limits.buffer_bytes);
-    let journey = Journey::begin(Rc::clone(outside), shadow.exchange, shadow.attempt, Rc::clone(outgoing), upload);
+    let journey = Journey::begin(Rc::clone(outside), shadow.exchange, shadow.step, Rc::clone(outgoing), upload);
     tokio::task::spawn_local(travel(Rc::clone(outside), journey, whole));
     (!whole).then_some(tap)
 }

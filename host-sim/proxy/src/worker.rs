@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-use upstream::{PathNormalization, Upstreams};
+use upstream::{Common, PathNormalization, Upstreams};
 
 /// How often unused connections are looked through.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -35,15 +35,15 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    /// `own` are the addresses that this proxy listens on.
-    pub(crate) fn new(settings: &Settings, first: &Deployment, own: &[SocketAddr]) -> Rc<Self> {
+    /// `own` are the addresses that this proxy listens on, `common` is what all workers count together.
+    pub(crate) fn new(settings: &Settings, first: &Deployment, own: &[SocketAddr], common: Common) -> Rc<Self> {
         let limits = settings.limits.clone();
         let connections = Connections::new(limits.upstream_idle_timeout, limits.upstream_idle_connections, own);
         Rc::new(Outside {
             clock: WorkerClock::new(),
             random: Random::from_system(),
             connections: Rc::new(connections),
-            upstreams: RefCell::new(Upstreams::new(first.plan.clone())),
+            upstreams: RefCell::new(Upstreams::sharing(first.plan.clone(), common)),
             path_normalization: settings.path_normalization,
             limits,
             stats: Stats::default(),

@@ -147,8 +147,8 @@ impl Callouts for World {
         let outside = &self.outside;
         let begun = outside.upstreams.borrow().begin(&ask, outside.clock.now(), &mut &outside.random);
         let begun = begun.map_err(|reply| match reply.details {
-            "no_healthy_upstream" => CalloutError::CannotSend,
-            _ => CalloutError::UnknownCluster,
+            "cluster_not_found" => CalloutError::UnknownCluster,
+            _ => CalloutError::CannotSend,
         })?;
         self.calls.push(Call { token, begun, headers: call.headers, body: call.body.to_vec() });
         Ok(())

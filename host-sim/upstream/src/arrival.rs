@@ -81,6 +81,19 @@ pub fn is_kept(name: &[u8]) -> bool {
     !name.starts_with(b"x-") || !REMOVED.iter().any(|removed| removed.as_bytes() == name)
 }
 
+/// The cookie that HTTP/2 may bring in crumbs, one header for each (RFC 9113, 8.2.3): Envoy's codec puts them together, and has
+/// no cookie where nothing is in them.
+pub fn cookie<'v>(crumbs: impl IntoIterator<Item = &'v [u8]>) -> Option<Vec<u8>> {
+    let mut cookie = Vec::new();
+    for crumb in crumbs {
+        if !cookie.is_empty() {
+            cookie.extend_from_slice(b"; ");
+        }
+        cookie.extend_from_slice(crumb);
+    }
+    (!cookie.is_empty()).then_some(cookie)
+}
+
 /// The target of a request as filter and upstream see it: path and query. `target` is what the client asked for, without
 /// scheme and host if it had any.
 ///
@@ -116,6 +129,16 @@ fn may_stand_in_authority(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn crumbs_make_one_cookie() {
+        let whole = |crumbs: &[&str]| {
+            cookie(crumbs.iter().map(|crumb| crumb.as_bytes())).map(|cookie| String::from_utf8(cookie).unwrap())
+        };
+        assert_eq!(whole(&["a=1"]).as_deref(), Some("a=1"));
+        assert_eq!(whole(&["", "a=1", "b=2", ""]).as_deref(), Some("a=1; b=2; "));
+        assert_eq!(whole(&[""]), None);
+    }
 
     fn status(method: &str, asked: &str) -> Result<String, u16> {
         let found = admit(method.as_bytes(), b"h", asked.as_bytes(), PathNormalization::Base);

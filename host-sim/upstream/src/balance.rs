@@ -8,8 +8,8 @@
 //!   least request a busy endpoint's weight counts less: `weight / (requests under way + 1)`;
 //! - *random*: one draw; Envoy ignores weights here, so we do.
 //!
-//! One choice costs O(1), or O(log n) with a schedule, and allocates nothing. Issue 7 adds consistent hashing, and
-//! ejected endpoints: a choice will then be made among those that are left.
+//! One choice costs O(1), or O(log n) with a schedule, and allocates nothing. It is made among the endpoints in service; who
+//! these are changes seldom, and then costs O(n).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -20,9 +20,16 @@ use envoy_plan::LoadBalancing;
 use crate::draw::{Draws, index};
 use crate::pool::Endpoint;
 
-/// A cluster's method, with what it has to remember.
+/// A cluster's method, and how it is carried out with the endpoints that there are.
 #[derive(Debug)]
-pub(crate) enum Balancer {
+pub(crate) struct Balancer {
+    method: LoadBalancing,
+    way: Way,
+}
+
+/// A way to choose, with what it has to remember.
+#[derive(Debug)]
+enum Way {
     LeastRequest,
     RoundRobin {
         /// The next place in turn; drawn at the first choice.
@@ -38,13 +45,14 @@ pub(crate) enum Balancer {
 
 impl Balancer {
     pub(crate) fn new(method: LoadBalancing, endpoints: &[Rc<Endpoint>]) -> Self {
-        let unequal = endpoints.windows(2).any(|pair| matches!(pair, [a, b] if a.weight() != b.weight()));
-        match method {
-            LoadBalancing::LeastRequest if unequal => Self::Weighted { schedule: Schedule::default(), by_load: true },
-            LoadBalancing::RoundRobin if unequal => Self::Weighted { schedule: Schedule::default(), by_load: false },
-            LoadBalancing::LeastRequest => Self::LeastRequest,
-            LoadBalancing::RoundRobin => Self::RoundRobin { next: None },
-            LoadBalancing::Random => Self::Random,
+        Self { method, way: Way::new(method, endpoints) }
+    }
+
+    /// From now on these are chosen among. Whose turn it is stays as far as it can; a schedule begins anew, as in Envoy.
+    pub(crate) fn serve(&mut self, endpoints: &[Rc<Endpoint>]) {
+        let before = std::mem::replace(&mut self.way, Way::new(self.method, endpoints));
+        if let (Way::RoundRobin { next }, Way::RoundRobin { next: before }) = (&mut self.way, before) {
+            *next = before;
         }
     }
 
@@ -53,20 +61,33 @@ impl Balancer {
         if endpoints.is_empty() {
             return None;
         }
-        match self {
-            Self::LeastRequest => {
+        match &mut self.way {
+            Way::LeastRequest => {
                 let first = index(draws, endpoints.len());
                 let second = index(draws, endpoints.len());
                 let busy = |place: usize| endpoints.get(place).map(|endpoint| endpoint.active());
                 Some(if busy(second) < busy(first) { second } else { first })
             }
-            Self::RoundRobin { next } => {
-                let place = next.unwrap_or_else(|| index(draws, endpoints.len()));
+            Way::RoundRobin { next } => {
+                let place = next.map_or_else(|| index(draws, endpoints.len()), |next| next % endpoints.len());
                 *next = Some(if place + 1 < endpoints.len() { place + 1 } else { 0 });
                 Some(place)
             }
-            Self::Random => Some(index(draws, endpoints.len())),
-            Self::Weighted { schedule, by_load } => schedule.next(endpoints, *by_load, draws),
+            Way::Random => Some(index(draws, endpoints.len())),
+            Way::Weighted { schedule, by_load } => schedule.next(endpoints, *by_load, draws),
+        }
+    }
+}
+
+impl Way {
+    fn new(method: LoadBalancing, endpoints: &[Rc<Endpoint>]) -> Self {
+        let unequal = endpoints.windows(2).any(|pair| matches!(pair, [a, b] if a.weight() != b.weight()));
+        match method {
+            LoadBalancing::LeastRequest if unequal => Self::Weighted { schedule: Schedule::default(), by_load: true },
+            LoadBalancing::RoundRobin if unequal => Self::Weighted { schedule: Schedule::default(), by_load: false },
+            LoadBalancing::LeastRequest => Self::LeastRequest,
+            LoadBalancing::RoundRobin => Self::RoundRobin { next: None },
+            LoadBalancing::Random => Self::Random,
         }
     }
 }

@@ -12,13 +12,17 @@
 
 use std::mem;
 use std::rc::Rc;
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::draw::Draws;
 use crate::failure::Failure;
 use crate::grpc;
+use crate::load::{Resource, Slot};
+use crate::outliers::Outcome;
 use crate::policy::limit;
-use crate::pool::{Endpoint, Pool, Turn};
+use crate::pool::{Choice, Endpoint, Pool, Turn};
+use crate::queue::Waiting;
 use crate::reply::{Flags, LocalReply};
 use crate::request_head::{Ask, EXPECTED_TIMEOUT_HEADER, INTERNAL_HEADER, number};
 use crate::retry::{Answer, Retry, Verdict};
@@ -36,6 +40,8 @@ pub struct Attempt {
 /// What happened to the attempt under way, or to the request.
 #[derive(Clone, Copy)]
 pub enum Event<'a> {
+    /// There is no idle connection for the attempt: a new one is being opened. Until it is there the request is pending.
+    Opening,
     /// The attempt has its connection, new or idle; the limit for opening one no longer counts.
     Connected,
     /// The request has been received from downstream to its end.
@@ -59,6 +65,9 @@ pub enum Step {
     Continue,
     /// Start this attempt, with the request as first received.
     Attempt(Attempt),
+    /// Wait for a connection: the cluster may have no more of them. [`Exchange::wake_by`] tells who is to be woken when one is
+    /// free; [`Event::Woken`] then brings the attempt.
+    Queue,
     /// Wait: [`Exchange::wake_at`] says until when. [`Event::Woken`] then brings the next attempt.
     BackOff,
     /// Pass this response on, to its end, and keep the exchange until then.
@@ -77,6 +86,21 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// The attempt to start, if it is that.
+    pub fn attempt(&self) -> Option<&Attempt> {
+        match self {
+            Step::Attempt(attempt) => Some(attempt),
+            Step::Continue
+            | Step::Queue
+            | Step::BackOff
+            | Step::Deliver { .. }
+            | Step::Reply(_)
+            | Step::Abort { .. } => None,
+        }
+    }
+}
+
 /// One request on its way. It counts as under way on its endpoint until it is dropped or over.
 #[derive(Debug)]
 pub struct Exchange {
@@ -90,8 +114,8 @@ pub struct Exchange {
     /// For the copy of a request: what its original's first attempt was told, if anything.
     copied: Option<Option<Duration>>,
     retry: Retry,
-    /// Places of the endpoints that failed.
-    tried: Vec<usize>,
+    /// Numbers of the endpoints that failed.
+    tried: Vec<u64>,
     /// The number of the last attempt; 0 before the first.
     attempts: u32,
     /// When the request had been received whole.
@@ -101,14 +125,16 @@ pub struct Exchange {
 
 #[derive(Debug)]
 enum State {
-    /// A connection is being opened.
-    Connecting { turn: Turn, until: Timestamp },
+    /// The endpoint is chosen, and a connection to it has to be waited for.
+    Queued(Waiting),
+    /// A connection is being opened, or taken; where it is known to be opened, that counts as pending.
+    Connecting { turn: Turn, until: Timestamp, pending: Option<Slot> },
     /// The request is on its way, or done, and no response head has come.
     Waiting { turn: Turn, until: Option<Timestamp> },
     /// The next attempt comes later.
     BackingOff { until: Timestamp },
     /// A response is being passed on; its endpoint counts as busy until then.
-    Delivering { _turn: Turn },
+    Delivering { turn: Turn },
     /// Answered, broken off, or never begun.
     Over,
 }
@@ -156,13 +182,39 @@ impl Exchange {
         }
     }
 
-    /// Starts the next attempt; `None` if the cluster has no endpoint.
-    pub(crate) fn attempt(&mut self, now: Timestamp, draws: &mut dyn Draws) -> Option<Attempt> {
-        let turn = self.pool.choose(&self.tried, self.retry.policy().redraws, draws)?;
+    /// Starts the next attempt, or gets in line for it.
+    ///
+    /// # Errors
+    ///
+    /// The answer where there is no endpoint, or too much under way.
+    pub(crate) fn attempt(&mut self, now: Timestamp, draws: &mut dyn Draws) -> Result<Step, LocalReply> {
+        let choice = self.pool.choose(&self.tried, self.retry.policy().redraws, now, draws);
         self.attempts = self.attempts.saturating_add(1);
-        let attempt = Attempt { number: self.attempts, endpoint: Rc::clone(turn.endpoint()) };
-        self.state = State::Connecting { turn, until: now.after(self.pool.connect_timeout) };
-        Some(attempt)
+        self.chosen(choice, now)
+    }
+
+    fn chosen(&mut self, choice: Choice, now: Timestamp) -> Result<Step, LocalReply> {
+        match choice {
+            Choice::Turn(turn) => {
+                let attempt = Attempt { number: self.attempts, endpoint: Rc::clone(turn.endpoint()) };
+                let until = now.after(self.pool.connect_timeout);
+                self.state = State::Connecting { turn, until, pending: None };
+                Ok(Step::Attempt(attempt))
+            }
+            Choice::Wait(waiting) => {
+                self.state = State::Queued(waiting);
+                Ok(Step::Queue)
+            }
+            Choice::Overflow => Err(Failure::Overflow.reply(self.attempts > 1)),
+            Choice::Nobody => Err(LocalReply::NO_HEALTHY_UPSTREAM),
+        }
+    }
+
+    /// Tells whom to wake, for [`Event::Woken`], when there is a connection; to be told after [`Step::Queue`].
+    pub fn wake_by(&self, waker: &Waker) {
+        if let State::Queued(waiting) = &self.state {
+            waiting.wake_by(waker);
+        }
     }
 
     /// The cluster all attempts go to.
@@ -211,6 +263,8 @@ impl Exchange {
     pub fn wake_at(&self) -> Option<Timestamp> {
         let own = match &self.state {
             State::Over => return None,
+            // At once.
+            State::Queued(waiting) => waiting.is_served().then(Timestamp::default),
             State::Connecting { until, .. } | State::BackingOff { until } => Some(*until),
             State::Waiting { until, .. } => *until,
             State::Delivering { .. } => None,
@@ -230,7 +284,14 @@ impl Exchange {
             (state, Event::Woken) => self.woken(state, now, draws),
             (state, Event::Received) => self.received(state, now),
             (state, Event::Unrepeatable) => self.unrepeatable(state),
+            (State::Connecting { turn, until, pending: None }, Event::Opening) => {
+                match self.pool.load.enter(Resource::Pending) {
+                    Some(pending) => self.keep(State::Connecting { turn, until, pending: Some(pending) }),
+                    None => Step::Reply(Failure::Overflow.reply(self.attempts > 1)),
+                }
+            }
             (State::Connecting { turn, .. }, Event::Connected) => {
+                self.pool.report(turn.endpoint(), Outcome::Connected, now);
                 let until = self.attempt_deadline(now);
                 self.keep(State::Waiting { turn, until })
             }
@@ -240,15 +301,18 @@ impl Exchange {
             (State::Connecting { turn, .. } | State::Waiting { turn, .. }, Event::Failed(failure)) => {
                 self.failed(turn, failure, now, draws)
             }
-            (State::Delivering { .. }, Event::Failed(failure)) => {
+            (State::Delivering { turn }, Event::Failed(failure)) => {
+                self.pool.report(turn.endpoint(), Outcome::Failed, now);
                 Step::Abort { flags: failure.flags(), details: failure.abort_details() }
             }
             (
-                state @ (State::Waiting { .. } | State::BackingOff { .. } | State::Delivering { .. }),
-                Event::Connected,
+                state
+                @ (State::Queued(_) | State::Waiting { .. } | State::BackingOff { .. } | State::Delivering { .. }),
+                Event::Opening | Event::Connected,
             )
-            | (state @ (State::BackingOff { .. } | State::Delivering { .. }), Event::Answered(_))
-            | (state @ State::BackingOff { .. }, Event::Failed(_)) => self.keep(state),
+            | (state @ State::Connecting { .. }, Event::Opening)
+            | (state @ (State::Queued(_) | State::BackingOff { .. } | State::Delivering { .. }), Event::Answered(_))
+            | (state @ (State::Queued(_) | State::BackingOff { .. }), Event::Failed(_)) => self.keep(state),
         }
     }
 
@@ -286,12 +350,22 @@ impl Exchange {
             State::Delivering { .. } if over => {
                 Step::Abort { flags: LocalReply::TIMEOUT.flags, details: LocalReply::TIMEOUT.details }
             }
+            State::Waiting { turn, .. } if over => {
+                self.pool.report(turn.endpoint(), Outcome::TimedOut, now);
+                Step::Reply(LocalReply::TIMEOUT)
+            }
             _ if over => Step::Reply(LocalReply::TIMEOUT),
-            State::BackingOff { until } if until <= now => match self.attempt(now, draws) {
-                Some(attempt) => Step::Attempt(attempt),
-                None => Step::Reply(LocalReply::NO_HEALTHY_UPSTREAM),
+            State::BackingOff { until } if until <= now => self.attempt(now, draws).unwrap_or_else(Step::Reply),
+            State::Queued(waiting) => match waiting.take() {
+                Some(connection) => {
+                    let choice = self.pool.start(Rc::clone(&waiting.endpoint), Some(connection));
+                    self.chosen(choice, now).unwrap_or_else(Step::Reply)
+                }
+                None => self.keep(State::Queued(waiting)),
             },
-            State::Connecting { turn, until } if until <= now => self.failed(turn, Failure::ConnectTimeout, now, draws),
+            State::Connecting { turn, until, .. } if until <= now => {
+                self.failed(turn, Failure::ConnectTimeout, now, draws)
+            }
             State::Waiting { turn, until: Some(until) } if until <= now => {
                 self.failed(turn, Failure::AttemptTimeout, now, draws)
             }
@@ -300,19 +374,29 @@ impl Exchange {
     }
 
     fn answered(&mut self, turn: Turn, answer: &Answer<'_>, now: Timestamp, draws: &mut dyn Draws) -> Step {
-        let flags = match self.retry.after_answer(answer) {
+        let status = grpc::status(self.is_grpc, answer).unwrap_or(answer.status);
+        self.pool.report(turn.endpoint(), Outcome::Answered(status), now);
+        let flags = match self.retry.after_answer(answer, &self.pool.load) {
             Verdict::Again => return self.back_off(&turn, now, draws),
             Verdict::Exhausted => Flags::RETRY_LIMIT_EXCEEDED,
+            Verdict::Overflow => Flags::UPSTREAM_OVERFLOW,
             Verdict::Final => Flags::NONE,
         };
-        self.state = State::Delivering { _turn: turn };
+        self.state = State::Delivering { turn };
         Step::Deliver { flags }
     }
 
     fn failed(&mut self, turn: Turn, failure: Failure, now: Timestamp, draws: &mut dyn Draws) -> Step {
         let reply = failure.reply(self.attempts > 1);
-        match self.retry.after_failure(failure) {
+        match failure {
+            Failure::AttemptTimeout => self.pool.report(turn.endpoint(), Outcome::TimedOut, now),
+            // These are no fault of the endpoint.
+            Failure::Overflow | Failure::Unresolved | Failure::Loop => {}
+            _ => self.pool.report(turn.endpoint(), Outcome::Failed, now),
+        }
+        match self.retry.after_failure(failure, &self.pool.load) {
             Verdict::Again => self.back_off(&turn, now, draws),
+            Verdict::Overflow => Step::Reply(reply.flagged(Flags::UPSTREAM_OVERFLOW)),
             Verdict::Exhausted => Step::Reply(reply.flagged(Flags::RETRY_LIMIT_EXCEEDED)),
             Verdict::Final => Step::Reply(reply),
         }
@@ -320,7 +404,7 @@ impl Exchange {
 
     /// Waits before the next attempt; the number of the failed attempt is that of the retry.
     fn back_off(&mut self, failed: &Turn, now: Timestamp, draws: &mut dyn Draws) -> Step {
-        self.tried.push(failed.place);
+        self.tried.push(failed.endpoint().id());
         let wait = self.retry.policy().backoff.wait(self.attempts, draws);
         self.state = State::BackingOff { until: now.after(wait) };
         Step::BackOff

@@ -25,6 +25,8 @@ pub enum Failure {
     RefusedStream,
     /// What came was not HTTP.
     Protocol,
+    /// More is under way than the cluster allows. The exchange notices by itself; it is never tried again.
+    Overflow,
     /// The host that the request names cannot be looked up. It is never tried again: in Envoy the router never hears of it.
     Unresolved,
     /// The host that the request names is this one. It is never tried again.
@@ -57,7 +59,7 @@ impl Failure {
     /// Whether the upstream cannot have seen any of the request.
     pub(crate) const fn is_before_request(self) -> bool {
         match self {
-            Self::Connect | Self::ConnectTimeout | Self::Unresolved | Self::Loop => true,
+            Self::Connect | Self::ConnectTimeout | Self::Overflow | Self::Unresolved | Self::Loop => true,
             Self::Disconnected { before_request } | Self::Reset { before_request } => before_request,
             Self::AttemptTimeout | Self::RefusedStream | Self::Protocol => false,
         }
@@ -77,6 +79,7 @@ impl Failure {
             body: if retried { texts.retried } else { texts.first },
             flags: self.flags(),
             details: texts.before_answer,
+            headers: if matches!(self, Self::Overflow) { LocalReply::OVERLOADED } else { &[] },
             grpc_status: None,
         }
     }
@@ -95,6 +98,7 @@ impl Failure {
             Self::Reset { .. } | Self::RefusedStream => Flags::UPSTREAM_REMOTE_RESET,
             Self::Protocol => Flags::UPSTREAM_PROTOCOL_ERROR,
             Self::Unresolved => Flags::DNS_RESOLUTION_FAILED,
+            Self::Overflow => Flags::UPSTREAM_OVERFLOW,
             Self::Loop => Flags::NONE,
         }
     }
@@ -105,6 +109,7 @@ impl Failure {
             Self::Connect | Self::Unresolved | Self::Loop => {
                 texts!("remote connection failure", "remote_connection_failure")
             }
+            Self::Overflow => texts!("overflow", "overflow"),
             Self::ConnectTimeout => texts!("connection timeout", "connection_timeout"),
             Self::AttemptTimeout => texts!("local reset", "local_reset"),
             Self::Disconnected { .. } => texts!("connection termination", "connection_termination"),

@@ -25,7 +25,7 @@ pub struct Fault {
 /// Envoy's answer to an aborted request.
 fn aborted(status: u16, grpc_status: Option<u16>) -> LocalReply {
     let (flags, details) = (Flags::FAULT_INJECTED, "fault_filter_abort");
-    LocalReply { status, body: "fault filter abort", flags, details, grpc_status }
+    LocalReply { status, body: "fault filter abort", flags, details, headers: &[], grpc_status }
 }
 
 impl Fault {

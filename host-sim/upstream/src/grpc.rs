@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+use crate::request_head::number;
+use crate::retry::Answer;
+
 /// The request header.
 pub(crate) const TIMEOUT_HEADER: &str = "grpc-timeout";
 
@@ -40,6 +43,25 @@ pub(crate) fn asked(header: Option<&[u8]>) -> Option<Duration> {
 pub(crate) fn limit(asked: Option<Duration>, max: Option<Duration>) -> Option<Duration> {
     let asked = asked.filter(|asked| !asked.is_zero());
     asked.into_iter().chain(max).min()
+}
+
+/// The HTTP status that a gRPC answer stands for, where its head says how the call ended (Envoy's `grpcToHttpStatus`).
+pub(crate) fn status(is_grpc: bool, answer: &Answer<'_>) -> Option<u16> {
+    let status = number((answer.header)("grpc-status")).filter(|_| is_grpc)?;
+    Some(match status {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
+    })
 }
 
 /// A time in gRPC's notation.

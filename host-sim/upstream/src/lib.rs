@@ -9,12 +9,12 @@
 //!
 //! 1. Before the filter sees a request: refuse or rewrite its target by [`arrival::admit`], and drop the headers that are
 //!    not [`arrival::is_kept`].
-//! 2. [`Ask::read`] the request head as the filter left it; [`Upstreams::begin`] gives the first [`Attempt`] and the
-//!    copies, or a [`LocalReply`].
+//! 2. [`Ask::read`] the request head as the filter left it; [`Upstreams::begin`] gives the first [`Step`] and the copies, or a
+//!    [`LocalReply`].
 //! 3. Send to the attempt's endpoint the headers that [`request_head::reaches_upstream`] lets through, with
 //!    [`request_head::ATTEMPT_COUNT_HEADER`] as [`Attempt::number`] says, and with what [`Exchange::told`] says.
 //! 4. Report to [`Exchange::on`] what happens ([`Event`]) and do what it says ([`Step`]); after each call set the one
-//!    timer to [`Exchange::wake_at`].
+//!    timer to [`Exchange::wake_at`]. While it waits for a connection, somebody else's end ends that: see [`Exchange::wake_by`].
 //! 5. Drop the exchange when the answer has gone downstream or downstream has gone. That frees what it counted as.
 //!
 //! The rules are those of Envoy 1.40 under istiod's translation.
@@ -22,15 +22,19 @@
 pub mod arrival;
 mod backoff;
 mod balance;
+mod common;
 mod draw;
 mod exchange;
 mod failure;
 mod fault;
 mod grpc;
+mod load;
+mod outliers;
 mod passthrough;
 mod path;
 mod policy;
 mod pool;
+mod queue;
 pub mod referer;
 mod reply;
 pub mod request_head;
@@ -40,6 +44,7 @@ mod tests;
 mod time;
 mod upstreams;
 
+pub use common::Common;
 pub use draw::Draws;
 pub use envoy_plan::{CLUSTER_HEADER, PROFILE_HEADER, PathNormalization};
 pub use exchange::{Attempt, Event, Exchange, Step};

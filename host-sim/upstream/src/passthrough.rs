@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use envoy_plan::{Cluster, Discovery, Endpoint};
 
+use crate::common::Ledger;
 use crate::pool::Pool;
 use crate::reply::LocalReply;
 
@@ -61,7 +62,7 @@ impl Passthrough {
         }
         let endpoint = Endpoint { address: key.0.clone(), port, weight: 1, labels: BTreeMap::new() };
         let cluster = Cluster { endpoints: vec![endpoint], ..self.template.clone() };
-        let pool = Rc::new(Pool::build(&cluster, None, &self.last_id));
+        let pool = Rc::new(Pool::build(&cluster, Ledger::new(&cluster, None), None, &self.last_id));
         known.insert(key, (Rc::clone(&pool), self.uses.get()));
         Ok(pool)
     }
@@ -95,6 +96,8 @@ fn port(number: Option<&str>, rest: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::Choice;
+    use crate::time::Timestamp;
     use envoy_plan::{LoadBalancing, PASSTHROUGH_CLUSTER, UpstreamProtocol};
     use std::time::Duration;
 
@@ -103,6 +106,9 @@ mod tests {
             name: PASSTHROUGH_CLUSTER.to_owned(),
             load_balancing: LoadBalancing::default(),
             connect_timeout: Duration::from_secs(1),
+            limits: envoy_plan::Limits::default(),
+            connections: envoy_plan::Connections::default(),
+            outliers: None,
             protocol: UpstreamProtocol::Http1,
             discovery: Discovery::RequestHost,
             endpoints: Vec::new(),
@@ -111,7 +117,7 @@ mod tests {
     }
 
     fn endpoint(pool: &Pool) -> (u64, String, u16) {
-        let turn = pool.choose(&[], 0, &mut || 0).unwrap();
+        let Choice::Turn(turn) = pool.choose(&[], 0, Timestamp::default(), &mut || 0) else { panic!("nobody") };
         (turn.endpoint().id(), turn.endpoint().address().to_owned(), turn.endpoint().port())
     }
 

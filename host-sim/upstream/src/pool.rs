@@ -1,19 +1,28 @@
 //! A cluster at run time: its endpoints with what is under way on them, and whose turn it is.
 //!
 //! An exchange holds its pool, so it finishes on the endpoints it started with even when a new plan has replaced them.
-//! Issue 7's limits (`connectionPool`), outlier detection and hashing belong here: a limit is asked in
-//! [`Pool::choose`], and what an attempt came to is known where its [`Turn`] ends.
+//!
+//! Limits are those of HTTP/1.1, where a connection carries one request at a time: connections are counted while they carry
+//! one. (Envoy counts those without a request too, so there an endpoint may find the limit used up by another's.) Where the
+//! limit is reached requests wait for a connection to *their* endpoint, and an endpoint without any always gets its first,
+//! both as in Envoy. HTTP/2 connections are not counted: one to each endpoint is enough.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_plan::{Cluster, Discovery, UpstreamProtocol};
 
 use crate::balance::Balancer;
+use crate::common::Ledger;
 use crate::draw::Draws;
+use crate::load::{Load, Resource, Slot};
+use crate::outliers::{Outcome, Outliers};
 use crate::passthrough::Passthrough;
+use crate::queue::{Queue, Waiting};
+use crate::time::Timestamp;
 
 /// One place that answers requests, as a member of one cluster.
 #[derive(Debug)]
@@ -22,7 +31,11 @@ pub struct Endpoint {
     cluster: Rc<str>,
     protocol: UpstreamProtocol,
     spec: envoy_plan::Endpoint,
-    /// Shared with the same endpoint of an earlier plan.
+    /// Its place in the cluster.
+    place: usize,
+    /// Who waits for a connection to it; shared with the same endpoint of an earlier plan, whose requests make room for later ones.
+    pub(crate) queue: Rc<Queue>,
+    /// Shared likewise.
     active: Rc<Cell<u32>>,
 }
 
@@ -69,18 +82,19 @@ impl Endpoint {
     }
 }
 
-/// An endpoint's time with one attempt. It counts as under way until this is dropped.
+/// An endpoint's time with one attempt. It counts as under way until this is dropped; then its connection is free.
 #[derive(Debug)]
 pub(crate) struct Turn {
     endpoint: Rc<Endpoint>,
-    /// The endpoint's place in its pool.
-    pub(crate) place: usize,
+    request: Option<Slot>,
+    /// Where connections are limited.
+    connection: Option<Slot>,
 }
 
 impl Turn {
-    fn new(endpoint: &Rc<Endpoint>, place: usize) -> Self {
+    fn new(endpoint: Rc<Endpoint>, request: Slot, connection: Option<Slot>) -> Self {
         endpoint.active.set(endpoint.active.get().saturating_add(1));
-        Self { endpoint: Rc::clone(endpoint), place }
+        Self { endpoint, request: Some(request), connection }
     }
 
     pub(crate) fn endpoint(&self) -> &Rc<Endpoint> {
@@ -91,7 +105,34 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.endpoint.active.set(self.endpoint.active.get().saturating_sub(1));
+        // Whoever is woken by the connection finds the request over.
+        self.request = None;
+        if let Some(connection) = self.connection.take() {
+            self.endpoint.queue.hand_over(connection);
+        }
     }
+}
+
+/// What became of the wish for an endpoint.
+#[derive(Debug)]
+pub(crate) enum Choice {
+    /// It can be sent to.
+    Turn(Turn),
+    /// It is chosen, and has to be waited for.
+    Wait(Waiting),
+    /// More is under way than is allowed.
+    Overflow,
+    /// The cluster has none, or all are ejected.
+    Nobody,
+}
+
+/// Those of the endpoints among which is chosen, and whose turn it is.
+#[derive(Debug)]
+struct Chooser {
+    balancer: Balancer,
+    in_service: Vec<Rc<Endpoint>>,
+    /// The version of the ejections that this is made of.
+    version: u64,
 }
 
 /// A cluster at run time.
@@ -101,15 +142,30 @@ pub(crate) struct Pool {
     pub(crate) connect_timeout: Duration,
     endpoints: Vec<Rc<Endpoint>>,
     /// Borrowed only while a choice is made, which calls nothing but the host's draws.
-    balancer: RefCell<Balancer>,
+    chooser: RefCell<Chooser>,
+    pub(crate) load: Arc<Load>,
+    outliers: Option<Arc<Outliers>>,
     /// The pools of the hosts that requests name, where that is how endpoints are found.
     pub(crate) passthrough: Option<Passthrough>,
 }
 
 impl Pool {
     /// Builds the pool of `cluster`; endpoints that `before` has too keep their number and count.
-    pub(crate) fn build(cluster: &Cluster, before: Option<&Self>, last_id: &Rc<Cell<u64>>) -> Self {
-        let Cluster { name, load_balancing, connect_timeout, protocol, discovery, endpoints } = cluster;
+    pub(crate) fn build(cluster: &Cluster, ledger: Ledger, before: Option<&Self>, last_id: &Rc<Cell<u64>>) -> Self {
+        let Cluster {
+            name,
+            load_balancing,
+            connect_timeout,
+            // The ledger has them.
+            limits: _,
+            outliers: _,
+            // The host's subject.
+            connections: _,
+            protocol,
+            discovery,
+            endpoints,
+        } = cluster;
+        let Ledger { load, outliers, .. } = ledger;
         let passthrough = (*discovery == Discovery::RequestHost).then(|| Passthrough::new(cluster, last_id));
         let name: Rc<str> = Rc::from(name.as_str());
         let mut known: BTreeMap<(&str, u16), &Rc<Endpoint>> = before
@@ -120,33 +176,96 @@ impl Pool {
             .collect();
         let endpoints: Vec<_> = endpoints
             .iter()
-            .map(|spec| {
-                let (id, active) = match known.remove(&(spec.address.as_str(), spec.port)) {
-                    Some(endpoint) => (endpoint.id, Rc::clone(&endpoint.active)),
+            .enumerate()
+            .map(|(place, spec)| {
+                let (id, active, queue) = match known.remove(&(spec.address.as_str(), spec.port)) {
+                    Some(endpoint) => (endpoint.id, Rc::clone(&endpoint.active), Rc::clone(&endpoint.queue)),
                     None => {
                         last_id.set(last_id.get().saturating_add(1));
-                        (last_id.get(), Rc::default())
+                        (last_id.get(), Rc::default(), Rc::default())
                     }
                 };
-                Rc::new(Endpoint { id, cluster: Rc::clone(&name), protocol: *protocol, spec: spec.clone(), active })
+                let (cluster, spec) = (Rc::clone(&name), spec.clone());
+                Rc::new(Endpoint { id, cluster, protocol: *protocol, spec, place, queue, active })
             })
             .collect();
-        let balancer = RefCell::new(Balancer::new(*load_balancing, &endpoints));
-        Self { name, connect_timeout: *connect_timeout, endpoints, balancer, passthrough }
+        let balancer = Balancer::new(*load_balancing, &endpoints);
+        // Of the endpoints none is ejected in version 0, which there never is.
+        let chooser = RefCell::new(Chooser { balancer, in_service: endpoints.clone(), version: 0 });
+        Self { name, connect_timeout: *connect_timeout, endpoints, chooser, load, outliers, passthrough }
     }
 
-    /// The endpoint for an attempt; `None` if the cluster has none.
+    /// The endpoint for an attempt.
     ///
-    /// While the choice falls on a place in `avoid` it is made again, up to `redraws` times; then it stands.
-    pub(crate) fn choose(&self, avoid: &[usize], redraws: u32, draws: &mut dyn Draws) -> Option<Turn> {
-        let mut balancer = self.balancer.borrow_mut();
-        let mut place = balancer.choose(&self.endpoints, draws)?;
+    /// While the choice falls on one in `avoid` (numbers) it is made again, up to `redraws` times; then it stands.
+    pub(crate) fn choose(&self, avoid: &[u64], redraws: u32, now: Timestamp, draws: &mut dyn Draws) -> Choice {
+        match self.draw(avoid, redraws, now, draws) {
+            Some(endpoint) => self.admit(endpoint),
+            None => Choice::Nobody,
+        }
+    }
+
+    fn draw(&self, avoid: &[u64], redraws: u32, now: Timestamp, draws: &mut dyn Draws) -> Option<Rc<Endpoint>> {
+        let mut chooser = self.chooser.borrow_mut();
+        chooser.heed(&self.endpoints, self.outliers.as_deref(), now);
+        let Chooser { balancer, in_service, version: _ } = &mut *chooser;
+        let mut chosen = in_service.get(balancer.choose(in_service, draws)?)?;
         for _ in 0..redraws {
-            if !avoid.contains(&place) {
+            if !avoid.contains(&chosen.id) {
                 break;
             }
-            place = balancer.choose(&self.endpoints, draws)?;
+            chosen = in_service.get(balancer.choose(in_service, draws)?)?;
         }
-        self.endpoints.get(place).map(|endpoint| Turn::new(endpoint, place))
+        Some(Rc::clone(chosen))
+    }
+
+    fn admit(&self, endpoint: Rc<Endpoint>) -> Choice {
+        if endpoint.protocol == UpstreamProtocol::Http2 || self.load.limits.connections.is_none() {
+            return self.start(endpoint, None);
+        }
+        let connection = match self.load.enter(Resource::Connection) {
+            None if endpoint.active() == 0 => Some(self.load.force(Resource::Connection)),
+            connection => connection,
+        };
+        match connection {
+            Some(connection) => self.start(endpoint, Some(connection)),
+            None => match self.load.enter(Resource::Pending) {
+                Some(pending) => Choice::Wait(Waiting::new(endpoint, pending)),
+                None => Choice::Overflow,
+            },
+        }
+    }
+
+    /// A request begins on a connection.
+    pub(crate) fn start(&self, endpoint: Rc<Endpoint>, connection: Option<Slot>) -> Choice {
+        match (self.load.enter(Resource::Request), connection) {
+            (Some(request), connection) => Choice::Turn(Turn::new(endpoint, request, connection)),
+            (None, Some(connection)) => {
+                endpoint.queue.hand_over(connection);
+                Choice::Overflow
+            }
+            (None, None) => Choice::Overflow,
+        }
+    }
+
+    /// Tells what an attempt came to.
+    pub(crate) fn report(&self, endpoint: &Endpoint, outcome: Outcome, now: Timestamp) {
+        if let Some(outliers) = &self.outliers {
+            outliers.report(endpoint.place, outcome, now);
+        }
+    }
+}
+
+impl Chooser {
+    /// Looks whether other endpoints are ejected than before.
+    fn heed(&mut self, endpoints: &[Rc<Endpoint>], outliers: Option<&Outliers>, now: Timestamp) {
+        let Some(outliers) = outliers else { return };
+        let version = outliers.version(now);
+        if version != self.version {
+            self.version = version;
+            let places = outliers.in_service();
+            self.in_service = places.iter().filter_map(|place| endpoints.get(*place)).map(Rc::clone).collect();
+            self.balancer.serve(&self.in_service);
+        }
     }
 }

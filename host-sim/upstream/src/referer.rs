@@ -7,7 +7,7 @@ pub fn is_removed(referer: &[u8]) -> bool {
     // Of bytes beyond ASCII it is enough to know that they are some.
     let referer = String::from_utf8_lossy(referer);
     match server_of_absolute_url(&referer) {
-        Some(server) => referer.contains('#') || server.contains('@'),
+        Some(server) => referer.contains('#') || server.rsplit_once('@').is_some_and(|(user, _)| !user.is_empty()),
         None => !is_relative(&referer),
     }
 }
@@ -28,8 +28,9 @@ fn is_relative(text: &str) -> bool {
 fn server_of_absolute_url(text: &str) -> Option<&str> {
     let (scheme, rest) = text.split_once("://")?;
     let (server, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    let is_scheme = !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphabetic());
-    let is_path = path.bytes().all(|byte| byte >= 0x80 || byte.is_ascii_graphic() || b"\t\x0c".contains(&byte));
+    let is_scheme = scheme.starts_with(|letter: char| letter.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let is_path = path.bytes().all(|byte| byte.is_ascii_graphic());
     (is_scheme && is_path && is_server(server)).then_some(server)
 }
 
@@ -42,10 +43,11 @@ fn is_server(server: &str) -> bool {
         Some(Some((address, port))) => (address, port, |byte| byte.is_ascii_hexdigit() || b":.".contains(&byte)),
         None => {
             let (host, port) = server.split_at(server.find(':').unwrap_or(server.len()));
-            (host, port, |byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+            (host, port, |byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte))
         }
     };
-    let is_port = |port: &str| port.strip_prefix(':').is_some_and(|digits| digits.parse::<u16>().is_ok());
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok();
+    let is_port = |port: &str| port.strip_prefix(':').is_some_and(is_number);
     user.bytes().all(may_stand_in_user)
         && !host.is_empty()
         && host.bytes().all(is_host)
@@ -70,14 +72,26 @@ mod tests {
             "/a:b",
             "%41",
             "de,en;q=1",
-            "http://a/\u{e9}",
+            "ht+tp://a/",
+            "http://@a/",
         ];
         for referer in kept {
             assert!(!is_removed(referer.as_bytes()), "{referer}");
         }
-        for referer in
-            ["a b", "caf\u{e9}", "a:b", "about:blank", "http://u@a/", "http://a/#x", "#x", "http:///a", "http://a:x"]
-        {
+        for referer in [
+            "a b",
+            "caf\u{e9}",
+            "a:b",
+            "about:blank",
+            "http://u@a/",
+            "http://a/#x",
+            "#x",
+            "http:///a",
+            "http://a:x",
+            "http://a:+80/",
+            "http://a_b/",
+            "http://a/\u{e9}",
+        ] {
             assert!(is_removed(referer.as_bytes()), "{referer}");
         }
     }

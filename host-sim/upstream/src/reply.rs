@@ -24,6 +24,8 @@ impl Flags {
     pub const UPSTREAM_CONNECTION_TERMINATION: Self = Self(0x40);
     /// `FI`: a fault was injected.
     pub const FAULT_INJECTED: Self = Self(0x400);
+    /// `UO`: more is under way than the cluster allows.
+    pub const UPSTREAM_OVERFLOW: Self = Self(0x80);
     /// `NR`: no route.
     pub const NO_ROUTE: Self = Self(0x100);
     /// `URX`: one more retry was called for, but none was left.
@@ -35,9 +37,10 @@ impl Flags {
     /// `DF`: the host's name cannot be looked up.
     pub const DNS_RESOLUTION_FAILED: Self = Self(0x400_0000);
 
-    /// In the order of `%RESPONSE_FLAGS%`, where the limit on retries is noticed before what it makes final.
-    const NAMES: [(Self, &'static str); 11] = [
+    /// In the order of `%RESPONSE_FLAGS%`, where limits on retries are noticed before what they make final.
+    const NAMES: [(Self, &'static str); 12] = [
         (Self::RETRY_LIMIT_EXCEEDED, "URX"),
+        (Self::UPSTREAM_OVERFLOW, "UO"),
         (Self::NO_HEALTHY_UPSTREAM, "UH"),
         (Self::UPSTREAM_TIMEOUT, "UT"),
         (Self::UPSTREAM_REMOTE_RESET, "UR"),
@@ -92,30 +95,65 @@ pub struct LocalReply {
     pub flags: Flags,
     /// Why, as `%RESPONSE_CODE_DETAILS%` has it.
     pub details: &'static str,
+    /// Headers beside those that every such answer has.
+    pub headers: &'static [(&'static str, &'static str)],
     /// For gRPC requests, where it is not what the HTTP status stands for.
     pub grpc_status: Option<u16>,
 }
 
 impl LocalReply {
+    /// What a client is told whose request was not sent because of a limit.
+    pub(crate) const OVERLOADED: &'static [(&'static str, &'static str)] = &[("x-envoy-overloaded", "true")];
+
     /// What the client sent is no HTTP that could be served.
-    pub const INVALID_REQUEST: Self =
-        Self { status: 400, body: "Bad Request", flags: Flags::NONE, details: "http1.codec_error", grpc_status: None };
+    pub const INVALID_REQUEST: Self = Self {
+        status: 400,
+        body: "Bad Request",
+        flags: Flags::NONE,
+        details: "http1.codec_error",
+        headers: &[],
+        grpc_status: None,
+    };
 
     /// The path cannot be normalised, or has a fragment.
-    pub(crate) const BAD_PATH: Self =
-        Self { status: 400, body: "", flags: Flags::NONE, details: "path_normalization_failed", grpc_status: None };
+    pub(crate) const BAD_PATH: Self = Self {
+        status: 400,
+        body: "",
+        flags: Flags::NONE,
+        details: "path_normalization_failed",
+        headers: &[],
+        grpc_status: None,
+    };
 
     /// The target is HTTP, but does not begin with a slash: `*`, or what is left of a whole URL that has a query and no path.
-    pub const NOT_A_PATH: Self =
-        Self { status: 404, body: "", flags: Flags::NONE, details: "absolute_path_rejected", grpc_status: None };
+    pub const NOT_A_PATH: Self = Self {
+        status: 404,
+        body: "",
+        flags: Flags::NONE,
+        details: "absolute_path_rejected",
+        headers: &[],
+        grpc_status: None,
+    };
 
     /// The profile is unknown: no route matches.
-    pub(crate) const ROUTE_NOT_FOUND: Self =
-        Self { status: 404, body: "", flags: Flags::NO_ROUTE, details: "route_not_found", grpc_status: None };
+    pub(crate) const ROUTE_NOT_FOUND: Self = Self {
+        status: 404,
+        body: "",
+        flags: Flags::NO_ROUTE,
+        details: "route_not_found",
+        headers: &[],
+        grpc_status: None,
+    };
 
     /// The cluster is unknown, or none is named.
-    pub(crate) const CLUSTER_NOT_FOUND: Self =
-        Self { status: 503, body: "", flags: Flags::NO_CLUSTER, details: "cluster_not_found", grpc_status: None };
+    pub(crate) const CLUSTER_NOT_FOUND: Self = Self {
+        status: 503,
+        body: "",
+        flags: Flags::NO_CLUSTER,
+        details: "cluster_not_found",
+        headers: &[],
+        grpc_status: None,
+    };
 
     /// The cluster has no endpoints.
     pub(crate) const NO_HEALTHY_UPSTREAM: Self = Self {
@@ -123,6 +161,7 @@ impl LocalReply {
         body: "no healthy upstream",
         flags: Flags::NO_HEALTHY_UPSTREAM,
         details: "no_healthy_upstream",
+        headers: &[],
         grpc_status: None,
     };
 
@@ -132,6 +171,7 @@ impl LocalReply {
         body: "DNS resolution failure",
         flags: Flags::DNS_RESOLUTION_FAILED,
         details: "dns_resolution_failure",
+        headers: &[],
         grpc_status: None,
     };
 
@@ -141,6 +181,7 @@ impl LocalReply {
         body: "DNS cache overflow",
         flags: Flags::NONE,
         details: "dns_cache_overflow",
+        headers: &[],
         grpc_status: None,
     };
 
@@ -150,6 +191,7 @@ impl LocalReply {
         body: "shunt: the request names this proxy itself, and would come back for ever",
         flags: Flags::NONE,
         details: "shunt_loop",
+        headers: &[],
         grpc_status: None,
     };
 
@@ -165,6 +207,7 @@ impl LocalReply {
         body: "exceeded request buffer limit while retrying upstream",
         flags: Flags::NONE,
         details: "request_payload_exceeded_retry_buffer_limit",
+        headers: &[],
         grpc_status: None,
     };
 
@@ -174,6 +217,7 @@ impl LocalReply {
             body: "upstream request timeout",
             flags: Flags::UPSTREAM_TIMEOUT,
             details,
+            headers: &[],
             grpc_status: None,
         }
     }

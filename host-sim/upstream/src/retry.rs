@@ -6,10 +6,12 @@
 //! under `envoy-ratelimited` only, whatever else is set.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use envoy_plan::RetryOn;
 
 use crate::failure::Failure;
+use crate::load::{Load, Resource, Slot};
 use crate::policy::{Conditions, Policy};
 use crate::request_head::{Ask, list, number};
 
@@ -33,6 +35,8 @@ pub(crate) enum Verdict {
     Final,
     /// A condition does, but no attempt is left.
     Exhausted,
+    /// One is left, but too many requests of the cluster are being tried again.
+    Overflow,
     /// Wait and try again; one attempt less is left.
     Again,
 }
@@ -43,6 +47,8 @@ pub(crate) struct Retry {
     policy: Rc<Policy>,
     conditions: Conditions,
     remaining: u32,
+    /// Counts as being tried again, until it is known what came of it.
+    slot: Option<Slot>,
     /// Codes from the request, beside the policy's.
     status_codes: Vec<u16>,
     /// Response headers whose presence counts under `retriable-headers`.
@@ -68,6 +74,7 @@ impl Retry {
             policy,
             conditions,
             remaining,
+            slot: None,
             status_codes: list(ask.retriable_status_codes).filter_map(|code| code.parse().ok()).collect(),
             header_names: list(ask.retriable_header_names).map(str::to_ascii_lowercase).collect(),
         }
@@ -92,27 +99,25 @@ impl Retry {
         self.conditions = Conditions::default();
     }
 
-    pub(crate) fn after_answer(&mut self, answer: &Answer<'_>) -> Verdict {
+    pub(crate) fn after_answer(&mut self, answer: &Answer<'_>, load: &Arc<Load>) -> Verdict {
         let wanted = !self.conditions.is_empty() && self.wants_after_answer(answer);
-        self.spend(wanted)
+        self.spend(wanted, load)
     }
 
-    pub(crate) fn after_failure(&mut self, failure: Failure) -> Verdict {
+    pub(crate) fn after_failure(&mut self, failure: Failure, load: &Arc<Load>) -> Verdict {
         let wanted = self.wants_after_failure(failure);
-        self.spend(wanted)
+        self.spend(wanted, load)
     }
 
-    fn spend(&mut self, wanted: bool) -> Verdict {
+    fn spend(&mut self, wanted: bool, load: &Arc<Load>) -> Verdict {
+        self.slot = None;
         if !wanted {
             return Verdict::Final;
         }
-        match self.remaining.checked_sub(1) {
-            None => Verdict::Exhausted,
-            Some(remaining) => {
-                self.remaining = remaining;
-                Verdict::Again
-            }
-        }
+        let Some(remaining) = self.remaining.checked_sub(1) else { return Verdict::Exhausted };
+        self.remaining = remaining;
+        self.slot = load.enter(Resource::Retry);
+        if self.slot.is_some() { Verdict::Again } else { Verdict::Overflow }
     }
 
     fn wants_after_answer(&self, answer: &Answer<'_>) -> bool {
@@ -143,7 +148,7 @@ impl Retry {
     fn wants_after_failure(&self, failure: Failure) -> bool {
         let covers = |condition| self.conditions.contains(condition);
         let by_kind = match failure {
-            Failure::Unresolved | Failure::Loop => return false,
+            Failure::Overflow | Failure::Unresolved | Failure::Loop => return false,
             Failure::Connect | Failure::ConnectTimeout => covers(RetryOn::ConnectFailure),
             Failure::RefusedStream => covers(RetryOn::RefusedStream),
             Failure::AttemptTimeout | Failure::Disconnected { .. } | Failure::Reset { .. } | Failure::Protocol => false,

@@ -2,6 +2,7 @@
 
 mod balancing;
 mod clusters;
+mod limits;
 mod retries;
 mod shadows;
 mod story;

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use envoy_plan::Plan;
 
+use crate::common::Common;
 use crate::draw::Draws;
-use crate::exchange::{Attempt, Exchange};
+use crate::exchange::{Exchange, Step};
 use crate::policy::Policy;
 use crate::pool::Pool;
 use crate::reply::LocalReply;
@@ -23,8 +24,8 @@ use crate::time::Timestamp;
 pub struct Begun {
     /// The request and all its attempts.
     pub exchange: Exchange,
-    /// The first of them, to be started now.
-    pub attempt: Attempt,
+    /// What to do now: [`Step::Attempt`] or [`Step::Queue`].
+    pub step: Step,
     /// The copies, to be started beside it; empty and not allocated for most requests.
     pub shadows: Vec<Shadow>,
 }
@@ -36,8 +37,8 @@ pub struct Begun {
 pub struct Shadow {
     /// The copy on its way.
     pub exchange: Exchange,
-    /// Its only attempt, to be started now.
-    pub attempt: Attempt,
+    /// What to do now: [`Step::Attempt`] or [`Step::Queue`].
+    pub step: Step,
 }
 
 /// The clusters and profiles of a plan with their state, for one worker.
@@ -48,18 +49,25 @@ pub struct Upstreams {
     policies: BTreeMap<String, Rc<Policy>>,
     /// The first profile of the plan.
     default_policy: Rc<Policy>,
+    common: Common,
     last_endpoint_id: Rc<Cell<u64>>,
     dropped_shadows: Cell<u64>,
 }
 
 impl Upstreams {
-    /// Makes `plan` ready for use.
+    /// Makes `plan` ready for use, by one worker alone.
     pub fn new(plan: Arc<Plan>) -> Self {
+        Self::sharing(plan, Common::default())
+    }
+
+    /// The same for one worker of several that count together.
+    pub fn sharing(plan: Arc<Plan>, common: Common) -> Self {
         let mut upstreams = Self {
             plan: Arc::default(),
             pools: BTreeMap::new(),
             policies: BTreeMap::new(),
             default_policy: Rc::default(),
+            common,
             last_endpoint_id: Rc::default(),
             dropped_shadows: Cell::new(0),
         };
@@ -75,11 +83,15 @@ impl Upstreams {
             let before = self.pools.get(name);
             let pool = match before {
                 Some(pool) if self.plan.clusters.get(name) == Some(cluster) => Rc::clone(pool),
-                _ => Rc::new(Pool::build(cluster, before.map(Rc::as_ref), &self.last_endpoint_id)),
+                _ => {
+                    let ledger = self.common.ledger(cluster);
+                    Rc::new(Pool::build(cluster, ledger, before.map(Rc::as_ref), &self.last_endpoint_id))
+                }
             };
             pools.insert(name.clone(), pool);
         }
         self.pools = pools;
+        self.common.keep(&plan);
         let compiled = |profile| Rc::new(Policy::compile(profile));
         self.policies = plan.profiles.iter().map(|profile| (profile.name.clone(), compiled(profile))).collect();
         self.default_policy = plan.profiles.first().map(compiled).unwrap_or_default();
@@ -91,7 +103,7 @@ impl Upstreams {
         &self.plan
     }
 
-    /// How many copies had no cluster or no endpoint to go to.
+    /// How many copies had no cluster or no endpoint to go to, or were one too many there.
     pub fn dropped_shadows(&self) -> u64 {
         self.dropped_shadows.get()
     }
@@ -101,8 +113,8 @@ impl Upstreams {
     /// # Errors
     ///
     /// The answer to give where there is nothing to start: 404 `NR` for an unknown profile (no route matches), 503
-    /// `NC` for an unknown, empty or missing cluster name, 503 `UH` for a cluster without endpoints; of a request that
-    /// passes through, 503 when its Host is none. No copies are made then, as in Envoy.
+    /// `NC` for an unknown, empty or missing cluster name, 503 `UH` for a cluster without endpoints in service, 503 `UO` where
+    /// more is under way than it allows; of a request that passes through, 503 when its Host is none. No copies are made then.
     pub fn begin(&self, ask: &Ask<'_>, now: Timestamp, draws: &mut dyn Draws) -> Result<Begun, LocalReply> {
         let policy = self.policy(ask.profile).ok_or(LocalReply::ROUTE_NOT_FOUND)?;
         let pool = self.pool(ask.cluster.unwrap_or_default()).ok_or(LocalReply::CLUSTER_NOT_FOUND)?;
@@ -111,9 +123,9 @@ impl Upstreams {
             None => Rc::clone(pool),
         };
         let mut exchange = Exchange::new(pool, Retry::new(Rc::clone(policy), ask), ask, now);
-        let attempt = exchange.attempt(now, draws).ok_or(LocalReply::NO_HEALTHY_UPSTREAM)?;
+        let step = exchange.attempt(now, draws)?;
         let shadows = policy.mirrors.iter().filter_map(|cluster| self.shadow(&exchange, cluster, now, draws)).collect();
-        Ok(Begun { exchange, attempt, shadows })
+        Ok(Begun { exchange, step, shadows })
     }
 
     fn policy(&self, name: Option<&[u8]>) -> Option<&Rc<Policy>> {
@@ -130,8 +142,8 @@ impl Upstreams {
     fn shadow(&self, original: &Exchange, cluster: &str, now: Timestamp, draws: &mut dyn Draws) -> Option<Shadow> {
         let shadow = self.pool(cluster.as_bytes()).and_then(|pool| {
             let mut exchange = original.copy_to(Rc::clone(pool));
-            let attempt = exchange.attempt(now, draws)?;
-            Some(Shadow { exchange, attempt })
+            let step = exchange.attempt(now, draws).ok()?;
+            Some(Shadow { exchange, step })
         });
         if shadow.is_none() {
             self.dropped_shadows.set(self.dropped_shadows.get().saturating_add(1));

@@ -48,6 +48,10 @@ fn plan(method: LoadBalancing, weights: [u32; 3]) -> Arc<Plan> {
         name: "one".into(),
         load_balancing: method,
         connect_timeout: Duration::from_secs(10),
+        limits: envoy_plan::Limits::default(),
+        connections: envoy_plan::Connections::default(),
+        // A response is counted, whatever it is.
+        outliers: Some(envoy_plan::OutlierDetection::default()),
         protocol: UpstreamProtocol::default(),
         discovery: envoy_plan::Discovery::Static,
         endpoints: weights.map(endpoint).into(),

@@ -76,15 +76,18 @@ fn findings(diagnostics: &Diagnostics) -> String {
 }
 
 /// What the filter asks its host for.
-struct Drawn<'a>(&'a mut SplitMix);
+struct Drawn<'a> {
+    chance: &'a mut SplitMix,
+    protocol: &'static str,
+}
 
 impl Draw for Drawn<'_> {
     fn draw(&mut self) -> u64 {
-        self.0.draw()
+        self.chance.draw()
     }
 
     fn fact(&mut self, fact: Fact) -> Option<Vec<u8>> {
-        (fact == Fact::Protocol).then(|| b"HTTP/1.1".to_vec())
+        (fact == Fact::Protocol).then(|| self.protocol.into())
     }
 }
 
@@ -110,14 +113,15 @@ impl Running for World {
         let begun = self.now;
         let line = &request.send;
         let (method, target) = (line.method.as_bytes(), escapes::bytes(&line.target));
-        let admitted = match arrival::is_method_of_http1(method) {
+        let admitted = match request.http2 || arrival::is_method_of_http1(method) {
             true => arrival::admit(method, line.host.as_bytes(), &target, self.normalization),
             false => Err(LocalReply::INVALID_REQUEST),
         };
         let response = match admitted {
             Ok(path) => {
                 let head = self.head(request, &path);
-                self.serve(&head, request.body.as_deref().unwrap_or_default())?
+                let protocol = if request.http2 { "HTTP/2" } else { "HTTP/1.1" };
+                self.serve(&head, request.body.as_deref().unwrap_or_default(), protocol)?
             }
             Err(reply) => local(&reply, &HeaderMap::new()),
         };
@@ -146,6 +150,11 @@ impl World {
         let mut head = HeaderMap::from([(":authority", line.host.as_bytes()), (":path", path)]);
         head.extend([(":method", line.method.as_str()), (":scheme", "http")]);
         head.extend(received(request).filter(|(name, _)| arrival::is_kept(name.as_bytes())));
+        if request.http2 {
+            let cookie = arrival::cookie(head.get_all("cookie"));
+            head.remove("cookie");
+            head.extend(cookie.map(|cookie| ("cookie", cookie)));
+        }
         if head.get("referer").is_some_and(referer::is_removed) {
             head.remove("referer");
         }
@@ -159,10 +168,10 @@ impl World {
         head
     }
 
-    fn serve(&mut self, head: &HeaderMap, body: &str) -> Result<Response, String> {
+    fn serve(&mut self, head: &HeaderMap, body: &str, protocol: &'static str) -> Result<Response, String> {
         let pairs: Vec<HeaderPair<'_>> = head.iter().collect();
         let request = RequestHead::new(&pairs);
-        let decision = self.policy.decide(&request, &mut Drawn(&mut self.chance));
+        let decision = self.policy.decide(&request, &mut Drawn { chance: &mut self.chance, protocol });
         explained(&decision, &self.policy.explain(&request, usize::MAX))?;
         let (mut response, rule) = match decision {
             Decision::Pass => return Err("there are no other routes to leave it to".to_owned()),
@@ -288,16 +297,35 @@ fn carry_out(
     }
     let ask = Ask::read(head.iter(), true);
     let begun = upstreams.begin(&ask, *outside.now, &mut || outside.chance.draw());
-    let (mut exchange, first) = match begun {
+    let Begun { exchange, step, shadows } = match begun {
         Err(reply) => return Ok(local(&reply, head)),
-        Ok(Begun { exchange, attempt, shadows }) => {
-            for shadow in &shadows {
-                outside.arrive(&shadow.attempt, &shadow.exchange, head, body);
-            }
-            (exchange, attempt)
-        }
+        Ok(begun) => begun,
     };
-    let mut step = Step::Attempt(first);
+    let (begun, waiting): (Vec<_>, Vec<_>) = shadows.into_iter().partition(|shadow| shadow.step.attempt().is_some());
+    for shadow in &begun {
+        if let Some(attempt) = shadow.step.attempt() {
+            outside.arrive(attempt, &shadow.exchange, head, body);
+        }
+    }
+    let response = lead(exchange, step, outside, head, body);
+    // The original is over, and with it what they waited for.
+    for mut shadow in waiting {
+        let step = shadow.exchange.on(Event::Woken, *outside.now, &mut || outside.chance.draw());
+        if let Some(attempt) = step.attempt() {
+            outside.arrive(attempt, &shadow.exchange, head, body);
+        }
+    }
+    response
+}
+
+/// Carries out a request to its end.
+fn lead(
+    mut exchange: Exchange,
+    mut step: Step,
+    outside: &mut Outside<'_>,
+    head: &HeaderMap,
+    body: &str,
+) -> Result<Response, String> {
     let mut under_way = UnderWay::Nothing;
     loop {
         match step {
@@ -307,7 +335,7 @@ fn carry_out(
                     exchange.on(Event::Connected, *outside.now, &mut || outside.chance.draw());
                 }
             }
-            Step::BackOff => under_way = UnderWay::Nothing,
+            Step::BackOff | Step::Queue => under_way = UnderWay::Nothing,
             Step::Continue => {}
             Step::Deliver { .. } => {
                 if let UnderWay::Answers(_, response) = under_way {
@@ -370,6 +398,7 @@ impl Outside<'_> {
 /// An answer that no upstream gave, to this request.
 fn local(reply: &LocalReply, request: &HeaderMap) -> Response {
     let mut local = host_abi::LocalReply::new(reply.status.into(), reply.body, reply.details);
+    local.headers.extend(reply.headers.iter().copied());
     local.grpc_status = reply.grpc_status.map(Into::into);
     let (head, body) = local.into_response(request);
     Response { head, body: body.into() }

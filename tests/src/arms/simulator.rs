@@ -64,6 +64,7 @@ impl Running for Simulated {
         let line = &request.send;
         let body = request.body.clone().unwrap_or_default();
         let spec = RequestSpec::new(&line.method, &line.host, escapes::bytes(&line.target), received(request), body);
+        let spec = if request.http2 { spec.over_http2() } else { spec };
         let exchange = simulator.request(&spec, |sent| {
             let Some(endpoint) = fleet.at(sent.endpoint.address(), sent.endpoint.port()) else {
                 return Behaviour::unresolved();

@@ -86,7 +86,16 @@ fn in_mesh(scene: &mut Scene<'_>, name: &str, objects: &mut Vec<Value>) -> Vec<S
     if scene.draw.percent(20) {
         hosts.push(format!("Second.{name}.test"));
     }
-    objects.push(virtual_service(name, &json!({ "hosts": hosts, "http": scene.rules() })));
+    // A name without a dot is of the rule's namespace, and reached by it only where a service is called so.
+    if scene.draw.percent(10) {
+        hosts.push(name.to_owned());
+    }
+    let export_to = scene.draw.pick(&["*", "*", "*", "*", ".", "default", "other"]);
+    let dot = if scene.draw.percent(10) { "." } else { "" };
+    let written: Vec<String> =
+        hosts.iter().map(|host| format!("{host}{}", if host.contains('.') { dot } else { "" })).collect();
+    let spec = json!({ "hosts": written, "exportTo": [export_to], "http": scene.rules() });
+    objects.push(virtual_service(name, &spec));
     hosts
 }
 

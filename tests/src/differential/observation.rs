@@ -45,15 +45,16 @@ impl Observation {
                 lines.push(format!("status {}", reply.status));
                 let body = String::from_utf8_lossy(&reply.body);
                 let is_own = reply.from().is_none() && body.starts_with(OWN_BODY);
+                // Only what has a door to the network leaves such a body out, and of Envoy only its codec for HTTP/1.
+                let has_none = request.send.method == "HEAD" || [204, 304].contains(&reply.status);
                 for (name, values) in sorted(&reply.headers, &UNSTABLE_BACK) {
-                    let of_own_body = name == "content-type" && reply.from().is_none() && (is_own || body.is_empty());
+                    let of_own_body =
+                        name == "content-type" && reply.from().is_none() && (is_own || has_none || body.is_empty());
                     let is_own_message = name == "grpc-message" && values[0].starts_with(OWN_BODY);
                     if !(of_own_body || is_own_message || name == "server" && values == ["envoy"]) {
                         lines.push(format!("response {name}: {values:?}"));
                     }
                 }
-                // Only what has a door to the network leaves such a body out.
-                let has_none = request.send.method == "HEAD" || [204, 304].contains(&reply.status);
                 lines.push(format!("response body: {}", if is_own || has_none { "" } else { &body }));
             }
         }

@@ -1,10 +1,13 @@
-//! Requests, half of them made to meet a match block, and then often changed in one thing.
+//! Requests, three of four made to meet a match block, and then often changed in one thing.
 
 use super::words::{HEADERS, METHODS, ORIGINS, PATHS, QUERIES, VALUES};
 use crate::asked::ASKED;
 use crate::case::{Expect, Request, RequestLine, Scalar};
 use crate::chance::SplitMix;
 use std::collections::BTreeMap;
+
+/// How many of a hundred requests come over HTTP/2.
+const HTTP2: usize = 20;
 
 /// A request but for its host.
 #[derive(Clone, Debug)]
@@ -79,6 +82,7 @@ impl Sketch {
             send: RequestLine { method: self.method, host: host.to_owned(), target },
             headers: self.headers.into_iter().map(header).collect(),
             body,
+            http2: draw.percent(HTTP2),
             times: 1,
             expect: Expect::default(),
         }

@@ -1,4 +1,4 @@
-//! Random `http` rules, over all fields that Istio's API has for them.
+//! Random `http` rules: every action, and every condition but those that the proxy's own labels decide.
 
 use super::requests::Sketch;
 use super::words::{
@@ -82,6 +82,11 @@ impl Scene<'_> {
         if draw.percent(4) {
             let scheme = draw.pick(&["http", "http", "http", "https"]);
             block.insert("scheme".to_owned(), text_match(draw, scheme));
+        }
+        if draw.percent(4) {
+            let part = draw.pick(&["m", "a.", "A", "reviews"]);
+            let authority = [json!({ "prefix": part }), json!({ "regex": format!("(?i){part}.*") }), json!({})];
+            block.insert("authority".to_owned(), authority[draw.below(3)].clone());
         }
         if draw.percent(30) {
             let mut headers = Map::new();

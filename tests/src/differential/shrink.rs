@@ -21,8 +21,9 @@ pub fn shrink(mismatch: &mut Mismatch, native: &dyn Arm, arm: &dyn Arm) {
             if tries > TRIES_MAX {
                 return;
             }
-            if let Some(difference) = still_differs(&configuration, &request, native, arm) {
-                *mismatch = Mismatch { arm: mismatch.arm, configuration, request, difference };
+            let smaller = Mismatch { arm: mismatch.arm, configuration, request, difference: String::new() };
+            if let Some(difference) = still_differs(&smaller, native, arm) {
+                *mismatch = Mismatch { difference, ..smaller };
                 continue 'smaller;
             }
         }
@@ -30,7 +31,9 @@ pub fn shrink(mismatch: &mut Mismatch, native: &dyn Arm, arm: &dyn Arm) {
     }
 }
 
-fn still_differs(configuration: &Configuration, request: &Request, native: &dyn Arm, arm: &dyn Arm) -> Option<String> {
+/// What differs when this configuration alone is served; `None`: nothing.
+pub fn still_differs(mismatch: &Mismatch, native: &dyn Arm, arm: &dyn Arm) -> Option<String> {
+    let Mismatch { arm: _, configuration, request, difference: _ } = mismatch;
     let case = super::batch::case(&[configuration]);
     Engine.start(&case).ok()?;
     let mut twin = Served::start(native, &[configuration]).ok()?;
@@ -52,6 +55,9 @@ fn smaller(configuration: &Configuration, request: &Request) -> Vec<(Configurati
     }
     if request.body.is_some() {
         all.push((configuration.clone(), Request { body: None, ..request.clone() }));
+    }
+    if request.http2 {
+        all.push((configuration.clone(), Request { http2: false, ..request.clone() }));
     }
     let mut pointers = Vec::new();
     for (number, object) in configuration.objects.iter().enumerate() {

@@ -10,6 +10,7 @@
 //! - [`workload`]: an Envoy as a sidecar or as a gateway
 //! - [`objects`]: objects that tests need beside those of a user
 //! - [`render`]: the manifest under test
+//! - [`routes`]: what Envoy got, to be compared
 //! - [`arm`]: the corpus, with every case's rules in istiod and in the filter
 
 pub mod arm;
@@ -17,6 +18,7 @@ pub mod kubernetes;
 pub mod mesh;
 pub mod objects;
 pub mod render;
+pub mod routes;
 pub mod workload;
 
 use std::path::PathBuf;

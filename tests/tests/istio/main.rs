@@ -8,5 +8,6 @@ mod corpus;
 mod gateway;
 mod k8s;
 mod plugins;
+mod routes;
 mod sidecar;
 mod world;

@@ -135,7 +135,8 @@ impl<'c> World<'c> {
                 let requires_tls = server.tls.as_ref().is_some_and(|tls| tls.https_redirect);
                 if requires_tls {
                     for host in &server.hosts {
-                        let host = host.rsplit('/').next().unwrap_or(host).to_ascii_lowercase();
+                        let host = host.rsplit('/').next().unwrap_or(host);
+                        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
                         domains.entry(host).or_default().requires_tls = true;
                     }
                 }

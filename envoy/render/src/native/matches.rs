@@ -25,17 +25,17 @@ pub(super) fn route_match(block: Option<&HttpMatchRequest>) -> Value {
         gateways: _,
         source_namespace: _,
     } = block;
-    let mut conditions: Vec<Value> = headers.iter().map(|(name, value)| header(name, value.as_ref())).collect();
+    let mut conditions: Vec<Value> = headers.iter().map(|(name, value)| condition(name, value.as_ref())).collect();
     conditions.extend(without_headers.iter().map(|(name, value)| {
         // Presence and "a missing header is empty" cannot go together.
         let missing_is_empty = (!is_presence(value.as_ref())).then_some(Value::Bool(true));
         proto::with(
-            header(name, value.as_ref()),
+            condition(name, value.as_ref()),
             [("invert_match", Some(Value::Bool(true))), ("treat_missing_header_as_empty", missing_is_empty)],
         )
     }));
     let pseudo = [(":method", method), (":authority", authority), (":scheme", scheme)];
-    conditions.extend(pseudo.iter().filter_map(|(name, value)| Some(header(name, Some(value.as_ref()?)))));
+    conditions.extend(pseudo.iter().filter_map(|(name, value)| Some(condition(name, Some(value.as_ref()?)))));
     let parameters: Vec<Value> = query_params.iter().map(|(name, value)| condition(name, value.as_ref())).collect();
     let mut fields = Map::new();
     let (specifier, path) = path(uri.as_ref());
@@ -65,12 +65,7 @@ fn path(uri: Option<&StringMatch>) -> (&'static str, Value) {
     }
 }
 
-/// Names are compared in lower case.
-fn header(name: &str, value: Option<&StringMatch>) -> Value {
-    condition(&name.to_ascii_lowercase(), value)
-}
-
-/// A header or a query parameter and its value.
+/// A header or a query parameter and its value. Envoy compares names of headers in lower case by itself.
 fn condition(name: &str, value: Option<&StringMatch>) -> Value {
     match value.filter(|value| !is_presence(Some(*value))) {
         Some(value) => json!({ "name": name, "string_match": string(value) }),

@@ -174,7 +174,8 @@ fn redirect(raw: &HttpRedirect, listener_port: u16) -> Value {
         Some(308) => "PERMANENT_REDIRECT",
         _ => "MOVED_PERMANENTLY",
     };
-    let whole = if prefix_rewrite.is_empty() { text(uri) } else { None };
+    // An empty one changes nothing.
+    let whole = prefix_rewrite.is_empty().then(|| json!(uri));
     proto::with(
         json!({ "response_code": code }),
         [

@@ -31,7 +31,7 @@ pub(super) fn edits(at: &At<'_>, raw: Option<&Headers>, diagnostics: &mut Diagno
 /// The edits for one destination of a rule.
 pub(super) fn merge(route: &Edits, destination: &Edits, single: bool) -> HeaderEdits {
     HeaderEdits {
-        request: merge_levels(&route.request, &destination.request, single),
+        request: merge_levels(&seeing(&route.request, destination), &destination.request, single),
         response: merge_levels(&route.response, &destination.response, single),
     }
 }
@@ -54,12 +54,18 @@ pub(super) fn of_reply(route: &Edits) -> HeaderEdits {
     HeaderEdits { request: Box::default(), response: merge_levels(&level, &Level::default(), true) }
 }
 
+/// The rule's level as it comes behind that of one of several destinations.
+fn seeing(route: &Level, destination: &Edits) -> Level {
+    Level { authority: destination.authority.as_deref().map(Into::into), ..route.clone() }
+}
+
 fn merge_levels(route: &Level, destination: &Level, single: bool) -> Box<[Level]> {
     let levels = if single {
         vec![Level {
             removes: [&*route.removes, &destination.removes].concat(),
             sets: [&*route.sets, &destination.sets].concat(),
             adds: [&*route.adds, &destination.adds].concat(),
+            authority: None,
         }]
     } else {
         vec![destination.clone(), route.clone()]

@@ -56,11 +56,14 @@ impl Engine {
     /// A client sends a request, now. `request` numbers it; no two may be under way with the same number.
     pub(crate) fn begin(&mut self, request: u64, spec: &RequestSpec, observer: &mut impl Observer) {
         self.check.begun(request);
-        let path = match self.admit(&spec.head) {
+        let path = match self.admit(spec) {
             Ok(path) => path,
             Err(reply) => return self.refuse(request, spec, &reply, observer),
         };
         let stream = self.vm.open_stream();
+        if spec.over_http2 {
+            self.vm.host_mut().over_http2.insert(stream);
+        }
         let mut head = self.spare_map();
         head.extend(spec.head.iter());
         if let Cow::Owned(path) = path {
@@ -98,9 +101,9 @@ impl Engine {
     }
 
     /// The request target as the filter shall see it.
-    fn admit<'t>(&self, head: &'t HeaderMap) -> Result<Cow<'t, [u8]>, upstream::LocalReply> {
-        let pseudo = |name: &str| head.get(name).unwrap_or_default();
-        if !arrival::is_method_of_http1(pseudo(":method")) {
+    fn admit<'t>(&self, spec: &'t RequestSpec) -> Result<Cow<'t, [u8]>, upstream::LocalReply> {
+        let pseudo = |name: &str| spec.head.get(name).unwrap_or_default();
+        if !spec.over_http2 && !arrival::is_method_of_http1(pseudo(":method")) {
             return Err(upstream::LocalReply::INVALID_REQUEST);
         }
         arrival::admit(pseudo(":method"), pseudo(":authority"), pseudo(":path"), self.path_normalization)
@@ -258,6 +261,7 @@ impl Engine {
             self.keep_map(closed.request);
             self.keep_map(closed.response);
         }
+        self.vm.host_mut().over_http2.remove(&flight.stream);
     }
 
     /// A random UUID (version 4), from the seed.

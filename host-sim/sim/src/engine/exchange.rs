@@ -103,7 +103,7 @@ impl Engine {
                 return self.reply(flight, &reply, observer);
             }
         };
-        let Begun { exchange, attempt, shadows } = begun;
+        let Begun { exchange, step, shadows } = begun;
         head.extend(released.iter().filter(|(name, _)| reaches_upstream(name)));
         let (number, body) = (request.request, request.body.clone());
         let mut copies = Vec::with_capacity(shadows.len());
@@ -117,15 +117,15 @@ impl Engine {
                 under_way: None,
                 armed: None,
             };
-            copies.push((self.jobs.insert(job), shadow.attempt));
+            copies.push((self.jobs.insert(job), shadow.step));
         }
         let job =
             Job { exchange, purpose: For::Client(flight), request: number, head, body, under_way: None, armed: None };
         let primary = self.jobs.insert(job);
         request.primary = Some(primary);
-        self.send(primary, attempt, observer);
-        for (key, attempt) in copies {
-            self.send(key, attempt, observer);
+        self.step(primary, step, None, observer);
+        for (key, step) in copies {
+            self.step(key, step, None, observer);
         }
     }
 
@@ -159,12 +159,12 @@ impl Engine {
             ..Ask::default()
         };
         match self.upstreams.begin(&ask, self.now, &mut self.balancing) {
-            Ok(Begun { exchange, attempt, shadows: _ }) => {
+            Ok(Begun { exchange, step, shadows: _ }) => {
                 let purpose = For::Filter(token);
                 let job =
                     Job { exchange, purpose, request: NO_REQUEST, head: headers, body, under_way: None, armed: None };
                 let key = self.jobs.insert(job);
-                self.send(key, attempt, observer);
+                self.step(key, step, None, observer);
             }
             Err(reply) => self.call_failed(token, &reply),
         }
@@ -271,6 +271,12 @@ impl Engine {
         let Some(purpose) = self.jobs.get(key).map(|job| job.purpose) else { return };
         match (step, purpose) {
             (Step::Continue | Step::BackOff, _) => self.arm(key),
+            (Step::Queue, _) => {
+                if let Some(job) = self.jobs.get(key) {
+                    job.exchange.wake_by(&self.served.waker(key));
+                }
+                self.arm(key);
+            }
             (Step::Attempt(attempt), _) => self.send(key, attempt, observer),
             (Step::Deliver { flags }, For::Client(flight)) => {
                 self.arm(key);
@@ -313,6 +319,7 @@ impl Engine {
         let Some(flight) = self.flights.get_mut(key) else { return };
         flight.flags = reply.flags;
         let mut answer = host_abi::LocalReply::new(reply.status.into(), reply.body, reply.details);
+        answer.headers.extend(reply.headers.iter().copied());
         answer.grpc_status = reply.grpc_status.map(u32::from);
         self.answer(key, answer, observer);
     }

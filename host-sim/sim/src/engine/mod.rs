@@ -10,6 +10,7 @@ mod client;
 mod exchange;
 mod observe;
 mod queue;
+mod served;
 mod slab;
 mod world;
 
@@ -25,6 +26,7 @@ use crate::check::Check;
 use crate::engine::client::Flight;
 use crate::engine::exchange::Job;
 use crate::engine::queue::{Queue, What};
+use crate::engine::served::Served;
 use crate::engine::slab::{Key, Slab};
 use crate::engine::world::World;
 
@@ -51,6 +53,8 @@ pub(crate) struct Engine {
     queue: Queue,
     flights: Slab<Flight>,
     jobs: Slab<Job>,
+    /// Jobs whose connection has become free.
+    served: Served,
     /// Streams that the guest holds.
     held: BTreeMap<StreamId, Key>,
     balancing: Chance,
@@ -84,6 +88,7 @@ impl Engine {
             queue: Queue::default(),
             flights: Slab::default(),
             jobs: Slab::default(),
+            served: Served::default(),
             held: BTreeMap::new(),
             balancing: Chance::new(seed, "balancing"),
             request_ids: Chance::new(seed, "request ids"),
@@ -172,7 +177,8 @@ impl Engine {
         self.vm.host_mut().now_ns = self.now.as_nanos();
     }
 
-    /// Carries out what the guest's callbacks have moved elsewhere: streams that go on, and calls of its own.
+    /// Carries out what has been moved elsewhere: streams that go on and calls, by the guest's callbacks, and requests that have waited
+    /// for a connection, by the end of others.
     fn settle(&mut self, observer: &mut impl Observer) {
         loop {
             while let Some(wakeup) = self.vm.next_wakeup() {
@@ -183,6 +189,10 @@ impl Engine {
                     Woken::Reset { details } => Flow::Reset { details },
                 };
                 self.flow(flight, flow, observer);
+            }
+            if let Some(job) = self.served.next() {
+                self.wake(job, observer);
+                continue;
             }
             if self.vm.host().calls.is_empty() {
                 return;

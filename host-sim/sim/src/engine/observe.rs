@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use host_abi::HeaderMap;
-use upstream::arrival::is_kept;
+use upstream::arrival::{self, is_kept};
 use upstream::referer;
 use upstream::{Endpoint, Flags, Timestamp};
 
@@ -18,6 +18,7 @@ pub struct RequestSpec {
     pub(crate) timeout: Option<Duration>,
     /// The client names the request itself.
     pub(crate) has_id: bool,
+    pub(crate) over_http2: bool,
 }
 
 impl RequestSpec {
@@ -57,7 +58,7 @@ impl RequestSpec {
         }
         // An empty one is none, for Envoy too.
         let has_id = head.get("x-request-id").is_some_and(|id| !id.is_empty());
-        Self { head, body, timeout: None, has_id }
+        Self { head, body, timeout: None, has_id, over_http2: false }
     }
 
     /// A GET without more.
@@ -69,6 +70,17 @@ impl RequestSpec {
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
+    }
+
+    /// It comes over HTTP/2, which `%PROTOCOL%` tells, and where any method may stand. Several cookies are crumbs of one.
+    #[must_use]
+    pub fn over_http2(mut self) -> Self {
+        let cookie = arrival::cookie(self.head.get_all("cookie"));
+        self.head.remove("cookie");
+        if let Some(cookie) = cookie {
+            self.head.append("cookie", cookie);
+        }
+        Self { over_http2: true, ..self }
     }
 }
 

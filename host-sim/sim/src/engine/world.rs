@@ -1,5 +1,6 @@
 //! The guest's surroundings: a clock that the engine sets, chance from the seed, a log that is kept.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(crate) struct World {
     /// Calls of the guest that wait for the engine.
     pub(crate) calls: Vec<Call>,
     pub(crate) lines: Lines,
+    /// All other streams are requests over HTTP/1.1.
+    pub(crate) over_http2: BTreeSet<StreamId>,
     chance: Chance,
     metrics: MetricStore,
 }
@@ -66,6 +69,7 @@ impl World {
             plan,
             calls: Vec::new(),
             lines: Lines::default(),
+            over_http2: BTreeSet::new(),
             chance: Chance::new(seed, "guest"),
             metrics: MetricStore::new(),
         }
@@ -127,8 +131,10 @@ impl Metrics for World {
 
 impl Properties for World {
     /// host-abi answers what can be read from the stream. Simulated clients have no addresses.
-    fn property(&self, _: Option<StreamId>, path: &[&[u8]]) -> Option<Vec<u8>> {
-        (path == [b"request".as_slice(), b"protocol"]).then(|| b"HTTP/1.1".to_vec())
+    fn property(&self, stream: Option<StreamId>, path: &[&[u8]]) -> Option<Vec<u8>> {
+        let over_http2 = stream.is_some_and(|stream| self.over_http2.contains(&stream));
+        let protocol = if over_http2 { "HTTP/2" } else { "HTTP/1.1" };
+        (path == [b"request".as_slice(), b"protocol"]).then(|| protocol.into())
     }
 }
 

@@ -37,7 +37,7 @@ impl Bench {
     }
 
     fn next(&mut self) -> String {
-        self.begin().attempt.endpoint.address().to_owned()
+        self.begin().step.attempt().unwrap().endpoint.address().to_owned()
     }
 
     /// How often each endpoint is chosen for `count` requests, one after the other.
@@ -118,7 +118,7 @@ fn least_request_takes_the_less_busy_of_two_and_of_equals_the_first_drawn() {
     };
     let chosen = |first, second| {
         let begun = draw(first, second);
-        let address = begun.attempt.endpoint.address().to_owned();
+        let address = begun.step.attempt().unwrap().endpoint.address().to_owned();
         (address, begun)
     };
     assert_eq!(chosen(a, b).0, "a");
@@ -138,7 +138,7 @@ fn least_request_keeps_away_from_a_slow_endpoint() {
     let mut stuck = Vec::new();
     for _ in 0..3000 {
         let begun = bench.begin();
-        if begun.attempt.endpoint.address() == "a" {
+        if begun.step.attempt().unwrap().endpoint.address() == "a" {
             stuck.push(begun);
         }
     }
@@ -152,7 +152,7 @@ fn weighted_least_request_follows_weights_while_idle_and_load_when_busy() {
     check_near(&bench.counts(4000), &[1000, 3000], 1);
     // With four requests held by `b` its weight counts as 3 / 5.
     let held: Vec<_> = std::iter::repeat_with(|| bench.begin())
-        .filter(|begun| begun.attempt.endpoint.address() == "b")
+        .filter(|begun| begun.step.attempt().unwrap().endpoint.address() == "b")
         .take(4)
         .collect();
     check_near(&bench.counts(1600), &[1000, 600], 12);

@@ -1,5 +1,7 @@
 //! Finding profile and cluster, and changing the plan under way.
 
+use std::time::Duration;
+
 use envoy_plan::{LoadBalancing, Profile};
 
 use super::story::{CLUSTER, ask, check, cluster, duration, endpoint, half, header, plan, profile};
@@ -66,7 +68,7 @@ fn an_exchange_finishes_on_the_plan_it_started_with() {
     let due = exchange.wake_at().unwrap();
     let Step::Attempt(attempt) = exchange.on(Event::Woken, due, &mut half) else { panic!("no attempt") };
     assert_eq!(attempt.endpoint.address(), "old");
-    assert_eq!(begin(&upstreams, &head).unwrap().attempt.endpoint.address(), "new");
+    assert_eq!(begin(&upstreams, &head).unwrap().step.attempt().unwrap().endpoint.address(), "new");
 }
 
 #[test]
@@ -81,11 +83,11 @@ fn endpoints_that_stay_keep_their_number_and_count() {
     upstreams.replace_plan(plan(two_profiles(), clusters(&[("b", 1), ("a", 1)])));
     // The middle draw falls on `a` twice, which is as busy as before.
     let second = begin(&upstreams, &head).unwrap();
-    assert_eq!(second.attempt.endpoint.address(), "a");
-    assert_eq!(second.attempt.endpoint.id(), first.attempt.endpoint.id());
-    assert_eq!(second.attempt.endpoint.active(), 2);
+    assert_eq!(second.step.attempt().unwrap().endpoint.address(), "a");
+    assert_eq!(second.step.attempt().unwrap().endpoint.id(), first.step.attempt().unwrap().endpoint.id());
+    assert_eq!(second.step.attempt().unwrap().endpoint.active(), 2);
     drop(first);
-    assert_eq!(second.attempt.endpoint.active(), 1);
+    assert_eq!(second.step.attempt().unwrap().endpoint.active(), 1);
 }
 
 #[test]
@@ -97,8 +99,8 @@ fn an_unchanged_cluster_keeps_its_turn() {
     };
     let mut upstreams = Upstreams::new(plan(two_profiles(), clusters("x")));
     let next = |upstreams: &Upstreams| {
-        let attempt = begin(upstreams, &[("x-shunt-cluster", CLUSTER)]).unwrap().attempt;
-        attempt.endpoint.address().to_owned()
+        let step = begin(upstreams, &[("x-shunt-cluster", CLUSTER)]).unwrap().step;
+        step.attempt().unwrap().endpoint.address().to_owned()
     };
     assert_eq!((next(&upstreams), next(&upstreams)), ("b".to_owned(), "c".to_owned()));
     upstreams.replace_plan(plan(two_profiles(), clusters("y")));
@@ -109,10 +111,29 @@ fn an_unchanged_cluster_keeps_its_turn() {
 fn an_endpoint_counts_as_busy_until_the_answer_has_been_passed_on() {
     let clusters = vec![cluster(CLUSTER, LoadBalancing::Random, vec![endpoint("a", 1)])];
     let upstreams = Upstreams::new(plan(two_profiles(), clusters));
-    let Begun { mut exchange, attempt, .. } = begin(&upstreams, &[("x-shunt-cluster", CLUSTER)]).unwrap();
-    assert_eq!(attempt.endpoint.active(), 1);
+    let Begun { mut exchange, step, .. } = begin(&upstreams, &[("x-shunt-cluster", CLUSTER)]).unwrap();
+    assert_eq!(step.attempt().unwrap().endpoint.active(), 1);
     exchange.on(Event::Answered(crate::Answer { status: 200, header: &|_| None }), NOW, &mut half);
-    assert_eq!(attempt.endpoint.active(), 1);
+    assert_eq!(step.attempt().unwrap().endpoint.active(), 1);
     drop(exchange);
-    assert_eq!(attempt.endpoint.active(), 0);
+    assert_eq!(step.attempt().unwrap().endpoint.active(), 0);
+}
+
+#[test]
+fn who_waits_under_a_new_plan_gets_what_a_request_under_the_old_one_leaves() {
+    let limited = |connect_seconds| {
+        let limits = envoy_plan::Limits { connections: Some(1), ..envoy_plan::Limits::default() };
+        let connect_timeout = Duration::from_secs(connect_seconds);
+        let one = cluster(CLUSTER, LoadBalancing::Random, vec![endpoint("a", 1)]);
+        plan(two_profiles(), vec![envoy_plan::Cluster { limits, connect_timeout, ..one }])
+    };
+    let mut upstreams = Upstreams::new(limited(1));
+    let head = [("x-shunt-cluster", CLUSTER)];
+    let old = begin(&upstreams, &head).unwrap();
+    upstreams.replace_plan(limited(2));
+    let mut new = begin(&upstreams, &head).unwrap();
+    assert!(matches!(new.step, Step::Queue));
+    drop(old);
+    let step = new.exchange.on(Event::Woken, Timestamp::default(), &mut half);
+    assert!(matches!(step, Step::Attempt(_)), "{step:?}");
 }

@@ -23,7 +23,7 @@ fn begin(upstreams: &Upstreams, cluster: &str) -> Result<crate::Begun, crate::Lo
 #[test]
 fn each_mirror_gets_one_copy_in_the_order_of_the_profile() {
     let begun = begin(&upstreams(&["m2", "m1"]), CLUSTER).unwrap();
-    let names: Vec<_> = begun.shadows.iter().map(|shadow| shadow.attempt.endpoint.address()).collect();
+    let names: Vec<_> = begun.shadows.iter().map(|shadow| shadow.step.attempt().unwrap().endpoint.address()).collect();
     assert_eq!(names, ["m2", "m1"]);
 }
 
@@ -56,8 +56,8 @@ fn a_copy_has_the_time_of_its_original_and_counts_on_its_endpoint() {
     let mut begun = begin(&upstreams(&["m1"]), CLUSTER).unwrap();
     let mut shadow = begun.shadows.remove(0);
     assert_eq!(shadow.exchange.wake_at(), Some(NOW.after(duration("1s"))));
-    assert_eq!(shadow.attempt.endpoint.active(), 1);
+    assert_eq!(shadow.step.attempt().unwrap().endpoint.active(), 1);
     let step = shadow.exchange.on(Event::Woken, NOW.after(duration("1s")), &mut half);
     assert!(matches!(step, Step::Reply(reply) if reply.status == 504), "{step:?}");
-    assert_eq!(shadow.attempt.endpoint.active(), 0);
+    assert_eq!(shadow.step.attempt().unwrap().endpoint.active(), 0);
 }

@@ -4,19 +4,25 @@
 //! `retries 2 on 5xx,503`, `timeout 1s`, `per-try 300ms`, `backoff 25ms`, `no avoidance`, `streaming` (the request has
 //! not been received whole), `connecting` (connections are not there at once), or a request header `name: value`.
 //!
-//! **What happens**, to the attempt under way: `503`, `200 grpc-status=14` (a response head), `refused`, `closed`,
-//! `closed unsent`, `reset`, `reset unsent`, `refused stream`, `garbage`, `connected`, `received`, `unrepeatable`,
-//! `40ms` (time passes), `silence` (time passes until the exchange wants to be woken).
+//! Limits are those of the cluster: `limit connections 1`, also `pending`, `requests`, `retries`; `busy 2`: so many other
+//! requests are under way already. `eject after 2` ejects for so many errors in a row, everyone if need be.
 //!
-//! **What follows**: `try b`, `wait 12ms`, `deliver`, `reply 503 UF`, `abort UT`. Back-off is waited out by itself.
+//! **What happens**, to the attempt under way: `503`, `200 grpc-status=14` (a response head), `refused`, `closed`,
+//! `closed unsent`, `reset`, `reset unsent`, `refused stream`, `garbage`, `opening`, `connected`, `received`, `unrepeatable`,
+//! `over` (another request that was under way is done), `40ms` (time passes), `silence` (time passes until the exchange wants to be woken).
+//!
+//! **What follows**: `try b`, `queue`, `wait 12ms`, `deliver`, `reply 503 UF`, `abort UT`. Back-off is waited out by itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use envoy_plan::{Backoff, Cluster, Endpoint, LoadBalancing, Plan, Profile, RetryOn, RetryPolicy, UpstreamProtocol};
+use envoy_plan::{
+    Backoff, Cluster, Endpoint, Limits, LoadBalancing, OutlierDetection, Plan, Profile, RetryOn, RetryPolicy,
+    UpstreamProtocol,
+};
 
-use crate::{Answer, Ask, Attempt, Event, Exchange, Failure, LocalReply, Step, Timestamp, Upstreams};
+use crate::{Answer, Ask, Attempt, Begun, Event, Exchange, Failure, LocalReply, Step, Timestamp, Upstreams};
 
 pub(super) const CLUSTER: &str = "outbound|80||story";
 
@@ -48,6 +54,9 @@ pub(super) fn cluster(name: &str, load_balancing: LoadBalancing, endpoints: Vec<
         name: name.to_owned(),
         load_balancing,
         connect_timeout: Duration::from_secs(10),
+        limits: envoy_plan::Limits::default(),
+        connections: envoy_plan::Connections::default(),
+        outliers: None,
         protocol: UpstreamProtocol::default(),
         discovery: envoy_plan::Discovery::Static,
         endpoints,
@@ -80,6 +89,8 @@ struct Story {
     now: Timestamp,
     told: Vec<String>,
     reply: Option<LocalReply>,
+    /// Other requests under way.
+    busy: Vec<Begun>,
 }
 
 impl Story {
@@ -91,6 +102,7 @@ impl Story {
         let mut avoid_previous_hosts = true;
         let mut head = vec![header("x-shunt-cluster", CLUSTER)];
         let (mut streaming, mut connecting) = (false, false);
+        let (mut limits, mut outliers, mut busy) = (Limits::default(), None, 0);
         for item in setup.split(';').map(str::trim).filter(|item| !item.is_empty()) {
             if let Some((name, value)) = item.split_once(": ") {
                 head.push(header(name, value));
@@ -101,6 +113,23 @@ impl Story {
                 ("timeout", limit) => profile.timeout = Some(duration(limit)),
                 ("per-try", limit) => per_try_timeout = Some(duration(limit)),
                 ("backoff", base) => backoff = Backoff::from_base(duration(base)),
+                ("limit", limit) => {
+                    let (resource, max) = limit.split_once(' ').expect("limit WHAT N");
+                    let max = Some(max.parse().expect("a number"));
+                    match resource {
+                        "connections" => limits.connections = max,
+                        "pending" => limits.pending = max,
+                        "requests" => limits.requests = max,
+                        "retries" => limits.retries = max,
+                        _ => panic!("unknown limit: {resource}"),
+                    }
+                }
+                ("eject", after) => {
+                    let errors = after.strip_prefix("after ").and_then(|n| n.parse().ok()).expect("eject after N");
+                    let all = OutlierDetection { ejected_percent_max: 100, ..OutlierDetection::default() };
+                    outliers = Some(OutlierDetection { errors, ..all });
+                }
+                ("busy", others) => busy = others.parse().expect("a number"),
                 ("no", "avoidance") => avoid_previous_hosts = false,
                 ("streaming", "") => streaming = true,
                 ("connecting", "") => connecting = true,
@@ -127,9 +156,14 @@ impl Story {
             *retry = RetryPolicy { per_try_timeout, backoff, avoid_previous_hosts, ..retry.clone() };
         }
         let endpoints = names.iter().map(|name| endpoint(name, 1)).collect();
-        let clusters = vec![cluster(CLUSTER, LoadBalancing::RoundRobin, endpoints)];
+        let cluster = Cluster { limits, outliers, ..cluster(CLUSTER, LoadBalancing::RoundRobin, endpoints) };
+        let upstreams = Upstreams::new(plan(vec![profile], vec![cluster]));
+        let other = [header("x-shunt-cluster", CLUSTER)];
+        let begin = |_| upstreams.begin(&ask(&other, true), Timestamp::default(), &mut half).expect("room for it");
+        let busy = (0..busy).map(begin).collect();
         Self {
-            upstreams: Upstreams::new(plan(vec![profile], clusters)),
+            upstreams,
+            busy,
             head,
             streaming,
             connecting,
@@ -145,7 +179,7 @@ impl Story {
             Err(reply) => self.follow(None, &Step::Reply(reply)),
             Ok(begun) => {
                 let mut exchange = begun.exchange;
-                self.started(&mut exchange, &begun.attempt);
+                self.follow(Some(&mut exchange), &begun.step);
                 for word in script.split(';').map(str::trim).filter(|word| !word.is_empty()) {
                     self.happens(&mut exchange, word);
                 }
@@ -176,6 +210,11 @@ impl Story {
         };
         match (failure, word) {
             (Some(failure), _) => self.event(exchange, Event::Failed(failure)),
+            (None, "opening") => self.event(exchange, Event::Opening),
+            (None, "over") => {
+                self.busy.pop();
+                self.event(exchange, Event::Woken);
+            }
             (None, "connected") => self.event(exchange, Event::Connected),
             (None, "received") => self.event(exchange, Event::Received),
             (None, "unrepeatable") => self.event(exchange, Event::Unrepeatable),
@@ -206,6 +245,7 @@ impl Story {
         match (step, exchange) {
             (Step::Continue, _) => {}
             (Step::Attempt(attempt), Some(exchange)) => self.started(exchange, attempt),
+            (Step::Queue, _) => self.told.push("queue".to_owned()),
             (Step::BackOff, Some(exchange)) => {
                 let until = exchange.wake_at().expect("a back-off ends");
                 self.told.push(format!("wait {}ms", until.since(self.now).as_millis()));

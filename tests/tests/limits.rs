@@ -1,0 +1,105 @@
+//! Limits under requests that come at the same time, in the proxy and in real Envoy. The corpus sends one after the other.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is a test")]
+
+use shunt_tests::arms::{Arm, Envoy, Proxy, Running};
+use shunt_tests::case::{self, Case};
+use shunt_tests::client::Client;
+use shunt_tests::observed::{Reply, values};
+use shunt_tests::process;
+use std::thread;
+
+/// All arms that serve sockets.
+fn arms(test: &str) -> Vec<Box<dyn Arm>> {
+    let shunt = || process::shunt().unwrap_or_else(|error| panic!("{error}"));
+    let mut arms: Vec<Box<dyn Arm>> = vec![Box::new(Proxy::new(shunt()))];
+    match process::envoy() {
+        Some(envoy) => {
+            arms.push(Box::new(Envoy::new(shunt(), envoy.clone()).unwrap()));
+            arms.push(Box::new(Envoy::native(shunt(), envoy).unwrap()));
+        }
+        None => process::skipped(test, "no Envoy: name one in ENVOY, or run `make test`"),
+    }
+    arms
+}
+
+/// `reviews` in version v1, under this policy, with these rules and this behaviour.
+fn case(policy: &str, route: &str, behaviour: &str) -> Case {
+    let text = format!(
+        "name: limits
+about: what comes at the same time
+objects: |
+  apiVersion: networking.istio.io/v1
+  kind: DestinationRule
+  metadata: {{name: reviews}}
+  spec: {{host: reviews, trafficPolicy: {policy}, subsets: [{{name: v1, labels: {{version: v1}}}}]}}
+rules:
+  reviews:
+  - {{{route} route: [{{destination: {{host: reviews, subset: v1}}}}]}}
+behaviour: {{reviews-v1: {behaviour}}}
+requests:
+- {{send: GET reviews /, expect: {{}}}}
+"
+    );
+    case::read("limits", &text).unwrap().remove(0)
+}
+
+/// So many requests at the same time.
+fn together(running: &dyn Running, case: &Case, count: usize) -> Vec<Reply> {
+    let (to, request) = (running.address().unwrap(), &case.requests.first().unwrap());
+    thread::scope(|scope| {
+        let sent: Vec<_> = (0..count).map(|_| scope.spawn(move || Client::new(to).send(request).unwrap())).collect();
+        sent.into_iter().map(|reply| reply.join().unwrap()).collect()
+    })
+}
+
+fn with_status(replies: &[Reply], status: u16) -> usize {
+    replies.iter().filter(|reply| reply.status == status).count()
+}
+
+#[test]
+fn requests_beyond_the_limit_are_turned_away_and_say_so() {
+    let case =
+        case("{connectionPool: {http: {http2MaxRequests: 2}}}", "retries: {attempts: 3, retryOn: 5xx},", "{after: 1s}");
+    for arm in arms("limits on requests") {
+        let mut running = arm.start(&case).unwrap_or_else(|error| panic!("{}: {error}", arm.name()));
+        let replies = together(&*running, &case, 5);
+        assert_eq!((with_status(&replies, 200), with_status(&replies, 503)), (2, 3), "{}", arm.name());
+        for reply in replies.iter().filter(|reply| reply.status == 503) {
+            let body = String::from_utf8_lossy(&reply.body);
+            let expected = "upstream connect error or disconnect/reset before headers. reset reason: overflow";
+            assert_eq!(body, expected, "{}", arm.name());
+            assert_eq!(values(&reply.headers, "x-envoy-overloaded").collect::<Vec<_>>(), ["true"], "{}", arm.name());
+        }
+        assert_eq!(running.arrivals(2).len(), 2, "{}", arm.name());
+    }
+}
+
+#[test]
+fn so_many_connections_so_many_who_wait_and_no_more() {
+    let policy = "{connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}}";
+    let case = case(policy, "", "{after: 500ms}");
+    for arm in arms("limits on connections") {
+        let mut running = arm.start(&case).unwrap_or_else(|error| panic!("{}: {error}", arm.name()));
+        // The first connection: whoever waits for its opening is pending.
+        assert_eq!(with_status(&together(&*running, &case, 1), 200), 1, "{}", arm.name());
+        let replies = together(&*running, &case, 5);
+        assert_eq!((with_status(&replies, 200), with_status(&replies, 503)), (2, 3), "{}", arm.name());
+        assert!(replies.iter().any(|reply| reply.status == 200 && reply.took.as_millis() >= 1000), "{}", arm.name());
+        assert_eq!(running.arrivals(3).len(), 3, "{}", arm.name());
+    }
+}
+
+#[test]
+fn retries_beyond_the_limit_are_not_made() {
+    let retries = "retries: {attempts: 1, retryOn: '503', backoff: 2s},";
+    for policy in ["{connectionPool: {http: {maxRetries: 1}}}", "{retryBudget: {percent: 0, minRetryConcurrency: 1}}"] {
+        let case = case(policy, retries, "503");
+        for arm in arms("limits on retries") {
+            let mut running = arm.start(&case).unwrap_or_else(|error| panic!("{}: {error}", arm.name()));
+            assert_eq!(with_status(&together(&*running, &case, 6), 503), 6, "{}", arm.name());
+            // Six and one more; one after the other could follow if the first wait was drawn very short.
+            let arrived = running.arrivals(7).len();
+            assert!((7..=8).contains(&arrived), "{}: {arrived} instead of 7", arm.name());
+        }
+    }
+}
