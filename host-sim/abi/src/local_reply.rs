@@ -56,10 +56,9 @@ impl LocalReply {
                 _ => head.append(name, value),
             }
         }
-        // Envoy's codec leaves out what such an answer cannot have.
-        if self.body.is_empty() || [204, 304].contains(&self.status) {
+        if self.body.is_empty() {
             head.remove("content-type");
-            return (head, Bytes::new());
+            return (head, self.body);
         }
         head.set("content-length", self.body.len().to_string());
         if !typed {

@@ -151,7 +151,7 @@ fn may_be_edited(at: &At<'_>, name: &str, in_response: bool, diagnostics: &mut D
         false
     } else if in_response && name == "server" {
         let help = "remove this edit, or tell the proxy to keep the header (`proxyHeaders.server.disabled` in Istio)";
-        diagnostics.warning(at, "header-ignored", "Envoy writes `server` itself, over whatever a rule says", help);
+        diagnostics.warning(at, "no-effect", "Envoy writes `server` itself, over whatever a rule says", help);
         false
     } else if name.is_empty() || !name.bytes().all(is_token) {
         diagnostics.error(at, "bad-header-name", format!("`{name}` is not a header name"), "use letters, digits and -");
