@@ -29,12 +29,15 @@ pub fn bootstrap(plan: &Plan, config: &FilterConfig, module: &[u8], options: &Op
 
 /// The bootstrap with this listener.
 pub(crate) fn around(plan: &Plan, options: &Options, listener: Value) -> Value {
-    json!({
+    let clusters: Vec<_> = plan.clusters.values().map(clusters::cluster).collect();
+    of(options, "static_resources", json!({ "listeners": [listener], "clusters": clusters }))
+}
+
+/// The bootstrap whose field `from` says where listeners and clusters come from.
+pub(crate) fn of(options: &Options, from: &str, resources: Value) -> Value {
+    let head = json!({
         "node": { "id": "shunt", "cluster": "shunt" },
         "admin": { "address": proto::address(options.admin) },
-        "static_resources": {
-            "listeners": [listener],
-            "clusters": plan.clusters.values().map(clusters::cluster).collect::<Vec<_>>(),
-        },
-    })
+    });
+    proto::with(head, [(from, Some(resources))])
 }

@@ -8,7 +8,7 @@
 //! that it names. The filter before it, and requests under way, must not lose theirs either: what is no longer called for
 //! stays for one version more, and for a minute, as Envoy may be behind by some. A profile is named by what it says, so that a name means the same in every version.
 
-use crate::bootstrap::Options;
+use crate::bootstrap::{self, Options};
 use crate::filters::Meanwhile;
 use crate::listener::Routes;
 use crate::profiles::{ByContent, digest};
@@ -88,11 +88,11 @@ pub fn dynamic(
     let listener = listener::listener(options, Routes::Discovered(watched(ROUTES_FILE)), filters);
 
     Dynamic {
-        bootstrap: json!({
-            "node": { "id": "shunt", "cluster": "shunt" },
-            "admin": { "address": proto::address(options.admin) },
-            "dynamic_resources": { "cds_config": watched(CLUSTERS_FILE), "lds_config": watched(LISTENERS_FILE) },
-        }),
+        bootstrap: bootstrap::of(
+            options,
+            "dynamic_resources",
+            json!({ "cds_config": watched(CLUSTERS_FILE), "lds_config": watched(LISTENERS_FILE) }),
+        ),
         files: [
             (CLUSTERS_FILE, versioned(clusters)),
             (ROUTES_FILE, versioned(vec![routes])),

@@ -32,19 +32,26 @@ pub struct EnvoyGateway {
     pub sha256: Option<String>,
 }
 
+impl EnvoyGateway {
+    /// The hosts in lists that one HTTPRoute can have; one empty list where it is for all.
+    fn host_lists(&self) -> impl Iterator<Item = &[String]> {
+        self.hosts.chunks(MAX).chain(self.hosts.is_empty().then_some(&[][..]))
+    }
+}
+
 /// The manifests, and what they cannot say, a line each.
 pub fn envoy_gateway(plan: &Plan, config: &FilterConfig, gateway: &EnvoyGateway) -> (Vec<Value>, Vec<String>) {
     let mut backends = Backends::new(&config.config, plan, &gateway.namespace);
     let mut lost = Vec::new();
     let mut routes = Vec::new();
     let mut policies = Vec::new();
-    for hosts in gateway.hosts.chunks(MAX).chain(gateway.hosts.is_empty().then_some(&[][..])) {
+    for hosts in gateway.host_lists() {
         routes.push(route(gateway, &numbered(&gateway.name, routes.len()), hosts, &[json!({})]));
     }
     for profile in &plan.profiles {
         let rules = rules(plan, profile, &mut backends, &mut lost);
         let mut names = Vec::new();
-        for hosts in gateway.hosts.chunks(MAX).chain(gateway.hosts.is_empty().then_some(&[][..])) {
+        for hosts in gateway.host_lists() {
             for rules in rules.chunks(MAX) {
                 let name = numbered(&format!("{}-{}", gateway.name, profile.name), names.len());
                 routes.push(route(gateway, &name, hosts, rules));

@@ -17,6 +17,16 @@ pub enum Plugin {
     TrafficExtension,
 }
 
+impl Plugin {
+    /// Its `kind`.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::WasmPlugin => "WasmPlugin",
+            Self::TrafficExtension => "TrafficExtension",
+        }
+    }
+}
+
 /// The filter for each of `shipped`: one object a port, since each port has rules of its own.
 ///
 /// `AUTHN` is the first place that istiod has to give, before its fault and CORS filters; only the authorisation by a
@@ -44,18 +54,14 @@ fn plugin(kind: Plugin, shipped: &Shipped, manifest: &Manifest) -> Value {
     spec.insert("phase".to_owned(), json!("AUTHN"));
     // A gateway is a client too.
     spec.insert("match".to_owned(), json!([{ "mode": "CLIENT", "ports": [{ "number": port }] }]));
-    let kind = match (kind, wasm) {
-        (Plugin::WasmPlugin, Value::Object(fields)) => {
-            spec.extend(fields);
-            "WasmPlugin"
-        }
+    match (kind, wasm) {
+        (Plugin::WasmPlugin, Value::Object(fields)) => spec.extend(fields),
         (_, wasm) => {
             spec.insert("wasm".to_owned(), wasm);
-            "TrafficExtension"
         }
-    };
+    }
     let name = format!("{}-{}", manifest.name, listener.port);
-    mesh::object("extensions.istio.io/v1alpha1", kind, manifest.metadata(&name), spec)
+    mesh::object("extensions.istio.io/v1alpha1", kind.kind(), manifest.metadata(&name), spec)
 }
 
 fn url(code: &Code) -> String {

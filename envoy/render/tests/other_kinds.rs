@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
-use envoy_plan::Plan;
+mod common;
+
+use common::read;
 use envoy_render::{
     Code, EnvoyGateway, Manifest, Plugin, Shipped, TargetRef, companion, envoy_filter, envoy_gateway, wasm_plugins,
 };
 use istio_config::filter_config::Listener;
-use istio_config::{Config, Diagnostics, FilterConfig, yaml};
+use istio_config::{Diagnostics, FilterConfig};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -41,15 +43,6 @@ spec:
     route: [{destination: {host: partner.example.com}}]
   - route: [{destination: {host: shop, subset: v1}, weight: 80}, {destination: {host: shop, subset: v2}, weight: 20}]
 ";
-
-fn read(text: &str) -> (Plan, FilterConfig) {
-    let (mut config, mut sources, mut found) = (Config::default(), yaml::Sources::default(), Diagnostics::default());
-    yaml::read("test.yaml", text, &mut config, &mut sources, &mut found);
-    config.complete(&mut found);
-    let (plan, bindings) = Plan::build(&config, &mut found);
-    assert!(!found.has_errors(), "{found:?}");
-    (plan, FilterConfig { config, bindings, namespace: "default".to_owned(), ..FilterConfig::default() })
-}
 
 fn for_gateway(text: &str, url: &str) -> (Vec<Value>, Vec<String>) {
     let (plan, config) = read(text);

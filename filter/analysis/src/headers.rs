@@ -24,27 +24,28 @@ pub(crate) fn analyse(view: &View<'_>, diagnostics: &mut Diagnostics) {
 fn look_at(at: &At<'_>, headers: Option<&Headers>, diagnostics: &mut Diagnostics) {
     let Some(Headers { request, response }) = headers else { return };
     let at = at.field("headers");
-    if let Some(HeaderOperations { set, add, remove: _ }) = request {
-        let at = at.field("request");
-        for (field, entries) in [("set", set), ("add", add)] {
-            let at = at.field(field);
-            for name in entries.keys().filter(|name| name.to_ascii_lowercase().starts_with(ROUTER_PREFIX)) {
-                let message = format!(
-                    "`{name}` is Envoy's own: its router may obey it, over what this rule says, before the upstream sees it"
-                );
-                let help = "use `retries` and `timeout`, or another name";
-                diagnostics.warning(&at.key(name), "router-header", message, help);
-            }
+    each_write(&at.field("request"), request.as_ref(), |at, name, _| {
+        if name.to_ascii_lowercase().starts_with(ROUTER_PREFIX) {
+            let message = format!(
+                "`{name}` is Envoy's own: its router may obey it, over what this rule says, before the upstream sees it"
+            );
+            let help = "use `retries` and `timeout`, or another name";
+            diagnostics.warning(at, "router-header", message, help);
         }
-    }
-    if let Some(HeaderOperations { set, add, remove: _ }) = response {
-        let at = at.field("response");
-        for (field, entries) in [("set", set), ("add", add)] {
-            let at = at.field(field);
-            for (name, _) in entries.iter().filter(|(_, value)| value.contains("%RESPONSE_CODE%")) {
-                let message = "on an answer that no upstream gave this is its status; Istio's own routes write 0 there";
-                diagnostics.note(&at.key(name), "own-answer-status", message, "read it only where an upstream answers");
-            }
+    });
+    each_write(&at.field("response"), response.as_ref(), |at, _, value| {
+        if value.contains("%RESPONSE_CODE%") {
+            let message = "on an answer that no upstream gave this is its status; Istio's own routes write 0 there";
+            diagnostics.note(at, "own-answer-status", message, "read it only where an upstream answers");
         }
+    });
+}
+
+/// Names and values that are written, each with its place.
+fn each_write(at: &At<'_>, operations: Option<&HeaderOperations>, mut look: impl FnMut(&At<'_>, &str, &str)) {
+    let Some(HeaderOperations { set, add, remove: _ }) = operations else { return };
+    for (field, entries) in [("set", set), ("add", add)] {
+        let at = at.field(field);
+        entries.iter().for_each(|(name, value)| look(&at.key(name), name, value));
     }
 }

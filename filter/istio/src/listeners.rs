@@ -64,13 +64,18 @@ pub fn terminated_port(server: &Server) -> Option<u16> {
         .or_else(|| u16::try_from(server.port.number).ok().filter(|port| is_https && *port != 0 && ends_here()))
 }
 
+/// A host of a Gateway's server: the namespaces that see it, `*` unless said, and its name in lower case.
+pub fn server_host(written: &str) -> (&str, String) {
+    let (sees, host) = written.split_once('/').unwrap_or(("*", written));
+    (sees, names::normalised(host))
+}
+
 /// The hosts that a Gateway's server and the rules of one namespace have in common, in lower case; of two that cover each
 /// other, the narrower one.
 pub fn shared_domains(gateway: &Resource<Gateway>, server: &Server, hosts: &[String], namespace: &str) -> Vec<String> {
     let mut shared = Vec::new();
     for server_host in &server.hosts {
-        let (sees, server_host) = server_host.split_once('/').unwrap_or(("*", server_host));
-        let server_host = server_host.strip_suffix('.').unwrap_or(server_host).to_ascii_lowercase();
+        let (sees, server_host) = self::server_host(server_host);
         let is_seen = match sees {
             "*" => true,
             "." => namespace == gateway.meta.namespace(),

@@ -11,11 +11,12 @@ pub const CLUSTER_DOMAIN: &str = "cluster.local";
 /// addresses (istio `pilot/pkg/model/config.go`, `ResolveShortnameToFQDN`). A dot at the end says no more than that this is all.
 pub fn full_host(host: &str, namespace: &str) -> String {
     let literal = host.is_empty() || host.contains(['.', '*', ':']);
-    if literal {
-        host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
-    } else {
-        format!("{}.{namespace}.svc.{CLUSTER_DOMAIN}", host.to_ascii_lowercase())
-    }
+    if literal { normalised(host) } else { format!("{}.{namespace}.svc.{CLUSTER_DOMAIN}", host.to_ascii_lowercase()) }
+}
+
+/// A host as it is compared: in lower case, and without a dot at its end.
+pub fn normalised(host: &str) -> String {
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
 /// Whether a rule may name this host: letters, digits, `-`, `_` and dots, with a `*` at the beginning at most; no port.

@@ -21,7 +21,7 @@ pub(crate) fn of_mesh(options: &RenderMeshOptions, module: &Option<PathBuf>) -> 
                     "--wasm-file {file}: name it from the root on, as in /etc/shunt/filter.wasm"
                 )));
             }
-            is_sound(module)?;
+            module::sound(module)?;
             Ok(Code::File(file))
         }
     }
@@ -30,8 +30,7 @@ pub(crate) fn of_mesh(options: &RenderMeshOptions, module: &Option<PathBuf>) -> 
 /// `shunt render wasm`: writes the compiled filter, and prints its sum as `sha256sum` does.
 pub(crate) fn write(options: &RenderWasmOptions, module: &Option<PathBuf>) -> Result<(), Failure> {
     let RenderWasmOptions { output: file } = options;
-    is_sound(module)?;
-    let bytes = module::bytes(module)?;
+    let bytes = module::sound(module)?;
     output::to_file(file, &bytes)?;
     output::to_stdout(std::io::stdout().lock(), &format!("{}  {}\n", sum(&bytes), file.display()))
 }
@@ -43,12 +42,12 @@ fn sum(bytes: &[u8]) -> String {
 
 /// The sum of what is fetched from `url`. An image has a sum of its own, that of its manifest, which only its name can tell.
 pub(crate) fn sha256(url: &str, module: &Option<PathBuf>) -> Result<Option<String>, Failure> {
-    is_sound(module)?;
+    let bytes = module::sound(module)?;
     if !["oci://", "http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(Failure::Usage(format!("--wasm-url {url}: begin with oci://, http:// or https://")));
     }
     if !url.starts_with("oci://") {
-        return Ok(Some(sum(&module::bytes(module)?)));
+        return Ok(Some(sum(&bytes)));
     }
     let Some((_, digest)) = url.split_once('@') else {
         say::note("the image is not pinned: whatever has this name when it is fetched is run; name it with @sha256:…");
@@ -61,12 +60,4 @@ pub(crate) fn sha256(url: &str, module: &Option<PathBuf>) -> Result<Option<Strin
             Err(Failure::Usage(format!("--wasm-url {url}: behind `@` comes sha256: and 64 digits from 0-9 and a-f")))
         }
     }
-}
-
-/// What Envoy would refuse at its start is refused here.
-fn is_sound(module: &Option<PathBuf>) -> Result<(), Failure> {
-    if module.is_some() {
-        module::compiled(module)?;
-    }
-    Ok(())
 }

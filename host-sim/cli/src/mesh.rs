@@ -53,36 +53,37 @@ pub(crate) fn run(kind: Kind, options: &RenderMeshOptions, module: &Option<PathB
         priority: options.priority,
         code,
     };
-    let (name, objects) = match kind {
-        Kind::EnvoyFilter => ("envoyfilter", vec![envoy_filter(&plan, &shipped, &manifest)]),
+    let objects = match kind {
+        Kind::EnvoyFilter => vec![envoy_filter(&plan, &shipped, &manifest)],
         Kind::Plugin(plugin) => {
             let mut objects = vec![companion(&plan, &shipped, &manifest)];
             objects.extend(wasm_plugins(plugin, &plan, &shipped, &manifest));
-            let name = if plugin == Plugin::WasmPlugin { "wasmplugin" } else { "trafficextension" };
-            (name, objects)
+            objects
         }
     };
-    write(kind, &output, name, &objects)?;
+    write(kind, &output, &objects)?;
     size::warn_of(&objects);
     say_where(&manifest, &shipped);
     Ok(())
 }
 
-fn write(kind: Kind, output: &Output, name: &str, objects: &[Value]) -> Result<(), Failure> {
+fn write(kind: Kind, output: &Output, objects: &[Value]) -> Result<(), Failure> {
     let format = if output.is_json() { Format::Json } else { Format::Yaml };
-    let written = format!("Written by `shunt render {name}`: apply it with kubectl.");
+    let written = |kind: &str| format!("Written by `shunt render {}`: apply it with kubectl.", kind.to_lowercase());
     match (kind, objects) {
-        (Kind::EnvoyFilter, [object]) => output.write(&format.write(object, &[&written])),
-        _ => {
-            let kind = if kind == Kind::Plugin(Plugin::WasmPlugin) { "WasmPlugin" } else { "TrafficExtension" };
+        (Kind::Plugin(plugin), objects) => {
             let why = |article: &str| {
                 format!(
-                    "{article} {kind} alone cannot route: the EnvoyFilter beside it carries out what the filter decides"
+                    "{article} {} alone cannot route: the EnvoyFilter beside it carries out what the filter decides",
+                    plugin.kind()
                 )
             };
-            output.write(&format.write_all(objects, &[&written, &format!("{}.", why("A"))]))?;
+            output.write(&format.write_all(objects, &[&written(plugin.kind()), &format!("{}.", why("A"))]))?;
             say::note(&why("a"));
             Ok(())
+        }
+        (Kind::EnvoyFilter, objects) => {
+            objects.iter().try_for_each(|object| output.write(&format.write(object, &[&written("EnvoyFilter")])))
         }
     }
 }

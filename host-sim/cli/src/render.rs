@@ -15,11 +15,7 @@ pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> R
     let output = Output::new(output, &["yaml", "json"])?;
     check_addresses(*listen, *admin)?;
     dynamic.as_deref().map_or(Ok(()), folder::check)?;
-    let bytes = module::bytes(module)?;
-    if module.is_some() {
-        // What Envoy would refuse at its start is refused here.
-        module::compiled(module)?;
-    }
+    let bytes = module::sound(module)?;
     let deployment = Deployment::load(manifests, mesh)?;
     let options = Options { listen: *listen, admin: *admin, path_normalization: mesh.path_normalization };
     if let Some(name) = dynamic {

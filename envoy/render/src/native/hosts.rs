@@ -96,7 +96,7 @@ impl<'c> World<'c> {
                 if by_host.contains_key(&host) {
                     continue;
                 }
-                let Some(candidate) = self.met_in_mesh(rules, &host, &host) else { continue };
+                let Some(candidate) = self.met_in_mesh(rules, &host) else { continue };
                 by_host.insert(host.clone(), rules);
                 if self.services.ports(&host).is_some() { &mut own } else { &mut others }.push(candidate);
             }
@@ -104,7 +104,7 @@ impl<'c> World<'c> {
         for (service, _) in self.services.iter().filter(|(service, _)| !by_host.contains_key(*service)) {
             let closest = by_host.iter().filter(|(host, _)| host.starts_with('*') && names::covers(host, service));
             if let Some((_, rules)) = closest.max_by_key(|(host, _)| host.len()) {
-                others.extend(self.met_in_mesh(rules, service, service));
+                others.extend(self.met_in_mesh(rules, service));
             }
         }
         own.extend(others);
@@ -112,11 +112,11 @@ impl<'c> World<'c> {
     }
 
     /// `None` when no route of these rules has its place there.
-    fn met_in_mesh(&self, rules: &'c Expanded<'c>, host: &str, service: &str) -> Option<Candidate> {
-        let place = Place { gateway: MESH.to_owned(), port: listeners::mesh_port(service, &self.services) };
-        let routes = self.routes(&[(rules, vec![place])]);
+    fn met_in_mesh(&self, rules: &'c Expanded<'c>, host: &str) -> Option<Candidate> {
+        let place = Place { gateway: MESH.to_owned(), port: listeners::mesh_port(host, &self.services) };
         let domains = names::service_domains(host, &self.config.namespace);
-        (!routes.is_empty()).then_some(Candidate { domains, routes, requires_tls: false })
+        let has_route = self.has_route(rules, &place);
+        has_route.then(|| Candidate { domains, routes: self.routes(&[(rules, vec![place])]), requires_tls: false })
     }
 
     fn of_gateways(&self, rules: &[&'c Expanded<'c>]) -> Vec<Candidate> {
@@ -135,15 +135,14 @@ impl<'c> World<'c> {
                 let requires_tls = server.tls.as_ref().is_some_and(|tls| tls.https_redirect);
                 if requires_tls {
                     for host in &server.hosts {
-                        let host = host.rsplit('/').next().unwrap_or(host);
-                        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+                        let (_, host) = listeners::server_host(host);
                         domains.entry(host).or_default().requires_tls = true;
                     }
                 }
                 for (age, rules) in rules.iter().enumerate() {
                     let service = &rules.service;
                     let is_bound = listeners::gateway_names(service).contains(&name);
-                    if !is_bound || self.routes(&[(*rules, vec![place.clone()])]).is_empty() {
+                    if !is_bound || !self.has_route(rules, &place) {
                         continue;
                     }
                     let hosts = full_hosts(rules);
@@ -210,6 +209,13 @@ impl<'c> World<'c> {
             all.sort_by_key(matches::takes_all);
         }
         all
+    }
+
+    /// Whether any route of these rules has its place there; istiod makes no virtual host of none.
+    fn has_route(&self, rules: &Expanded<'_>, place: &Place) -> bool {
+        let service = &rules.service;
+        let mut tried = service.spec.http.iter().flat_map(blocks);
+        tried.any(|(_, block)| self.holds(block, place, service.meta.namespace()))
     }
 
     /// `sourceMatchHTTP`, and the port.

@@ -8,6 +8,7 @@ pub(crate) fn read(text: &str) -> (Plan, FilterConfig) {
     let (mut config, mut sources, mut diagnostics) =
         (Config::default(), yaml::Sources::default(), Diagnostics::default());
     yaml::read("test.yaml", text, &mut config, &mut sources, &mut diagnostics);
+    config.complete(&mut diagnostics);
     let (plan, bindings) = Plan::build(&config, &mut diagnostics);
     assert!(!diagnostics.has_errors(), "{diagnostics:?}");
     (plan, FilterConfig { config, bindings, namespace: "default".to_owned(), ..FilterConfig::default() })

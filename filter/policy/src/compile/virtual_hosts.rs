@@ -229,8 +229,7 @@ fn claim_gateways(
             };
             let requires_tls = server.tls.as_ref().is_some_and(|tls| tls.https_redirect);
             for host in server.hosts.iter().filter(|_| requires_tls) {
-                let host = host.split_once('/').map_or(host.as_str(), |(_, host)| host);
-                let domain = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+                let (_, domain) = listeners::server_host(host);
                 reached.entry(domain).or_default().requires_tls = true;
             }
             for (age, index) in oldest_first.iter().enumerate() {
