@@ -6,6 +6,7 @@ use shunt_tests::case::{self, Case};
 use shunt_tests::client::Client;
 use shunt_tests::observed::{Reply, values};
 use shunt_tests::process;
+use std::sync::Barrier;
 use std::thread;
 
 /// All arms that serve sockets.
@@ -43,11 +44,18 @@ requests:
     case::read("limits", &text).unwrap().remove(0)
 }
 
-/// So many requests at the same time.
+/// So many requests at the same time: nobody sends before all are ready. Answers take so long that even a busy machine
+/// has sent the last request before the first is answered.
 fn together(running: &dyn Running, case: &Case, count: usize) -> Vec<Reply> {
     let (to, request) = (running.address().unwrap(), &case.requests.first().unwrap());
+    let ready = Barrier::new(count);
     thread::scope(|scope| {
-        let sent: Vec<_> = (0..count).map(|_| scope.spawn(move || Client::new(to).send(request).unwrap())).collect();
+        let send = || {
+            let mut client = Client::new(to);
+            ready.wait();
+            client.send(request).unwrap()
+        };
+        let sent: Vec<_> = (0..count).map(|_| scope.spawn(send)).collect();
         sent.into_iter().map(|reply| reply.join().unwrap()).collect()
     })
 }
@@ -59,7 +67,7 @@ fn with_status(replies: &[Reply], status: u16) -> usize {
 #[test]
 fn requests_beyond_the_limit_are_turned_away_and_say_so() {
     let case =
-        case("{connectionPool: {http: {http2MaxRequests: 2}}}", "retries: {attempts: 3, retryOn: 5xx},", "{after: 1s}");
+        case("{connectionPool: {http: {http2MaxRequests: 2}}}", "retries: {attempts: 3, retryOn: 5xx},", "{after: 2s}");
     for arm in arms("limits on requests") {
         let mut running = arm.start(&case).unwrap_or_else(|error| panic!("{}: {error}", arm.name()));
         let replies = together(&*running, &case, 5);
@@ -77,14 +85,14 @@ fn requests_beyond_the_limit_are_turned_away_and_say_so() {
 #[test]
 fn so_many_connections_so_many_who_wait_and_no_more() {
     let policy = "{connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}}";
-    let case = case(policy, "", "{after: 500ms}");
+    let case = case(policy, "", "{after: 2s}");
     for arm in arms("limits on connections") {
         let mut running = arm.start(&case).unwrap_or_else(|error| panic!("{}: {error}", arm.name()));
         // The first connection: whoever waits for its opening is pending.
         assert_eq!(with_status(&together(&*running, &case, 1), 200), 1, "{}", arm.name());
         let replies = together(&*running, &case, 5);
         assert_eq!((with_status(&replies, 200), with_status(&replies, 503)), (2, 3), "{}", arm.name());
-        assert!(replies.iter().any(|reply| reply.status == 200 && reply.took.as_millis() >= 1000), "{}", arm.name());
+        assert!(replies.iter().any(|reply| reply.status == 200 && reply.took.as_millis() >= 4000), "{}", arm.name());
         assert_eq!(running.arrivals(3).len(), 3, "{}", arm.name());
     }
 }

@@ -89,7 +89,7 @@ pub(crate) const CODES: [Code; 121] = [
     Code { code: "empty-origin", istio: Some("IST0106"), meaning: "A CORS origin without a text" },
     Code { code: "empty-policy", istio: Some("IST0106"), meaning: "A policy block without a field" },
     Code { code: "empty-prefix", istio: Some("IST0106"), meaning: "An empty prefix where Istio takes none" },
-    Code { code: "empty-redirect", istio: Some("IST0106"), meaning: "A redirect that changes nothing" },
+    Code { code: "empty-redirect", istio: Some("IST0106"), meaning: "A redirect that names no other place" },
     Code { code: "empty-rewrite", istio: Some("IST0106"), meaning: "A rewrite that changes nothing" },
     Code { code: "endpoints-unknown", istio: None, meaning: "A Service whose endpoints are not in the files" },
     Code { code: "hash-beside-weights", istio: None, meaning: "`consistentHash` does not keep users on a version" },

@@ -42,6 +42,8 @@ pub struct FilterConfig {
     pub listener: Option<Listener>,
     /// What a host meets that neither the registry nor a rule knows; `None`: 404.
     pub outbound: Option<OutboundTrafficPolicy>,
+    /// How conditions see a header that comes more than once.
+    pub repeated_headers: RepeatedHeaders,
 }
 
 /// Where in Istio the filter stands: one port of a sidecar's outbound side, or of a gateway.
@@ -73,6 +75,17 @@ pub struct OutboundTrafficPolicy {
     /// The profile of requests that pass through; empty for the default.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub profile: String,
+}
+
+/// How conditions see a header that comes more than once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RepeatedHeaders {
+    /// Each value alone, as Envoy's own routes do since 1.39.
+    #[default]
+    Each,
+    /// All values joined with commas, as they did before.
+    Joined,
 }
 
 /// What is done to trace context on the way.
@@ -119,6 +132,8 @@ struct Raw {
     #[serde(default)]
     listener: Option<Listener>,
     outbound_traffic_policy: Option<OutboundTrafficPolicy>,
+    #[serde(default)]
+    repeated_headers: RepeatedHeaders,
 }
 
 impl FilterConfig {
@@ -164,6 +179,7 @@ impl FilterConfig {
             tracing: raw.tracing,
             listener: raw.listener,
             outbound: raw.outbound_traffic_policy,
+            repeated_headers: raw.repeated_headers,
             namespace: raw.namespace.unwrap_or_else(|| "default".to_owned()),
         }
     }
@@ -197,6 +213,9 @@ impl FilterConfig {
             }
             if let Some(outbound) = &self.outbound {
                 fields.insert("outboundTrafficPolicy".to_owned(), json!(outbound));
+            }
+            if self.repeated_headers != RepeatedHeaders::default() {
+                fields.insert("repeatedHeaders".to_owned(), json!(self.repeated_headers));
             }
         }
         json

@@ -255,9 +255,12 @@ impl Policy {
             let action = ActionName::HttpsRedirect;
             return Explanation { domain: Some(domain), action, reply, ..Explanation::default() };
         }
-        let decides = host.first(request);
-        let before = decides.and_then(|decides| usize::try_from(decides).ok()).unwrap_or(host.rules.len());
-        let tried: Vec<_> = host.rules.iter().take(before.min(limit)).filter_map(|rule| tried(rule, request)).collect();
+        let (decides, before, tried) = self.as_compared(request, |compared| {
+            let decides = host.first(compared);
+            let before = decides.and_then(|decides| usize::try_from(decides).ok()).unwrap_or(host.rules.len());
+            let rules = host.rules.iter().take(before.min(limit));
+            (decides, before, rules.filter_map(|rule| tried(rule, compared)).collect::<Vec<_>>())
+        });
         let mut explanation = Explanation {
             domain: Some(domain),
             untold: before.saturating_sub(tried.len()),

@@ -2,6 +2,9 @@
 
 use crate::headers::is_internal;
 use istio_config::filter_config::OWN_PREFIX;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// One header: lower-case name and value. Pseudo-headers (`:path` …) are among them, as HTTP/2 and Proxy-Wasm have it.
 pub type HeaderPair<'a> = (&'a [u8], &'a [u8]);
@@ -54,6 +57,22 @@ impl<'a> RequestHead<'a> {
     /// All pairs, in order.
     pub fn pairs(&self) -> &'a [HeaderPair<'a>] {
         self.pairs
+    }
+
+    /// Each name once, its values joined with commas, as Envoy compared them before 1.39; `None` where no name comes twice.
+    pub(crate) fn joined(&self) -> Option<Vec<(&'a [u8], Cow<'a, [u8]>)>> {
+        let mut joined: BTreeMap<&[u8], Cow<'a, [u8]>> = BTreeMap::new();
+        for (name, value) in self.pairs {
+            match joined.entry(name) {
+                Entry::Vacant(place) => drop(place.insert(Cow::Borrowed(value))),
+                Entry::Occupied(mut place) => {
+                    let all = place.get_mut().to_mut();
+                    all.push(b',');
+                    all.extend_from_slice(value);
+                }
+            }
+        }
+        (joined.len() < self.pairs.len()).then(|| joined.into_iter().collect())
     }
 
     /// Every value of a header; `name` in lower case. To Envoy `host` is `:authority`.

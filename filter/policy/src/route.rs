@@ -28,6 +28,8 @@ pub struct Policy {
     pub(crate) fresh_spans: bool,
     /// Whether requests to unknown hosts are left to other routes (`listener`), rather than answered with 404.
     pub(crate) passes_unknown: bool,
+    /// Whether conditions see the values of a repeated header as one (`repeatedHeaders: JOINED`).
+    pub(crate) joins_repeated: bool,
 }
 
 /// The rules of one or more domains, in order.
@@ -197,9 +199,16 @@ impl Policy {
         if let Some(redirect) = host.redirects(request) {
             return Decision::Reply(redirect.reply(request, 0));
         }
-        let rule = host.first(request).and_then(|rule| at(&host.rules, rule));
+        let rule = self.as_compared(request, |compared| host.first(compared)).and_then(|rule| at(&host.rules, rule));
         let decision = rule.and_then(|rule| self.answer(rule, request, draws));
         decision.unwrap_or(Decision::Reply(LocalReply::NO_RULE))
+    }
+
+    /// Asks with the request as conditions see it.
+    pub(crate) fn as_compared<T>(&self, request: &RequestHead<'_>, ask: impl FnOnce(&RequestHead<'_>) -> T) -> T {
+        let Some(joined) = self.joins_repeated.then(|| request.joined()).flatten() else { return ask(request) };
+        let pairs: Vec<HeaderPair<'_>> = joined.iter().map(|(name, value)| (*name, &**value)).collect();
+        ask(&RequestHead::new(&pairs))
     }
 
     /// What the rule does. `None` cannot happen: `compile` puts every index in.

@@ -1,8 +1,9 @@
 //! The engine from the outside: rules as Istio YAML, a request as text, the decision as one line.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
-use istio_config::filter_config::Listener;
+use istio_config::filter_config::{Listener, RepeatedHeaders};
 use istio_config::{Config, Diagnostics, FilterConfig, yaml};
+use serde_json::json;
 use traffic_policy::{Abort, Decision, Edit, Policy, RequestHead, ResponseRule};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -15,6 +16,42 @@ fn compile(objects: &str) -> (Option<Policy>, Vec<String>) {
     let policy = Policy::compile(&config, &mut diagnostics);
     let found = diagnostics.iter().map(|d| format!("{}: {}[{}]", d.path, d.severity, d.code)).collect();
     (policy, found)
+}
+
+/// Before 1.39, Envoy compared all values of a repeated header at once.
+#[test]
+fn values_of_a_repeated_header_are_joined_where_it_is_wished() {
+    let (mut config, mut sources, mut diagnostics) =
+        (Config::default(), yaml::Sources::default(), Diagnostics::default());
+    let rules =
+        short_rules("header x=a,b -> v1; header x=a -> v2; without x=a -> v3; has x -> v4; exact /c header x=c -> v5");
+    yaml::read("f", &rules, &mut config, &mut sources, &mut diagnostics);
+    let configuration = json!({ "repeatedHeaders": "JOINED", "objects": config.written });
+    let read = FilterConfig::read(configuration, &mut diagnostics);
+    assert_eq!(FilterConfig::read(read.to_json(), &mut diagnostics).repeated_headers, RepeatedHeaders::Joined);
+    let policy = Policy::compile(&read, &mut diagnostics).expect("a policy");
+    for (request, expected) in [
+        ("GET r /\nx: a\nx: b", "v1"),
+        ("GET r /\nx: a,b", "v1"),
+        ("GET r /\nx: a", "v2"),
+        ("GET r /\nx: b\nx: a", "v3"),
+        ("GET r /\nx: c\nx: a\ny: 1", "v3"),
+    ] {
+        let decided = decide(&policy, request, || 0);
+        assert!(decided.contains(expected), "{request}: {decided}");
+        let pairs: Vec<_> = [(&b":authority"[..], &b"r"[..]), (b":path", b"/")]
+            .into_iter()
+            .chain(
+                request
+                    .lines()
+                    .skip(1)
+                    .filter_map(|line| line.split_once(": "))
+                    .map(|(name, value)| (name.as_bytes(), value.as_bytes())),
+            )
+            .collect();
+        let told = policy.explain(&RequestHead::new(&pairs), 9);
+        assert!(told.destinations[0].cluster.contains(expected), "{request}: {told:?}");
+    }
 }
 
 /// What a request meets on a listener of Istio's.

@@ -1,9 +1,11 @@
 //! The command line. Names and habits are those of kubectl and istioctl; other programs drive it, so it is a contract.
 
+use crate::envoy_version;
 use crate::names;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use envoy_plan::PathNormalization;
+use istio_config::filter_config::RepeatedHeaders;
 use istio_config::outbound::OutboundMode;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -70,6 +72,9 @@ pub(crate) struct Mesh {
     /// What a host meets that no rule and no service knows, as in Istio's MeshConfig: ALLOW_ANY (it is called) or REGISTRY_ONLY (502). Without it: 404
     #[arg(long, value_name = "MODE")]
     pub(crate) outbound_traffic_policy: Option<OutboundMode>,
+    /// Compare a header that comes more than once as the routes of this Envoy do: up to 1.38 all values joined with commas, since 1.39 each alone. Without it: each alone
+    #[arg(long = "envoy-version", value_name = "VERSION", value_parser = envoy_version::repeated_headers, default_value = "1.39")]
+    pub(crate) repeated_headers: RepeatedHeaders,
     /// Labels of the proxy's workload, with which `sourceLabels` are compared
     #[arg(long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = names::label)]
     pub(crate) labels: Vec<(String, String)>,
@@ -281,6 +286,9 @@ pub(crate) struct RenderMeshOptions {
     /// Send each request on under a new span id, as a child of the one it came with (x-b3-*, b3, traceparent)
     #[arg(long)]
     pub(crate) fresh_spans: bool,
+    /// Compare a header that comes more than once as the routes of this Envoy do: up to 1.38 all values joined with commas, since 1.39 each alone
+    #[arg(long = "envoy-version", value_name = "VERSION", value_parser = envoy_version::repeated_headers, default_value = "1.39")]
+    pub(crate) repeated_headers: RepeatedHeaders,
     /// `yaml` or `json` for standard output; anything else is a file to write to, by its ending
     #[arg(short, long, default_value = "yaml", value_name = "yaml|json|FILE")]
     pub(crate) output: String,

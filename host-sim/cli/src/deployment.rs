@@ -4,7 +4,7 @@ use crate::arguments::{Manifests, Mesh};
 use crate::failure::Failure;
 use crate::input::{self, Input};
 use envoy_plan::Plan;
-use istio_config::filter_config::Tracing;
+use istio_config::filter_config::{RepeatedHeaders, Tracing};
 use istio_config::outbound::OutboundMode;
 use istio_config::yaml::Sources;
 use istio_config::{Diagnostic, Diagnostics, FilterConfig, ObjectRef};
@@ -30,13 +30,19 @@ pub(crate) struct Wished {
     pub(crate) fresh_spans: bool,
     pub(crate) outbound: Option<OutboundMode>,
     pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) repeated_headers: RepeatedHeaders,
 }
 
 impl From<&Mesh> for Wished {
     fn from(mesh: &Mesh) -> Self {
-        let Mesh { path_normalization: _, fresh_spans, outbound_traffic_policy, labels } = mesh;
+        let Mesh { path_normalization: _, fresh_spans, outbound_traffic_policy, repeated_headers, labels } = mesh;
         let labels = labels.iter().cloned().collect();
-        Self { fresh_spans: *fresh_spans, outbound: *outbound_traffic_policy, labels }
+        Self {
+            fresh_spans: *fresh_spans,
+            outbound: *outbound_traffic_policy,
+            labels,
+            repeated_headers: *repeated_headers,
+        }
     }
 }
 
@@ -71,7 +77,7 @@ impl Deployment {
     ) -> Result<Self, Failure> {
         input.config.complete(&mut input.diagnostics);
         let (mut plan, bindings) = Plan::build(&input.config, &mut input.diagnostics);
-        let Wished { fresh_spans, outbound, labels } = wished;
+        let Wished { fresh_spans, outbound, labels, repeated_headers } = wished;
         let outbound = outbound.map(|mode| plan.let_out(mode));
         let filter = FilterConfig {
             config: std::mem::take(&mut input.config),
@@ -80,6 +86,7 @@ impl Deployment {
             labels,
             tracing: Tracing { fresh_spans },
             outbound,
+            repeated_headers,
             ..FilterConfig::default()
         };
         let policy = Policy::compile(&filter, &mut input.diagnostics);

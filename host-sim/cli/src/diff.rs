@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::{input, say};
 use envoy_plan::PathNormalization;
+use istio_config::filter_config::RepeatedHeaders;
 use rule_analysis::diff::{Effort, Recorded, Sample, Side, diff};
 use std::path::Path;
 use traffic_explain::{Batch, Request, escaped};
@@ -36,6 +37,7 @@ pub(crate) fn run(options: &DiffOptions) -> Result<(), Failure> {
             path_normalization: *path_normalization,
             fresh_spans: false,
             outbound_traffic_policy: None,
+            repeated_headers: RepeatedHeaders::default(),
             labels: Vec::new(),
         };
         Deployment::load(&Manifests { files: vec![path.to_owned()], recursive, namespace, strict: false }, &mesh)

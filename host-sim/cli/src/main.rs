@@ -13,6 +13,7 @@ mod command_line;
 mod deployment;
 mod diff;
 mod envoy_gateway;
+mod envoy_version;
 mod explain;
 mod failure;
 mod folder;

@@ -169,6 +169,7 @@ fn ship(
             tracing: Tracing { fresh_spans: options.fresh_spans },
             listener: Some(listener.clone()),
             outbound: None,
+            repeated_headers: options.repeated_headers,
         };
         let policy = Policy::compile(&config, &mut input.diagnostics);
         if plan.as_ref().is_some_and(|plan| plan.profiles != here.profiles) {

@@ -5,10 +5,11 @@ use crate::deployment::{Deployment, Wished};
 use crate::failure::Failure;
 use crate::input::{Input, manifests};
 use crate::output::Output;
-use crate::{module, say};
+use crate::{envoy_version, module, say};
 use host_abi::Module;
 use indicatif::{ProgressBar, ProgressStyle};
 use istio_config::Severity;
+use istio_config::filter_config::RepeatedHeaders;
 use istio_config::outbound::{OutboundMode, UnknownOutboundMode};
 use istio_config::yaml::{Document, documents};
 use std::path::{Path, PathBuf};
@@ -129,7 +130,8 @@ fn scenarios(
         }
         let outbound = outbound(&scenario).map_err(|error| refused(file, &document, &[error]))?;
         let labels = scenario.spec.labels.clone();
-        let wished = Wished { fresh_spans: scenario.spec.fresh_spans, outbound, labels };
+        let repeated_headers = repeated_headers(&scenario).map_err(|error| refused(file, &document, &[error]))?;
+        let wished = Wished { fresh_spans: scenario.spec.fresh_spans, outbound, labels, repeated_headers };
         let deployment = Deployment::new(input, "default", wished, false)?;
         rehearsals.push(Rehearsal { scenario, deployment, file: file.to_owned(), document });
     }
@@ -145,6 +147,12 @@ fn outbound(scenario: &Scenario) -> Result<Option<OutboundMode>, ScenarioError> 
         field: "spec.outboundTrafficPolicy".to_owned(),
         message: error.to_string(),
     })
+}
+
+fn repeated_headers(scenario: &Scenario) -> Result<RepeatedHeaders, ScenarioError> {
+    let version = scenario.spec.envoy_version.as_deref().map(envoy_version::repeated_headers).transpose();
+    let field = "spec.envoyVersion".to_owned();
+    version.map(Option::unwrap_or_default).map_err(|message| ScenarioError { field, message })
 }
 
 fn refused(file: &str, document: &Document, errors: &[ScenarioError]) -> Failure {

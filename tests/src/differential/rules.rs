@@ -374,7 +374,11 @@ impl Scene<'_> {
                 .insert("derivePort".to_owned(), json!(draw.pick(&["FROM_REQUEST_PORT", "FROM_PROTOCOL_DEFAULT"]))),
             _ => None,
         };
-        if redirect.is_empty() || draw.percent(50) {
+        // Istio refuses a redirect that names no other place.
+        if redirect.is_empty() {
+            redirect.insert("uri".to_owned(), json!("/new"));
+        }
+        if draw.percent(50) {
             redirect.insert("redirectCode".to_owned(), json!(draw.pick(&[&301, &302, &303, &307, &308])));
         }
         Value::Object(redirect)

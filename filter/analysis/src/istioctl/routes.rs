@@ -3,7 +3,7 @@
 use super::{names, shared};
 use istio_config::diagnostic::At;
 use istio_config::virtual_service::{
-    Abort, CorsPolicy, Destination, HeaderOperations, HttpFaultInjection, HttpMatchRequest, HttpRedirect, HttpRoute,
+    Abort, CorsPolicy, Destination, HeaderOperations, HttpFaultInjection, HttpMatchRequest, HttpRoute,
 };
 use istio_config::{Diagnostics, names as hosts};
 
@@ -23,9 +23,6 @@ pub(super) fn check(at: &At<'_>, rule: &HttpRoute, diagnostics: &mut Diagnostics
     }
     if let Some(fault) = &rule.fault {
         check_fault(&at.field("fault"), fault, diagnostics);
-    }
-    if let Some(redirect) = &rule.redirect {
-        check_redirect(&at.field("redirect"), redirect, diagnostics);
     }
     check_authority(at, rule, diagnostics);
     check_destinations(at, rule, diagnostics);
@@ -114,16 +111,6 @@ fn check_fault(at: &At<'_>, fault: &HttpFaultInjection, diagnostics: &mut Diagno
     }
 }
 
-/// A code alone is no redirect for Istio; that nothing at all is said, the policy reports.
-fn check_redirect(at: &At<'_>, redirect: &HttpRedirect, diagnostics: &mut Diagnostics) {
-    let HttpRedirect { uri, authority, port, derive_port, scheme, redirect_code, prefix_rewrite } = redirect;
-    let texts = [uri, authority, scheme, prefix_rewrite];
-    if redirect_code.is_some() && texts.iter().all(|text| text.is_empty()) && port.is_none() && derive_port.is_none() {
-        let message = "a redirect with a status and no other place to look";
-        diagnostics.error(at, "empty-redirect", message, "give it uri, authority, port or scheme");
-    }
-}
-
 /// A host that is a name for the rest of this program, and not for Istio: `a_b`, `10.0.0.1`.
 fn check_destinations(at: &At<'_>, rule: &HttpRoute, diagnostics: &mut Diagnostics) {
     let mut look_at = |at: &At<'_>, destination: &Destination| {
@@ -204,12 +191,10 @@ mod tests {
     }
 
     #[test]
-    fn faults_redirects_and_rewrites() {
+    fn faults_and_rewrites() {
         check(r#""fault": {"delay": {"fixedDelay": "1500us"}}"#, &["fault.delay.fixedDelay[bad-duration]"]);
         check(r#""fault": {"abort": {"grpcStatus": "14"}}"#, &["fault.abort.grpcStatus[bad-status]"]);
         check(r#""fault": {"abort": {"grpcStatus": "UNAVAILABLE"}, "delay": {"fixedDelay": "2ms"}}"#, &[]);
-        check(r#""redirect": {"redirectCode": 302}"#, &["redirect[empty-redirect]"]);
-        check(r#""redirect": {"redirectCode": 302, "port": 0}"#, &[]);
         check(
             r#""headers": {"request": {"set": {"host": "a"}, "add": {":authority": "b"}}}"#,
             &["headers.request.add[:authority][authority-twice]"],

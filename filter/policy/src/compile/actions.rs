@@ -59,14 +59,9 @@ pub(super) fn redirect(
         && derive_port.is_none()
         && scheme.is_empty()
         && prefix_rewrite.is_empty()
-        && redirect_code.is_none()
     {
-        fault(
-            at,
-            "empty-redirect",
-            "the redirect says nothing",
-            "give it uri, authority, port, scheme or redirectCode",
-        );
+        // A code alone is no redirect for Istio's validation either.
+        fault(at, "empty-redirect", "the redirect names no other place", "give it uri, authority, port or scheme");
     }
     for (field, text) in [("uri", uri), ("authority", authority), ("prefixRewrite", prefix_rewrite)] {
         if text.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {

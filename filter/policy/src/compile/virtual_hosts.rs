@@ -25,7 +25,7 @@ use crate::route::{
 };
 use crate::select::WeightedTargets;
 use istio_config::diagnostic::{At, Diagnostics};
-use istio_config::filter_config::{Listener, OutboundTrafficPolicy};
+use istio_config::filter_config::{Listener, OutboundTrafficPolicy, RepeatedHeaders};
 use istio_config::gateway::Server;
 use istio_config::listeners::{self, MESH};
 use istio_config::outbound::OutboundMode;
@@ -114,6 +114,7 @@ pub(super) fn compile(
     policy.hosts = hosts;
     policy.fresh_spans = config.tracing.fresh_spans;
     policy.passes_unknown = listener.is_some();
+    policy.joins_repeated = config.repeated_headers == RepeatedHeaders::Joined;
     policy
 }
 

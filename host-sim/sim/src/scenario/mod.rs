@@ -98,6 +98,9 @@ pub struct Spec {
     /// it. With `ALLOW_ANY`, services that the manifests do not have are the world outside.
     #[serde(default)]
     pub outbound_traffic_policy: Option<String>,
+    /// The Envoy as whose routes the filter compares repeated headers; whoever configures the filter reads it.
+    #[serde(default)]
+    pub envoy_version: Option<String>,
     /// How the services behave. An endpoint that no version describes answers 200 at once, and the report says so.
     #[serde(default)]
     pub services: Vec<ServiceSpec>,
@@ -179,6 +182,7 @@ impl Scenario {
             fresh_spans: _,
             labels: _,
             outbound_traffic_policy: _,
+            envoy_version: _,
             services,
             load,
             client_timeout,
