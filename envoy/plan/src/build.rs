@@ -69,9 +69,17 @@ impl Plan {
                     headers: _,
                 } = rule;
                 let list = at.field("route");
-                let mut names = Vec::new();
+                let mut clusters_named = BTreeSet::new();
+                let full = |host: &str| names::full_host(host, virtual_service.meta.namespace());
                 for (index, HttpRouteDestination { destination, weight: _, headers: _ }) in route.iter().enumerate() {
-                    names.extend(client.cluster(&list.index(index).field("destination"), destination, diagnostics));
+                    let entry = list.index(index);
+                    let at = entry.field("destination");
+                    let Some(name) = client.cluster(&at, destination, diagnostics) else { continue };
+                    if let Some(cluster) = clusters.get(&name) {
+                        let host = full(&destination.host);
+                        consistent_hash::report_lost_key(&at, destination, &host, cluster, &rules, diagnostics);
+                    }
+                    clusters_named.insert(name);
                 }
                 let raw = mirrors::Raw {
                     mirror: mirror.as_deref(),
@@ -80,7 +88,6 @@ impl Plan {
                     percent: *mirror_percent,
                 };
                 let mirrors = Mirrors::compile(&at, &raw, &client, diagnostics);
-                let full = |host: &str| names::full_host(host, virtual_service.meta.namespace());
                 let keys = consistent_hash::of_rule(route, &rules, full);
                 let native = Native::compile(&at, *timeout, retries.as_deref(), keys, diagnostics);
                 if route.is_empty() {
@@ -89,7 +96,7 @@ impl Plan {
                 let profiles = profiles.bind(&native, &mirrors);
                 for profile in &profiles {
                     let profile = if profile.is_empty() { DEFAULT_PROFILE } else { profile };
-                    uses.extend(names.iter().map(|cluster| (profile.to_owned(), cluster.clone())));
+                    uses.extend(clusters_named.iter().map(|cluster| (profile.to_owned(), cluster.clone())));
                 }
                 if !profiles.iter().all(String::is_empty) {
                     bindings.push(ProfileBinding {

@@ -8,7 +8,7 @@
 use crate::destination_rules::DestinationRules;
 use crate::hash_keys::{RING_SIZE_MAX, RING_SIZE_MIN, TABLE_SIZE, TABLE_SIZE_END};
 use crate::traffic_policy::TrafficPolicy;
-use crate::{HashCookie, HashKey, LoadBalancing};
+use crate::{Cluster, HashCookie, HashKey, LoadBalancing};
 use istio_config::Diagnostics;
 use istio_config::destination_rule::{ConsistentHashLb, HttpCookie};
 use istio_config::diagnostic::At;
@@ -114,6 +114,24 @@ pub(crate) fn of_rule(
     let drawn = route.iter().filter(|entry| entry.weight.is_some_and(|weight| weight > 0));
     let keys = drawn.filter_map(|entry| of(&entry.destination)?.key);
     RuleKeys { keys: keys.collect(), stays: false }
+}
+
+/// Tells of a destination whose cluster has a table and whose requests have no key, as the key is said of a port that the
+/// destination does not name.
+pub(crate) fn report_lost_key(
+    at: &At<'_>,
+    destination: &Destination,
+    host: &str,
+    cluster: &Cluster,
+    rules: &DestinationRules<'_>,
+    diagnostics: &mut Diagnostics,
+) {
+    let has_table = matches!(cluster.load_balancing, LoadBalancing::RingHash { .. } | LoadBalancing::Maglev { .. });
+    if has_table && destination.port.is_none() && of_destination(rules, host, &destination.subset, None).is_none() {
+        let message =
+            "the key under `portLevelSettings` holds only where the port is named: chance chooses the endpoint";
+        diagnostics.warning(at, "hash-without-port", message, "name the port: `port: {number: N}`");
+    }
 }
 
 /// `HashForHTTPDestination`.
@@ -266,6 +284,15 @@ mod tests {
         assert_eq!(bound(&by("httpHeaderName: u"), &format!("{{route: {ONLY}}}")), None);
         let elsewhere = format!("{{match: [{{gateways: [g]}}], route: {ONLY}}}");
         assert_eq!(bound(&by("httpHeaderName: u"), &elsewhere), Some((service(), key("u"))));
+    }
+
+    #[test]
+    fn a_key_of_a_port_that_nobody_names_is_a_finding() {
+        let port = "{portLevelSettings: [{port: {number: 80}, loadBalancer: {consistentHash: {httpHeaderName: u}}}]}";
+        let finding = ["VirtualService spec.http[0].route[0].destination: warning[hash-without-port]"];
+        check_findings(&config(port, "[]", &format!("{{route: {ONLY}}}")), &finding);
+        check_findings(&config(port, "[]", "{route: [{destination: {host: a, port: {number: 80}}}]}"), &[]);
+        check_findings(&config(&by("httpHeaderName: u"), "[]", &format!("{{route: {ONLY}}}")), &[]);
     }
 
     #[test]

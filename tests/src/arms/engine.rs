@@ -311,12 +311,12 @@ fn carry_out(
     if let Some(reply) = fault.abort {
         return Ok(local(&reply, head));
     }
-    let (client, local) = ([127, 0, 0, 1], SocketAddr::from(([127, 0, 0, 1], 80)));
+    let here = [127, 0, 0, 1];
     let source = Source {
         headers: &|visit| head.iter().for_each(|(name, value)| visit(name, value)),
-        client: client_address(outside.forwarded_for, client.into()),
-        remote: SocketAddr::from((client, 50_000)),
-        local,
+        client: client_address(outside.forwarded_for, here.into()),
+        remote: SocketAddr::from((here, 50_000)),
+        local: SocketAddr::from((here, 80)),
     };
     let ask = Ask { source: Some(&source), ..Ask::read(head.iter(), true) };
     let begun = upstreams.begin(&ask, *outside.now, &mut || outside.chance.draw());

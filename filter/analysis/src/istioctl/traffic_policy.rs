@@ -10,9 +10,6 @@ use istio_config::destination_rule::{
 use istio_config::diagnostic::At;
 use std::net::IpAddr;
 
-/// The first size of a Maglev table that Istio refuses.
-const TABLE_MAX: u64 = 5_000_011;
-
 pub(super) fn check(at: &At<'_>, policy: &TrafficPolicy, diagnostics: &mut Diagnostics) {
     let TrafficPolicy {
         load_balancer,
@@ -280,7 +277,6 @@ fn check_tunnel(at: &At<'_>, tunnel: &TunnelSettings, diagnostics: &mut Diagnost
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::istioctl::testing;
 
     fn check(policy: &str, expected: &[&str]) {
