@@ -150,7 +150,7 @@ fn carried(said: &Explanation<'_>, side: &Side<'_>) -> (Vec<Copied>, Carried) {
     let timeout = timeout.map_or_else(|| "none".to_owned(), |limit| format!("{limit:?}"));
     let keys: Vec<_> = hash_keys.iter().map(ToString::to_string).collect();
     let keys = if keys.is_empty() { "none".to_owned() } else { keys.join(", ") };
-    (mirrors, [("timeout", timeout), ("retries", retries_text(retry.as_ref())), ("hash key", keys)])
+    (mirrors, [("timeout", timeout), ("retries", retries_text(retry.as_ref())), ("hashKeys", keys)])
 }
 
 /// `default`, `none`, or what is other than in the default.
