@@ -98,16 +98,15 @@ impl Balancer {
 
 impl Way {
     fn new(method: LoadBalancing, endpoints: &[Rc<Endpoint>]) -> Self {
-        if let Some(table) = HashTable::new(method, endpoints) {
-            return Self::Hashed(table);
-        }
         let unequal = endpoints.windows(2).any(|pair| matches!(pair, [a, b] if a.weight() != b.weight()));
         match method {
             LoadBalancing::LeastRequest if unequal => Self::Weighted { schedule: Schedule::default(), by_load: true },
             LoadBalancing::RoundRobin if unequal => Self::Weighted { schedule: Schedule::default(), by_load: false },
             LoadBalancing::LeastRequest => Self::LeastRequest,
             LoadBalancing::RoundRobin => Self::RoundRobin { next: None },
-            LoadBalancing::Random | LoadBalancing::RingHash { .. } | LoadBalancing::Maglev { .. } => Self::Random,
+            LoadBalancing::Random => Self::Random,
+            LoadBalancing::RingHash { size_min } => Self::Hashed(HashTable::ring(endpoints, size_min)),
+            LoadBalancing::Maglev { table_size } => Self::Hashed(HashTable::maglev(endpoints, table_size)),
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::fmt::Write;
 use std::rc::Rc;
 
-use envoy_plan::{LoadBalancing, RING_SIZE_MAX};
+use envoy_plan::RING_SIZE_MAX;
 use twox_hash::XxHash64;
 
 use crate::pool::Endpoint;
@@ -20,13 +20,14 @@ pub(crate) enum HashTable {
 }
 
 impl HashTable {
-    /// `None` for a method without one.
-    pub(crate) fn new(method: LoadBalancing, endpoints: &[Rc<Endpoint>]) -> Option<Self> {
-        match method {
-            LoadBalancing::RingHash { size_min } => Some(Self::Ring(Ring::new(&weighted(endpoints), size_min))),
-            LoadBalancing::Maglev { table_size } => Some(Self::Maglev(Maglev::new(&weighted(endpoints), table_size))),
-            LoadBalancing::LeastRequest | LoadBalancing::RoundRobin | LoadBalancing::Random => None,
-        }
+    /// A ring of so many places at least.
+    pub(crate) fn ring(endpoints: &[Rc<Endpoint>], size_min: u64) -> Self {
+        Self::Ring(Ring::new(&weighted(endpoints), size_min))
+    }
+
+    /// A table of so many places, which is a prime.
+    pub(crate) fn maglev(endpoints: &[Rc<Endpoint>], table_size: u64) -> Self {
+        Self::Maglev(Maglev::new(&weighted(endpoints), table_size))
     }
 
     /// The place for a hash; `again` counts how often the choice is made again since its place would not do.
