@@ -9,6 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use envoy_plan::{HashCookie, HashKey};
 use twox_hash::XxHash64;
 
+use crate::hash_cookie;
+
 /// Where a request comes from, for keys that are not in what [`crate::Ask`] reads.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
@@ -99,51 +101,15 @@ fn of_header(name: &str, source: &Source<'_>) -> Option<u64> {
 fn of_cookie(cookie: &HashCookie, source: &Source<'_>, made: &mut Vec<String>) -> Option<u64> {
     let HashCookie { name, path: _, ttl, attributes: _ } = cookie;
     let mut found = None;
-    source.each("cookie", &mut |value| found = found.or_else(|| cookie_value(value, name.as_bytes())));
+    source.each("cookie", &mut |value| found = found.or_else(|| hash_cookie::value_in(value, name.as_bytes())));
     if let Some(value) = found.filter(|value| !value.is_empty()) {
         return Some(hash_of(value));
     }
     ttl.as_ref()?;
     let Source { remote, local, .. } = source;
     let value = format!("{:016x}", hash_of(format!("{remote}{local}").as_bytes()));
-    made.push(set_cookie(cookie, &value));
+    made.push(hash_cookie::set_cookie(cookie, &value));
     Some(hash_of(value.as_bytes()))
-}
-
-/// The value of a cookie in one header, without its quotes.
-fn cookie_value<'a>(header: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let mut crumbs = header.split(|byte| *byte == b';').filter_map(|crumb| {
-        let crumb = crumb.get(crumb.iter().position(|byte| *byte != b' ')?..)?;
-        let equals = crumb.iter().position(|byte| *byte == b'=')?;
-        Some((crumb.get(..equals)?, crumb.get(equals.saturating_add(1)..)?))
-    });
-    let (_, value) = crumbs.find(|(own, _)| *own == name)?;
-    let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
-    Some(unquoted.unwrap_or(value))
-}
-
-/// Envoy's `makeSetCookieValue`.
-fn set_cookie(cookie: &HashCookie, value: &str) -> String {
-    let HashCookie { name, path, ttl, attributes } = cookie;
-    let mut text = format!("{name}=\"{value}\"");
-    let mut add = |part: fmt::Arguments<'_>| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "; {part}");
-    };
-    if let Some(seconds) = ttl.map(|ttl| ttl.as_secs()).filter(|seconds| *seconds > 0) {
-        add(format_args!("Max-Age={seconds}"));
-    }
-    if !path.is_empty() {
-        add(format_args!("Path={path}"));
-    }
-    for (name, value) in attributes {
-        match value.as_str() {
-            "" => add(format_args!("{name}")),
-            value => add(format_args!("{name}={value}")),
-        }
-    }
-    add(format_args!("HttpOnly"));
-    text
 }
 
 /// The first value of a query parameter, nothing decoded.
