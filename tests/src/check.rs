@@ -24,7 +24,7 @@ const EARLY_MAX: Duration = Duration::from_millis(20);
 pub fn differences(request: &Request, replies: &[Reply], arrivals: &[Arrival], slack: Duration) -> Vec<String> {
     let mut found = Vec::new();
     let Request { expect, times, .. } = request;
-    let Expect { status, from, hits, seen, seen_by, response, alike, body, takes, shares, mirrored } = expect;
+    let Expect { status, from, hits, seen, seen_by, response, alike, body, takes, shares, mirrored, meets: _ } = expect;
     for reply in replies {
         one_of(&mut found, "status", &[*status], &reply.status);
         if shares.is_none() {
@@ -104,6 +104,16 @@ fn check_shares(found: &mut Vec<String>, shares: &BTreeMap<String, u32>, replies
     }
 }
 
+/// Who got what a request brought, against what is known of the word it is marked by.
+pub fn strangers(request: &Request, arrivals: &[Arrival], known: &mut BTreeMap<String, &'static str>) -> Vec<String> {
+    let Some(word) = &request.expect.meets else { return Vec::new() };
+    let Some(first) = arrivals.first() else { return vec![format!("meets {word}: nothing arrived anywhere")] };
+    let expected = *known.entry(word.clone()).or_insert(first.endpoint);
+    let others: BTreeSet<_> =
+        arrivals.iter().map(|arrival| arrival.endpoint).filter(|endpoint| *endpoint != expected).collect();
+    if others.is_empty() { Vec::new() } else { vec![format!("meets {word}: expected {expected}, observed {others:?}")] }
+}
+
 /// Requests that arrived, by endpoint; a service stands for all its endpoints.
 fn check_hits(
     found: &mut Vec<String>,
@@ -164,9 +174,10 @@ fn one_of<T: PartialEq + Debug>(found: &mut Vec<String>, what: &str, expected: &
 fn same(found: &mut Vec<String>, what: &str, expected: &Expected, observed: &[&str]) {
     match (expected, observed) {
         (Expected::Values(HeaderValues(expected)), _) if expected == observed => {}
-        (Expected::Length(length), [only]) if escapes::bytes(only).len() == *length => {}
+        (Expected::Length(length, end), [only])
+            if escapes::bytes(only).len() == *length && only.ends_with(end.as_str()) => {}
         (Expected::Values(HeaderValues(expected)), _) => differ(found, what, expected, &observed),
-        (Expected::Length(_), _) => differ(found, what, expected, &observed),
+        (Expected::Length(..), _) => differ(found, what, expected, &observed),
     }
 }
 
@@ -281,7 +292,7 @@ mod tests {
         );
         check(
             "from: reviews, response: {x: {length: 2}}",
-            &[r#"response header x: expected Length(2), observed ["1"]"#],
+            &[r#"response header x: expected Length(2, ""), observed ["1"]"#],
         );
         check("from: reviews, alike: [y]", &["y: expected the same in every request received, observed {[]}"]);
         check("shares: {ratings: 1}", &["shares: 1 of 1 answers came from elsewhere"]);

@@ -11,9 +11,11 @@
 mod build;
 mod clusters;
 mod connection_pool;
+mod consistent_hash;
 mod destination_rules;
 mod destinations;
 mod durations;
+mod hash_keys;
 mod limits;
 mod mirrors;
 mod outbound;
@@ -30,6 +32,7 @@ mod traffic_policy;
 #[cfg(test)]
 mod testing;
 
+pub use hash_keys::{HashCookie, HashKey, RING_SIZE_MAX};
 pub use limits::{Connections, Limits, OutlierDetection, PerMillion, Pings, RetryBudget, TcpKeepalive};
 pub use path_normalization::{PathNormalization, UnknownPathNormalization};
 pub use plan::{

@@ -2,7 +2,7 @@
 
 use crate::profiles;
 use crate::{
-    Cluster, Connections, Discovery, Limits, LoadBalancing, PASSTHROUGH_CLUSTER, Plan, UpstreamProtocol,
+    Cluster, Connections, Discovery, Limits, LoadBalancing, PASSTHROUGH_CLUSTER, Plan, Profile, UpstreamProtocol,
     connection_pool,
 };
 use istio_config::filter_config::OutboundTrafficPolicy;
@@ -28,7 +28,7 @@ impl Plan {
                     endpoints: Vec::new(),
                 };
                 self.clusters.insert(cluster.name.clone(), cluster);
-                profiles::name_of(&mut self.profiles, None, None, Vec::new())
+                profiles::name_of(&mut self.profiles, Profile::default())
             }
         };
         OutboundTrafficPolicy { mode, profile }

@@ -5,6 +5,7 @@
 //! blocks that can be said of one, also those it does not have (`util.GetPortLevelTrafficPolicy`).
 
 use crate::connection_pool::{self, CONNECT_TIMEOUT, ConnectionPool};
+use crate::consistent_hash::{self, Hashed};
 use crate::{Connections, Limits, LoadBalancing, OutlierDetection, RetryBudget, UpstreamProtocol, outliers};
 use istio_config::Diagnostics;
 use istio_config::destination_rule as raw;
@@ -27,6 +28,8 @@ pub(crate) struct TrafficPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Blocks {
     load_balancer: Option<LoadBalancing>,
+    /// Of the same block; layered by itself, see [`consistent_hash`].
+    hash: Option<Hashed>,
     connection_pool: Option<ConnectionPool>,
     outliers: Option<OutlierDetection>,
 }
@@ -101,9 +104,10 @@ impl TrafficPolicy {
         if self.is_of_port {
             return Self { retry_budget, ..self };
         }
-        let Blocks { load_balancer, connection_pool, outliers } = self.blocks;
+        let Blocks { load_balancer, hash, connection_pool, outliers } = self.blocks;
         let blocks = Blocks {
             load_balancer: load_balancer.or(host.blocks.load_balancer),
+            hash,
             connection_pool: connection_pool.or_else(|| host.blocks.connection_pool.clone()),
             outliers: outliers.or_else(|| host.blocks.outliers.clone()),
         };
@@ -113,6 +117,16 @@ impl TrafficPolicy {
     /// How an endpoint is chosen.
     pub(crate) fn load_balancing(&self) -> LoadBalancing {
         self.blocks.load_balancer.unwrap_or_default()
+    }
+
+    /// What it says of keys, by itself and for all ports.
+    pub(crate) fn hash(&self) -> Option<&Hashed> {
+        self.blocks.hash.as_ref()
+    }
+
+    /// What it says of keys for this port alone.
+    pub(crate) fn hash_at_port(&self, number: u32) -> Option<&Hashed> {
+        self.ports.iter().find(|(port, _)| *port == number)?.1.hash.as_ref()
     }
 
     /// Limit for opening a connection.
@@ -159,8 +173,11 @@ impl Blocks {
         if tls.is_some_and(|tls| tls.mode.is_some_and(|mode| mode != ClientTlsMode::Disable)) {
             not_yet(&at.field("tls"), "endpoints are called without TLS", diagnostics);
         }
+        let load_balancer = load_balancer.map(|raw| compile_load_balancer(&at.field("loadBalancer"), raw, diagnostics));
+        let (load_balancer, hash) = load_balancer.unzip();
         Self {
-            load_balancer: load_balancer.map(|raw| compile_load_balancer(&at.field("loadBalancer"), raw, diagnostics)),
+            load_balancer,
+            hash: hash.flatten(),
             connection_pool: connection_pool
                 .map(|raw| connection_pool::compile(&at.field("connectionPool"), raw, diagnostics)),
             outliers: outlier_detection.map(|raw| outliers::compile(&at.field("outlierDetection"), raw, diagnostics)),
@@ -178,7 +195,11 @@ pub(crate) fn not_yet(at: &At<'_>, what: &str, diagnostics: &mut Diagnostics) {
     );
 }
 
-fn compile_load_balancer(at: &At<'_>, raw: &raw::LoadBalancerSettings, diagnostics: &mut Diagnostics) -> LoadBalancing {
+fn compile_load_balancer(
+    at: &At<'_>,
+    raw: &raw::LoadBalancerSettings,
+    diagnostics: &mut Diagnostics,
+) -> (LoadBalancing, Option<Hashed>) {
     let raw::LoadBalancerSettings {
         simple,
         consistent_hash,
@@ -192,7 +213,6 @@ fn compile_load_balancer(at: &At<'_>, raw: &raw::LoadBalancerSettings, diagnosti
         diagnostics.error(at, "two-load-balancers", message, "keep one of them");
     }
     for (field, is_set, what) in [
-        ("consistentHash", consistent_hash.is_some(), "endpoints are chosen without a key"),
         ("localityLbSetting", locality_lb_setting.is_some(), "endpoints are chosen without regard to locality"),
         ("zoneAwareLbSetting", zone_aware_lb_setting.is_some(), "endpoints are chosen without regard to zones"),
         ("warmupDurationSecs", warmup_duration_secs.is_some(), "new endpoints get their full share at once"),
@@ -202,7 +222,11 @@ fn compile_load_balancer(at: &At<'_>, raw: &raw::LoadBalancerSettings, diagnosti
             not_yet(&at.field(field), what, diagnostics);
         }
     }
-    match simple {
+    if let Some(raw) = consistent_hash {
+        let (table, hash) = consistent_hash::compile(&at.field("consistentHash"), raw, diagnostics);
+        return (table, Some(hash));
+    }
+    let simple = match simple {
         None | Some(SimpleLb::Unspecified | SimpleLb::LeastConn | SimpleLb::LeastRequest) => {
             LoadBalancing::LeastRequest
         }
@@ -213,7 +237,8 @@ fn compile_load_balancer(at: &At<'_>, raw: &raw::LoadBalancerSettings, diagnosti
             diagnostics.error(&at.field("simple"), "not-served-yet", "PASSTHROUGH is not served yet", help);
             LoadBalancing::default()
         }
-    }
+    };
+    (simple, None)
 }
 
 #[cfg(test)]
@@ -284,9 +309,8 @@ mod tests {
     #[test]
     fn what_is_not_carried_out_is_named() {
         refuse(
-            "{loadBalancer: {consistentHash: {useSourceIp: true}, localityLbSetting: {}, zoneAwareLbSetting: {}, warmupDurationSecs: 1s, warmup: {}}}",
+            "{loadBalancer: {localityLbSetting: {}, zoneAwareLbSetting: {}, warmupDurationSecs: 1s, warmup: {}}}",
             &[
-                ".loadBalancer.consistentHash: warning[not-carried-out-yet]",
                 ".loadBalancer.localityLbSetting: warning[not-carried-out-yet]",
                 ".loadBalancer.zoneAwareLbSetting: warning[not-carried-out-yet]",
                 ".loadBalancer.warmupDurationSecs: warning[not-carried-out-yet]",
@@ -319,7 +343,7 @@ mod tests {
         );
         refuse(
             "{loadBalancer: {simple: RANDOM, consistentHash: {useSourceIp: true}}}",
-            &[".loadBalancer: error[two-load-balancers]", ".loadBalancer.consistentHash: warning[not-carried-out-yet]"],
+            &[".loadBalancer: error[two-load-balancers]"],
         );
         refuse(
             "{tunnel: {}, proxyProtocol: {}}",

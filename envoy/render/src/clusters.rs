@@ -1,9 +1,7 @@
 //! Clusters with their endpoints, as istiod sets them up.
 
-use crate::{limits, proto};
-use envoy_plan::{
-    Cluster, Connections, Discovery, Endpoint, LoadBalancing, OutlierDetection, TcpKeepalive, UpstreamProtocol,
-};
+use crate::{hashing, limits, proto};
+use envoy_plan::{Cluster, Connections, Discovery, Endpoint, OutlierDetection, TcpKeepalive, UpstreamProtocol};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -28,9 +26,7 @@ pub(crate) fn cluster(cluster: &Cluster) -> Value {
         "connect_timeout": proto::duration(*connect_timeout),
         "lb_policy": match (discovery, load_balancing) {
             (Discovery::RequestHost, _) => "CLUSTER_PROVIDED",
-            (_, LoadBalancing::LeastRequest) => "LEAST_REQUEST",
-            (_, LoadBalancing::RoundRobin) => "ROUND_ROBIN",
-            (_, LoadBalancing::Random) => "RANDOM",
+            (_, balancing) => balancing.name(),
         },
         // Unhealthy endpoints get nothing, even when there are no others, unless the rule says otherwise.
         "common_lb_config": { "healthy_panic_threshold": { "value": healthy_min } },
@@ -49,6 +45,7 @@ pub(crate) fn cluster(cluster: &Cluster) -> Value {
         Discovery::LogicalDns => Some("LOGICAL_DNS"),
         Discovery::RequestHost => None,
     };
+    let (sizes, table) = hashing::sizes(*load_balancing).unzip();
     let keepalive = |keepalive: &TcpKeepalive| json!({ "tcp_keepalive": limits::keepalive(keepalive) });
     proto::with(
         message,
@@ -60,6 +57,7 @@ pub(crate) fn cluster(cluster: &Cluster) -> Value {
             ("dns_refresh_rate", by_name.then(|| proto::duration(DNS_REFRESH))),
             ("respect_dns_ttl", by_name.then_some(Value::Bool(true))),
             ("cluster_type", kind.is_none().then(forward_proxy)),
+            (sizes.unwrap_or_default(), table),
             ("typed_extension_protocol_options", protocol_options(*protocol, connections, outliers.as_ref())),
             ("outlier_detection", outliers.as_ref().map(limits::outlier_detection)),
             ("upstream_connection_options", connections.keepalive.as_ref().map(keepalive)),

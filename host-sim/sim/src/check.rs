@@ -131,7 +131,7 @@ mod tests {
             host_selection_attempts: 0,
             backoff: envoy_plan::Backoff::from_base(Duration::from_millis(25)),
         };
-        let profile = Profile { name: "default".to_owned(), timeout: None, retry: Some(retry), mirrors: Vec::new() };
+        let profile = Profile { name: "default".to_owned(), retry: Some(retry), ..Profile::default() };
         Plan { profiles: vec![profile], ..Plan::default() }
     }
 

@@ -2,6 +2,7 @@
 //! [`crate::run()`], looked at more closely.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +81,9 @@ pub struct AttemptRecord {
     pub took: Duration,
 }
 
+/// Where single requests come from.
+const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50_000);
+
 impl Simulator {
     /// Starts the filter with this configuration; `plan` is what carries its decisions out.
     ///
@@ -114,7 +118,7 @@ impl Simulator {
     pub fn request(&mut self, request: &RequestSpec, behave: impl FnMut(&Sent<'_>) -> Behaviour) -> Exchange {
         self.sent += 1;
         let mut recorder = Recorder { behave, begun: self.engine.now(), records: Vec::new(), response: None };
-        self.engine.begin(self.sent, request, &mut recorder);
+        self.engine.begin(self.sent, request, CLIENT, &mut recorder);
         while self.engine.next(&mut recorder).is_some() {}
         let violations = self.engine.close(true, &mut recorder);
         let Recorder { records, response, .. } = recorder;

@@ -52,7 +52,11 @@ impl Said {
 }
 
 fn balancing(method: LoadBalancing) -> String {
-    method.name().to_owned()
+    match method {
+        LoadBalancing::RingHash { size_min } => format!("{}, minimumRingSize {size_min}", method.name()),
+        LoadBalancing::Maglev { table_size } => format!("{}, tableSize {table_size}", method.name()),
+        LoadBalancing::LeastRequest | LoadBalancing::RoundRobin | LoadBalancing::Random => method.name().to_owned(),
+    }
 }
 
 fn limited(limits: &Limits) -> String {

@@ -1,6 +1,7 @@
 //! Between client and filter: a request comes in, its answer goes out, once.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -21,6 +22,10 @@ pub(crate) struct Flight {
     /// As the client numbered it.
     pub(super) request: u64,
     pub(super) stream: StreamId,
+    /// The far end of its connection.
+    pub(super) remote: SocketAddr,
+    /// Who it is from.
+    pub(super) client: IpAddr,
     pub(super) begun: Timestamp,
     /// What the filter has let go of the request body.
     pub(super) body: Bytes,
@@ -53,8 +58,8 @@ impl Flight {
 }
 
 impl Engine {
-    /// A client sends a request, now. `request` numbers it; no two may be under way with the same number.
-    pub(crate) fn begin(&mut self, request: u64, spec: &RequestSpec, observer: &mut impl Observer) {
+    /// A client sends a request, now, from this address. `request` numbers it; no two may be under way with the same number.
+    pub(crate) fn begin(&mut self, request: u64, spec: &RequestSpec, remote: SocketAddr, observer: &mut impl Observer) {
         self.check.begun(request);
         let path = match self.admit(spec) {
             Ok(path) => path,
@@ -75,6 +80,8 @@ impl Engine {
         let flight = self.flights.insert(Flight {
             request,
             stream,
+            remote,
+            client: upstream::client_address(spec.head.get("x-forwarded-for"), remote.ip()),
             begun: self.now,
             body: Bytes::new(),
             whole: false,

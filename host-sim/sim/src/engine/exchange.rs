@@ -5,14 +5,14 @@ use std::rc::Rc;
 use bytes::Bytes;
 use host_abi::{CalloutAnswer, HeaderMap};
 use upstream::request_head::{ATTEMPT_COUNT_HEADER, reaches_upstream};
-use upstream::{Ask, Attempt, Begun, Endpoint, Event, Exchange, Failure, Fault, Step, Timestamp};
+use upstream::{Ask, Attempt, Begun, Endpoint, Event, Exchange, Failure, Fault, Source, Step, Timestamp};
 
 use crate::behaviour::{Answer, Behaviour, Outcome};
-use crate::engine::Engine;
 use crate::engine::observe::{AttemptEnd, Ended, Observer, Over, Role, Sent};
 use crate::engine::queue::What;
 use crate::engine::slab::Key;
 use crate::engine::world::Call;
+use crate::engine::{Engine, LISTEN};
 
 /// Callouts belong to no request.
 const NO_REQUEST: u64 = u64::MAX;
@@ -95,7 +95,13 @@ impl Engine {
         if let Some(reply) = Fault::read(released.iter()).abort {
             return self.reply(flight, &reply, observer);
         }
-        let ask = Ask::read(released.iter(), request.whole);
+        let source = Source {
+            headers: &|visit| released.iter().for_each(|(name, value)| visit(name, value)),
+            client: request.client,
+            remote: request.remote,
+            local: LISTEN,
+        };
+        let ask = Ask { source: Some(&source), ..Ask::read(released.iter(), request.whole) };
         let begun = match self.upstreams.begin(&ask, self.now, &mut self.balancing) {
             Ok(begun) => begun,
             Err(reply) => {
@@ -155,6 +161,7 @@ impl Engine {
             cluster: Some(cluster.as_bytes()),
             timeout_ms: timeout.as_ref().map(String::as_bytes),
             max_retries: Some(b"0"),
+            hash_key: headers.get(":authority"),
             whole: true,
             ..Ask::default()
         };
@@ -285,6 +292,8 @@ impl Engine {
                     delivered.flags = flags;
                     let mut head = self.spare_map();
                     head.extend(answer.head.iter());
+                    let cookies = self.jobs.get(key).into_iter().flat_map(|job| job.exchange.set_cookies());
+                    cookies.for_each(|cookie| head.append("set-cookie", cookie));
                     self.respond(flight, head, answer.body.clone(), observer);
                 }
             }

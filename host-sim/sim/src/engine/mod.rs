@@ -15,6 +15,7 @@ mod slab;
 mod world;
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use envoy_plan::Plan;
@@ -32,6 +33,9 @@ use crate::engine::world::World;
 
 pub use observe::{AttemptEnd, Ended, Given, RequestSpec, Role, Sent};
 pub(crate) use observe::{Observer, Over};
+
+/// Where simulated proxies listen.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
 
 /// Header maps that are kept for reuse.
 const SPARE_MAX: usize = 64;

@@ -1,6 +1,7 @@
 //! When requests come, which they are, and whose: clients that wait in a closed load, a clock in an open one.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use upstream::Timestamp;
@@ -9,6 +10,9 @@ use crate::chance::Chance;
 use crate::engine::Engine;
 use crate::run::Progress;
 use crate::scenario::{OpenArrivals, OpenLoad, Spec};
+
+/// The port that all clients send from.
+const CLIENT_PORT: u16 = 50_000;
 
 /// An open load is one client that does not wait.
 const OPEN: u64 = 0;
@@ -105,6 +109,17 @@ impl Arrivals {
         let total = self.kinds.last().copied().unwrap_or(0);
         let drawn = if self.kinds.len() > 1 { self.choice.below(total) } else { 0 };
         Some((self.begun, self.kinds.partition_point(|sum| *sum <= drawn)))
+    }
+
+    /// Where a request comes from: each client of a closed load has an address of its own, and so has each request of an open
+    /// one, of which nobody says who sends it.
+    pub(crate) fn address(&self, client: u64, request: u64) -> SocketAddr {
+        let number = match self.source {
+            Source::Closed { .. } => client,
+            Source::Open { .. } => request,
+        };
+        let [.., b, c, d] = number.to_be_bytes();
+        SocketAddr::from(([10, b, c, d], CLIENT_PORT))
     }
 
     /// A request has ended: its client thinks, and comes again.

@@ -108,7 +108,7 @@ pub fn run(scenario: &Scenario, setup: Setup<'_>, mut control: Control<'_>) -> R
                     && let Some(spec) = requests.get(kind)
                 {
                     stage.tally.begun();
-                    engine.begin(number, spec, &mut stage);
+                    engine.begin(number, spec, arrivals.address(client, number), &mut stage);
                 }
             }
         }

@@ -124,7 +124,7 @@ impl Mesh {
 }
 
 fn profile(name: &str) -> Profile {
-    Profile { name: name.to_owned(), timeout: None, retry: None, mirrors: Vec::new() }
+    Profile { name: name.to_owned(), ..Profile::default() }
 }
 
 fn cluster(name: &str, address: &str, version: &str) -> Cluster {
