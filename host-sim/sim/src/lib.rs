@@ -17,19 +17,28 @@ mod behaviour;
 mod chance;
 mod check;
 mod engine;
+mod expect;
+mod ramp;
 mod report;
 mod run;
 mod scenario;
 mod simulator;
 mod span;
+mod trace;
 
 pub use behaviour::{Answer, Behaviour, Outcome};
 pub use engine::{AttemptEnd, Ended, Given, RequestSpec, Role, Sent};
-pub use report::{Bar, Comparison, Mirror, Report, RuleShare, Timeouts, Times, Totals, Verdict, Version, Warning};
-pub use run::{ConfiguredShare, Control, Progress, RunError, Setup, run};
+pub use expect::{Expectation, Judgement, Quantity, Seen, Share};
+pub use ramp::{Gate, Gates, RampStep, Ramping};
+pub use report::{
+    Bar, Comparison, Mirror, Report, RuleShare, Spread, Timeouts, Times, Totals, Verdict, Version, Warning,
+};
+pub use run::{ConfiguredShare, Control, Progress, RunError, Setup, run, trace};
 pub use scenario::{
-    ClosedLoad, Fault, Latency, Load, Metadata, Normalization, OpenArrivals, OpenLoad, OutcomeSpec, Rate, RequestKind,
-    Scenario, ScenarioError, ServiceSpec, Spec, VersionSpec,
+    ClosedLoad, ExpectSpec, Fault, Latency, Load, Measure, Metadata, Normalization, OfSpec, OpenArrivals, OpenLoad,
+    OutcomeSpec, Percentile, Rate, RequestKind, Scenario, ScenarioError, ServiceSpec, Spec, Statuses, VersionSpec,
+    scenario_schema,
 };
 pub use simulator::{AttemptRecord, Exchange, ResponseRecord, Simulator};
 pub use span::Span;
+pub use trace::{Edit, Step, Trace, What};

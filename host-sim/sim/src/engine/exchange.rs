@@ -9,7 +9,7 @@ use upstream::{Ask, Attempt, Begun, Endpoint, Event, Exchange, Failure, Fault, S
 
 use crate::behaviour::{Answer, Behaviour, Outcome};
 use crate::engine::Engine;
-use crate::engine::observe::{AttemptEnd, Ended, Observer, Over, Role, Sent};
+use crate::engine::observe::{AttemptEnd, Decided, Ended, Observer, Over, Role, Sent};
 use crate::engine::queue::What;
 use crate::engine::slab::Key;
 use crate::engine::world::Call;
@@ -77,9 +77,9 @@ impl Job {
 impl Engine {
     /// The filter has let a request go. It sets out, now or after an injected delay, or is aborted.
     pub(super) fn forward(&mut self, flight: Key, observer: &mut impl Observer) {
-        let Some(released) = self.flights.get(flight).and_then(|request| self.vm.request(request.stream)) else {
-            return;
-        };
+        let Some(request) = self.flights.get(flight) else { return };
+        let Some(released) = self.vm.request(request.stream) else { return };
+        observer.decided(&Decided { request: request.request, headers: released, at: self.now });
         match Fault::read(released.iter()).delay {
             Some(delay) => self.queue.push(self.now.after(delay), What::SetOut(flight)),
             None => self.set_out(flight, observer),
@@ -245,7 +245,7 @@ impl Engine {
             Outcome::NeverAnswers => return,
         };
         let (serial, role, took) = (way.serial, job.role(), now.since(way.sent));
-        observer.over(&Over { serial, role, endpoint: &way.endpoint, took, end });
+        observer.over(&Over { serial, role, endpoint: &way.endpoint, took, at: self.now, end });
         self.step(key, step, answer, observer);
     }
 
@@ -261,7 +261,14 @@ impl Engine {
             && let Some(way) = job.under_way.take()
         {
             let (serial, role, took) = (way.serial, job.role(), self.now.since(way.sent));
-            observer.over(&Over { serial, role, endpoint: &way.endpoint, took, end: AttemptEnd::TimedOut });
+            observer.over(&Over {
+                serial,
+                role,
+                endpoint: &way.endpoint,
+                took,
+                at: self.now,
+                end: AttemptEnd::TimedOut,
+            });
         }
         self.step(key, step, None, observer);
     }
@@ -329,7 +336,7 @@ impl Engine {
         let Some(job) = self.jobs.get_mut(key) else { return };
         if let Some(way) = job.under_way.take() {
             let (serial, role, took) = (way.serial, job.role(), self.now.since(way.sent));
-            observer.over(&Over { serial, role, endpoint: &way.endpoint, took, end });
+            observer.over(&Over { serial, role, endpoint: &way.endpoint, took, at: self.now, end });
         }
         self.forget(key);
     }

@@ -31,7 +31,7 @@ use crate::engine::slab::{Key, Slab};
 use crate::engine::world::World;
 
 pub use observe::{AttemptEnd, Ended, Given, RequestSpec, Role, Sent};
-pub(crate) use observe::{Observer, Over};
+pub(crate) use observe::{Decided, Observer, Over};
 
 /// Header maps that are kept for reuse.
 const SPARE_MAX: usize = 64;

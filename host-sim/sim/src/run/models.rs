@@ -185,16 +185,16 @@ pub(crate) fn labels(endpoint: &Endpoint) -> String {
 }
 
 /// The host in `outbound|PORT|SUBSET|HOST`; a name of another form is its own host.
-fn host_of(cluster: &str) -> &str {
+pub(crate) fn host_of(cluster: &str) -> &str {
     cluster.splitn(4, '|').nth(3).unwrap_or(cluster)
 }
 
 /// Whether `wanted` is this host, or its first labels.
-fn is_host(wanted: &str, host: &str) -> bool {
+pub(crate) fn is_host(wanted: &str, host: &str) -> bool {
     host.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-fn carries(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
+pub(crate) fn carries(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
     wanted.iter().all(|(name, value)| labels.get(name) == Some(value))
 }
 

@@ -102,6 +102,7 @@ impl Tally {
             Role::Primary => {
                 if let Some((version, _)) = self.version(sent.endpoint) {
                     version.attempts += 1;
+                    version.requests += u64::from(sent.number == 1);
                 }
             }
             Role::Shadow => {
@@ -213,7 +214,7 @@ impl Tally {
         let last = Duration::from_nanos(self.last_end.as_nanos());
         let period = self.duration.map_or(last, |duration| duration.min(last));
         let mut versions: Vec<Version> =
-            self.versions.rows.into_iter().map(|(row, clock)| Version { times: clock.times(), ..row }).collect();
+            self.versions.rows.into_iter().map(|(row, clock)| Version { times: clock.times(), clock, ..row }).collect();
         versions.sort_by(|a, b| (&a.host, &a.labels).cmp(&(&b.host, &b.labels)));
         let mut mirrors: Vec<Mirror> =
             self.mirrors.rows.into_iter().map(|(row, clock)| Mirror { times: clock.times(), ..row }).collect();
@@ -228,12 +229,14 @@ impl Tally {
             load_us: micros(period),
             success_rate: ratio(self.totals.succeeded, self.totals.begun),
             rate_per_second: ratio(self.in_time, 1) / (ratio(micros(period).max(1), 1) / 1e6),
+            expectations: Vec::new(),
             totals: Totals { dropped_mirrors: engine.dropped_shadows(), ..self.totals },
             statuses: self.statuses,
             details: self.details,
             attempts: self.attempts,
             timeouts: self.timeouts,
             times: self.times.times(),
+            clock: self.times,
             histogram: self.shape.bars(),
             shares: shares(configured, &self.clusters),
             clusters: self.clusters,

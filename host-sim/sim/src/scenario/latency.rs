@@ -1,9 +1,11 @@
 //! How long an outcome takes, as a distribution that whole numbers can draw: no platform's `ln` or `exp`, so that every
 //! machine draws the same. Issue 8 adds log-normal and empirical ones behind the same type.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
@@ -78,13 +80,27 @@ impl Latency {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 enum Named {
+    /// Always the same.
     Constant(Span),
+    /// Each moment between the two as likely.
     Uniform([Span; 2]),
+    /// By its mean.
     Exponential(Span),
+    /// By points such as `p50: 20ms`, `p99.9: 1s`, with straight lines between.
     Percentiles(BTreeMap<String, Span>),
+}
+
+impl JsonSchema for Latency {
+    fn schema_name() -> Cow<'static, str> {
+        "Latency".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [generator.subschema_for::<Span>(), generator.subschema_for::<Named>()]})
+    }
 }
 
 impl<'de> Deserialize<'de> for Latency {
@@ -123,7 +139,7 @@ impl<'de> Deserialize<'de> for Latency {
 }
 
 /// `p99.9` as parts per million; at most four places.
-fn ppm(name: &str) -> Option<u64> {
+pub(super) fn ppm(name: &str) -> Option<u64> {
     let (whole, fraction) = name.strip_prefix('p')?.split_once('.').unwrap_or((name.strip_prefix('p')?, ""));
     let digits = format!("{whole}{fraction:0<4}");
     let valid = fraction.len() <= 4 && digits.bytes().all(|byte| byte.is_ascii_digit());

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
@@ -10,7 +11,7 @@ use crate::scenario::ScenarioError;
 use crate::span::Span;
 
 /// The load of a scenario: either `closed` or `open`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Load {
     /// Clients that wait for their answer.
@@ -24,7 +25,7 @@ pub struct Load {
 }
 
 /// So many clients, each with one request at a time.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClosedLoad {
     /// How many. All begin at once.
@@ -35,7 +36,7 @@ pub struct ClosedLoad {
 }
 
 /// Requests that come whatever happens to those before.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OpenLoad {
     /// How many arrive each second; may be a fraction.
@@ -46,7 +47,7 @@ pub struct OpenLoad {
 }
 
 /// How arrivals are spaced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OpenArrivals {
     /// Evenly.
@@ -64,7 +65,7 @@ pub struct Rate {
 }
 
 /// One kind of request.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RequestKind {
     /// How often, relative to the other kinds; 1 unless given.

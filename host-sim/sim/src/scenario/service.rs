@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::scenario::{Latency, ScenarioError};
 
 /// A service by its host, and what its versions do.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServiceSpec {
     /// The host of the plan's clusters, whole (`sa-logic.default.svc.cluster.local`) or its first labels (`sa-logic`).
@@ -17,7 +18,7 @@ pub struct ServiceSpec {
 }
 
 /// Some of a service's endpoints, and what they do.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VersionSpec {
     /// Labels an endpoint must carry; none: any endpoint.
@@ -28,7 +29,7 @@ pub struct VersionSpec {
 }
 
 /// One thing that may happen to an attempt.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OutcomeSpec {
     /// How often, relative to the other outcomes; 1 unless given.
@@ -52,7 +53,7 @@ pub struct OutcomeSpec {
 }
 
 /// How an attempt ends without an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Fault {
     /// The connection is closed: an empty reply.

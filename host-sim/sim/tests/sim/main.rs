@@ -1,7 +1,9 @@
 //! The simulator with the real filter: single requests, whole scenarios, and what it says when something is wrong. Where
 //! the filter does not do what must be played (it never waits yet), small guests do.
 
+mod expectations;
 mod guests;
 mod requests;
 mod runs;
 mod support;
+mod traces;
