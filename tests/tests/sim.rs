@@ -199,7 +199,7 @@ fn the_schema_takes_every_example_and_refuses_what_the_reader_refuses() {
         ("/spec/services/0/versions", "1"),
         ("/spec/services/0/versions/0/outcomes/0/latency", "{uniform: [1ms]}"),
         ("/spec/services/0/versions/0/outcomes/0/latency", "{even: 1ms}"),
-        ("/spec/services/0/versions/0/outcomes/0/fault", "broken"),
+        ("/spec/services/0/versions/0/outcomes/1/fault", "broken"),
         ("/spec/load/open/ratePerSecond", "0"),
         ("/spec/load/open/arrivals", "often"),
         ("/spec/load/requests/0/headers", "[a]"),
@@ -287,3 +287,20 @@ spec:
   - {name: c, measure: responseTime, percentile: p99.9, between: [1ms, 2s]}
   - {name: d, measure: answers, status: 503, atLeast: 0.5%}
 ";
+
+#[test]
+fn a_page_stands_alone_and_escapes_what_a_scenario_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html").display().to_string();
+    let (_own, file) = hello("  - {name: <b>all</b> & more, measure: answers, status: 200, equal: 100%}\n");
+    let (code, printed, said) = shunt(&["sim", "-f", &file, "-o", &page]);
+    assert_eq!((code, printed.as_str()), (0, ""), "{said}");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("&lt;b&gt;all&lt;/b&gt; &amp; more") && !page.contains("<b>all"), "{page}");
+    for part in ["<svg", "75.00 % of 100", "class=\"met\"", "The whole report"] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
+    assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("<script"), "{page}");
+    let (code, _, said) = shunt(&["sim", "-f", &file, "--runs", "2", "-o", "html"]);
+    assert!(code == 2 && said.contains("a page shows single runs"), "{said}");
+}

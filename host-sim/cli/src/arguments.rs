@@ -10,7 +10,7 @@ use istio_config::outbound::OutboundMode;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
-use traffic_sim::{Percentile, Share, Span};
+use traffic_sim::{Percent, Percentile, Span};
 
 /// Moves live traffic from one version of a service to the next, by Istio's rules, in any Envoy.
 #[derive(Debug, Parser)]
@@ -102,8 +102,8 @@ pub(crate) struct SimOptions {
     /// Tell the life of this request instead, step by step; requests are numbered from 1 as they come
     #[arg(long, value_name = "REQUEST", conflicts_with = "runs", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) trace: Option<u64>,
-    /// `text` or `json`; anything else is a file to write to, by its ending
-    #[arg(short, long, default_value = "text", value_name = "text|json|FILE")]
+    /// `text`, `json` or `html`; anything else is a file to write to, by its ending
+    #[arg(short, long, default_value = "text", value_name = "text|json|html|FILE")]
     pub(crate) output: String,
 }
 
@@ -129,13 +129,13 @@ pub(crate) struct RampOptions {
     pub(crate) to: Option<String>,
     /// Shares of the new version in percent, ascending
     #[arg(long, value_name = "PERCENT,…", value_delimiter = ',', default_value = "1,20,50,100", value_parser = names::percent)]
-    pub(crate) steps: Vec<Share>,
+    pub(crate) steps: Vec<Percent>,
     /// Gate: at least so many requests are answered below 500
     #[arg(long, value_name = "PERCENT", default_value = "99%", value_parser = names::percent)]
-    pub(crate) min_success: Share,
+    pub(crate) min_success: Percent,
     /// Gate: at most so many percentage points fewer than in the step before
     #[arg(long, value_name = "POINTS", default_value = "1", value_parser = names::percent)]
-    pub(crate) max_drop: Share,
+    pub(crate) max_drop: Percent,
     /// Gate: this percentile of the response times is at most so long, as in p99=300ms; may be repeated
     #[arg(long, value_name = "PERCENTILE=TIME", value_parser = names::latency)]
     pub(crate) max_latency: Vec<(Percentile, Span)>,

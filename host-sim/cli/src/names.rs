@@ -1,6 +1,6 @@
 //! Names, labels and quantities on the command line: what the API server would refuse of names is refused here.
 
-use traffic_sim::{Percentile, Share, Span};
+use traffic_sim::{Percent, Percentile, Span};
 
 /// Kinds that an EnvoyFilter, a WasmPlugin and a TrafficExtension can be for.
 const TARGETS: [&str; 4] = ["Gateway", "GatewayClass", "Service", "ServiceEntry"];
@@ -44,8 +44,8 @@ pub(crate) fn gateway(text: &str) -> Result<(String, String), String> {
 }
 
 /// A share, `20` or `20%`.
-pub(crate) fn percent(text: &str) -> Result<Share, String> {
-    Share::parse(&format!("{}%", text.trim_end().trim_end_matches('%')))
+pub(crate) fn percent(text: &str) -> Result<Percent, String> {
+    Percent::parse(&format!("{}%", text.trim_end().trim_end_matches('%')))
 }
 
 /// `p99=300ms`.

@@ -13,7 +13,7 @@ use istio_config::yaml::documents;
 use rule_analysis::ramp::Ramp;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use traffic_sim::{Gates, RampStep, Ramping, Share};
+use traffic_sim::{Gates, Percent, RampStep, Ramping};
 
 pub(crate) fn run(options: &RampOptions, module: &Option<PathBuf>) -> Result<(), Failure> {
     let RampOptions { manifests, recursive, namespace, scenario, route, to, steps, seed, into, output, .. } = options;
@@ -35,11 +35,11 @@ pub(crate) fn run(options: &RampOptions, module: &Option<PathBuf>) -> Result<(),
     Deployment::new(Input::read(manifests, *recursive)?, namespace, found.wished()?, false)?;
     let objects: Vec<Value> = written.objects().cloned().collect();
     let ramp = Ramp::new(&objects, route, to.as_deref()).map_err(|why| Failure::Usage(format!("--route {why}")))?;
-    let player = Player::new(module::compiled(module)?)?;
+    let player = Player::new(module::compiled_once(module)?)?;
 
     let mut ramping =
         Ramping { route: route.clone(), to: ramp.to().to_owned(), planned: steps.clone(), steps: Vec::new() };
-    let before = std::iter::once(Share { ppm: 0 }).filter(|none| steps.first() != Some(none));
+    let before = std::iter::once(Percent { ppm: 0 }).filter(|none| steps.first() != Some(none));
     for share in before.chain(steps.iter().copied()) {
         let changed = ramp.step(&objects, share.ppm);
         let deployment = Deployment::new_quietly(written.with(&changed), namespace, found.wished()?)?;
@@ -145,7 +145,7 @@ impl Written {
 fn write(
     folder: &Path,
     number: usize,
-    share: Share,
+    share: Percent,
     changed: &[(usize, Value)],
     ramping: &Ramping,
 ) -> Result<(), Failure> {

@@ -28,10 +28,10 @@ mod trace;
 
 pub use behaviour::{Answer, Behaviour, Outcome};
 pub use engine::{AttemptEnd, Ended, Given, RequestSpec, Role, Sent};
-pub use expect::{Expectation, Judgement, Quantity, Seen, Share};
+pub use expect::{Expectation, Judgement, Percent, Quantity, Seen};
 pub use ramp::{Gate, Gates, RampStep, Ramping};
 pub use report::{
-    Bar, Comparison, Mirror, Report, RuleShare, Spread, Timeouts, Times, Totals, Verdict, Version, Warning,
+    Bar, Comparison, Mirror, Report, RuleShare, Spread, Timeouts, Times, Totals, Verdict, Version, Warning, html,
 };
 pub use run::{ConfiguredShare, Control, Progress, RunError, Setup, run, trace};
 pub use scenario::{

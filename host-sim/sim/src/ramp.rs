@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::expect::{Quantity, Share};
-use crate::report::{Report, Table, Version, count, micros, percent, short_host};
+use crate::expect::{Percent, Quantity};
+use crate::report::{Report, Table, Version, count, micros, percent, short_host, three_digits};
 use crate::scenario::Percentile;
 use crate::span::Span;
 
@@ -13,9 +13,9 @@ use crate::span::Span;
 #[derive(Clone, Debug)]
 pub struct Gates {
     /// At least so many requests are answered below 500.
-    pub success: Share,
+    pub success: Percent,
     /// At most so many percentage points fewer than in the step before.
-    pub drop: Share,
+    pub drop: Percent,
     /// These percentiles of the response times are at most so long.
     pub latency: Vec<(Percentile, Span)>,
     /// The 99th percentile is at most so many percent longer than in the step before.
@@ -37,7 +37,7 @@ pub struct Gate {
 }
 
 impl Gates {
-    /// Looks at a step, and at the one before it. What is seen is compared as it is, so the load should be long enough.
+    /// Looks at a step, and at the one before it. What is seen is compared as it is, times to three digits, so the load should be long enough.
     pub fn judge(&self, before: &Report, now: &Report) -> Vec<Gate> {
         let Self { success, drop, latency, rise_percent } = self;
         // In millionths, cut, of whatever has come.
@@ -46,6 +46,7 @@ impl Gates {
             u64::try_from(ppm).unwrap_or(0)
         };
         let seen = percent(now.totals.succeeded, now.totals.begun);
+        let least = rate(before).saturating_sub(drop.ppm);
         let mut gates = vec![
             Gate {
                 name: "succeeded".to_owned(),
@@ -55,13 +56,9 @@ impl Gates {
             },
             Gate {
                 name: "against the step before".to_owned(),
-                wanted: format!(
-                    "at most {} points under {}",
-                    drop.digits(),
-                    percent(before.totals.succeeded, before.totals.begun)
-                ),
+                wanted: format!("at least {}", percent(least, 1_000_000)),
                 seen,
-                is_open: rate(now).saturating_add(drop.ppm) >= rate(before),
+                is_open: rate(now) >= least,
             },
         ];
         for (percentile, limit) in latency {
@@ -70,16 +67,17 @@ impl Gates {
                 name: percentile.to_string(),
                 wanted: format!("at most {}", Quantity::Time(*limit)),
                 seen: seen.map_or_else(|| "-".to_owned(), micros),
-                is_open: seen.is_some_and(|us| us <= limit.as_nanos() / 1_000),
+                is_open: seen.is_some_and(|us| three_digits(us) <= three_digits(limit.as_nanos() / 1_000)),
             });
         }
         let (old, new) = (before.times.p99_us, now.times.p99_us);
-        let limit = u128::from(old) * u128::from(100 + rise_percent) / 100;
+        let limit = u128::from(old) * u128::from(rise_percent.saturating_add(100)) / 100;
+        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
         gates.push(Gate {
             name: "p99 against the step before".to_owned(),
-            wanted: format!("at most {rise_percent} % over {}", micros(old)),
+            wanted: format!("at most {}", micros(limit)),
             seen: micros(new),
-            is_open: u128::from(new) <= limit,
+            is_open: three_digits(new) <= three_digits(limit),
         });
         if let Some(violation) = now.violations.first() {
             gates.push(Gate {
@@ -98,7 +96,7 @@ impl Gates {
 #[serde(rename_all = "camelCase")]
 pub struct RampStep {
     /// The share of the new version.
-    pub share: Share,
+    pub share: Percent,
     /// What was measured. No expectations: they are those of the scenario's own rules.
     pub report: Report,
     /// What it had to keep to; none for the rules without the new version.
@@ -121,7 +119,7 @@ pub struct Ramping {
     /// The version that grows.
     pub to: String,
     /// All shares that were asked for.
-    pub planned: Vec<Share>,
+    pub planned: Vec<Percent>,
     /// Those that were rehearsed, behind one without the new version.
     pub steps: Vec<RampStep>,
 }

@@ -15,12 +15,15 @@ use traffic_sim::{Comparison, Expectation, Report, Spread};
 
 pub(crate) fn run(options: &SimOptions, module: &Option<PathBuf>) -> Result<(), Failure> {
     let SimOptions { files, seed, runs, jobs, trace, output } = options;
-    let output = Output::new(output, &["text", "json"])?;
+    let output = Output::new(output, &["text", "json", "html"])?;
+    if output.format() == "html" && (runs.is_some() || trace.is_some()) {
+        return Err(Failure::Usage("a page shows single runs: with --runs or --trace choose text or json".to_owned()));
+    }
     let mut rehearsals = Rehearsal::all(files)?;
     if let Some(seed) = seed {
         rehearsals.iter_mut().for_each(|rehearsal| rehearsal.found.scenario.spec.seed = *seed);
     }
-    let module = module::compiled(module)?;
+    let module = module::compiled_once(module)?;
     if let Some(request) = trace {
         return trace::run(&rehearsals, module, *request, &output);
     }
@@ -45,7 +48,11 @@ fn once(player: &Player, rehearsals: &[Rehearsal], output: &Output) -> Result<()
             break;
         }
     }
-    output.write(&if output.is_json() { json(&reports)? } else { text(&reports) })?;
+    output.write(&match output.format() {
+        "json" => json(&reports)?,
+        "html" => traffic_sim::html(&reports),
+        _ => text(&reports),
+    })?;
     let failed = reports.iter().flat_map(|report| report.failed().map(|failed| (&report.scenario, failed.clone())));
     verdict(reports.iter().any(|report| !report.violations.is_empty()), failed)
 }

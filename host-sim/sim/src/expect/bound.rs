@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::expect::quantity::{Share, WHOLE};
+use crate::expect::quantity::{Percent, WHOLE};
 use crate::report::Binomial;
 
 /// More requests than this are nothing to wait for.
@@ -75,14 +75,14 @@ pub(crate) fn exactly<T: Ord>(bound: &Bound<T>, seen: &T) -> Judgement {
 }
 
 /// Compares the share of `part` in `whole`, without rounding.
-pub(crate) fn share_exactly(bound: Bound<Share>, part: u64, whole: u64) -> Judgement {
+pub(crate) fn share_exactly(bound: Bound<Percent>, part: u64, whole: u64) -> Judgement {
     let wanted = bound.map(|share| u128::from(share.ppm) * u128::from(whole));
     exactly(&wanted, &(u128::from(part) * u128::from(WHOLE)))
 }
 
 /// How sure a judgement of shares must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Confidence(pub(crate) Share);
+pub(crate) struct Confidence(pub(crate) Percent);
 
 impl Confidence {
     /// The probability of being wrong that is put up with.
@@ -92,7 +92,7 @@ impl Confidence {
     }
 
     /// The counts of `whole` draws that a share of exactly `share` explains.
-    pub(crate) fn noise(self, share: Share, whole: u64) -> (u64, u64) {
+    pub(crate) fn noise(self, share: Percent, whole: u64) -> (u64, u64) {
         Binomial::new(whole, share.ppm, WHOLE).middle(self.doubt() / 2.0)
     }
 
@@ -101,9 +101,9 @@ impl Confidence {
     /// `Failed`: a share within the bound would hardly have given this. `Met`: a share outside of it would hardly have; an
     /// equal share cannot be proved, and is met where it explains what was seen. `Undecided`: both would have. Bounds of
     /// 0 % and 100 % are compared exactly: no number of draws proves them.
-    pub(crate) fn judge(self, bound: Bound<Share>, part: u64, whole: u64) -> Judgement {
+    pub(crate) fn judge(self, bound: Bound<Percent>, part: u64, whole: u64) -> Judgement {
         let doubt = self.doubt();
-        let one_sided = |share: Share, is_low: bool| {
+        let one_sided = |share: Percent, is_low: bool| {
             if !share.is_between() {
                 let bound = if is_low { Bound::AtLeast(share) } else { Bound::AtMost(share) };
                 return share_exactly(bound, part, whole);
@@ -130,7 +130,7 @@ impl Confidence {
     }
 
     /// How many draws with the same share as here would be enough for a judgement. `None`: no sensible number.
-    pub(crate) fn enough(self, bound: Bound<Share>, part: u64, whole: u64) -> Option<u64> {
+    pub(crate) fn enough(self, bound: Bound<Percent>, part: u64, whole: u64) -> Option<u64> {
         let tells = |draws: u64| {
             let hits = (u128::from(part) * u128::from(draws) + u128::from(whole / 2)) / u128::from(whole.max(1));
             self.judge(bound, u64::try_from(hits).unwrap_or(draws), draws) != Judgement::Undecided
@@ -156,8 +156,8 @@ impl Confidence {
 mod tests {
     use super::*;
 
-    fn share(percent: &str) -> Share {
-        Share::parse(percent).unwrap()
+    fn share(percent: &str) -> Percent {
+        Percent::parse(percent).unwrap()
     }
 
     #[track_caller]

@@ -15,11 +15,11 @@ use serde::Serialize;
 pub use bound::Judgement;
 pub(crate) use bound::{Bound, Confidence};
 pub use measured::Seen;
-pub use quantity::{Quantity, Share};
+pub use quantity::{Percent, Quantity};
 
 use crate::expect::bound::{exactly, share_exactly};
 use crate::expect::measured::{Whose, measure};
-use crate::report::{Report, count, percent};
+use crate::report::{Report, count, percent, three_digits};
 use crate::run::{carries, host_of, is_host};
 use crate::scenario::{ExpectSpec, Measure, OfSpec, ScenarioError, ServiceSpec, Wanted};
 
@@ -32,7 +32,7 @@ pub struct Expectation {
     /// What was wanted, in words: `at least 99.5 %`.
     pub wanted: String,
     /// How sure the judgement is, where it is one of chance.
-    pub confidence: Option<Share>,
+    pub confidence: Option<Percent>,
     /// What was seen.
     pub seen: Seen,
     /// What came of it.
@@ -137,7 +137,10 @@ fn judge(bound: Wanted, seen: Seen) -> (Judgement, String) {
             (judgement, remark)
         }
         (Wanted::Count(bound), Seen::Count(seen)) => (exactly(&bound, &seen), String::new()),
-        (Wanted::TimeUs(bound), Seen::TimeUs(seen)) => (exactly(&bound, &seen), String::new()),
+        // Percentiles are no truer than that, and nobody can see more.
+        (Wanted::TimeUs(bound), Seen::TimeUs(seen)) => {
+            (exactly(&bound.map(three_digits), &three_digits(seen)), String::new())
+        }
         (Wanted::Share(..) | Wanted::Count(_) | Wanted::TimeUs(_), _) => {
             (Judgement::Failed, "nothing came that could be judged".to_owned())
         }

@@ -14,7 +14,7 @@ pub(crate) const WHOLE: u64 = 1_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
     /// `99.5%`.
-    Share(Share),
+    Share(Percent),
     /// `12`.
     Count(u64),
     /// `300ms`.
@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for Quantity {
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Quantity, E> {
                 if text.trim_end().ends_with('%') {
-                    return Share::parse(text).map(Quantity::Share).map_err(E::custom);
+                    return Percent::parse(text).map(Quantity::Share).map_err(E::custom);
                 }
                 Span::parse(text).map(Quantity::Time).ok_or_else(|| {
                     E::custom(format_args!(
@@ -88,12 +88,12 @@ impl<'de> Deserialize<'de> for Quantity {
 
 /// A part of a whole, from 0 to 100 %, to the ten-thousandth of a percent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Share {
+pub struct Percent {
     /// Parts per million.
     pub ppm: u64,
 }
 
-impl Share {
+impl Percent {
     /// `99.5%`, with or without a blank before the sign.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is no share: write it like `99.5%`, with at most four places");
@@ -125,19 +125,19 @@ impl Share {
     }
 }
 
-impl fmt::Display for Share {
+impl fmt::Display for Percent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} %", self.digits())
     }
 }
 
-impl Serialize for Share {
+impl Serialize for Percent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{}%", self.digits()))
     }
 }
 
-impl<'de> Deserialize<'de> for Share {
+impl<'de> Deserialize<'de> for Percent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
@@ -154,9 +154,9 @@ mod tests {
 
     #[test]
     fn units_tell_what_is_meant() {
-        assert_eq!(read(json!("99.5%")), Ok(Quantity::Share(Share { ppm: 995_000 })));
-        assert_eq!(read(json!("0.0001 %")), Ok(Quantity::Share(Share { ppm: 1 })));
-        assert_eq!(read(json!("100%")), Ok(Quantity::Share(Share { ppm: WHOLE })));
+        assert_eq!(read(json!("99.5%")), Ok(Quantity::Share(Percent { ppm: 995_000 })));
+        assert_eq!(read(json!("0.0001 %")), Ok(Quantity::Share(Percent { ppm: 1 })));
+        assert_eq!(read(json!("100%")), Ok(Quantity::Share(Percent { ppm: WHOLE })));
         assert_eq!(read(json!(12)), Ok(Quantity::Count(12)));
         assert_eq!(read(json!("300ms")), Ok(Quantity::Time(Span::from_nanos(300_000_000))));
         for bad in [
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn shares_are_shown_as_they_were_written() {
         for text in ["99.5", "100", "0", "0.0001", "12.34"] {
-            let share = Share::parse(&format!("{text}%")).unwrap();
+            let share = Percent::parse(&format!("{text}%")).unwrap();
             assert_eq!(share.to_string(), format!("{text} %"));
             assert_eq!(serde_json::to_value(share).unwrap(), json!(format!("{text}%")));
         }

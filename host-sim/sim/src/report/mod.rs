@@ -4,6 +4,7 @@
 mod band;
 mod binomial;
 mod comparison;
+mod html;
 mod share;
 mod spread;
 mod table;
@@ -16,13 +17,14 @@ use serde::Serialize;
 
 pub(crate) use binomial::Binomial;
 pub use comparison::Comparison;
+pub use html::html;
 pub(crate) use share::shares;
 pub use share::{RuleShare, Verdict};
 pub use spread::Spread;
 pub(crate) use table::{Table, cluster, count, percent, short_host};
 pub(crate) use text::micros;
 pub use times::{Bar, Times};
-pub(crate) use times::{Clock, Shape};
+pub(crate) use times::{Clock, Shape, three_digits};
 
 use crate::expect::{Expectation, Judgement};
 use crate::span::Span;

@@ -252,7 +252,7 @@ impl fmt::Display for Spread {
             }
             table.write(f)?;
             let together: Vec<Expectation> = kept.into_iter().map(|kept| kept.together).collect();
-            expectations(f, "All runs together", &together)?;
+            expectations(f, "All runs together, or the worst where there is no confidence", &together)?;
         }
         let violations = self.violations();
         if !violations.is_empty() {

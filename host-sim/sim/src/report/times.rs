@@ -102,6 +102,12 @@ impl Clock {
     }
 }
 
+/// Microseconds to three digits, as they are shown and as percentiles are true.
+pub(crate) fn three_digits(us: u64) -> u64 {
+    let unit = us.checked_ilog10().and_then(|digits| 10_u64.checked_pow(digits.saturating_sub(2))).unwrap_or(1);
+    us.saturating_add(unit / 2) / unit * unit
+}
+
 /// One bar: how many took at least `from_us` and less than `to_us` microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -184,6 +190,15 @@ mod tests {
         assert!((500_000..=500_500).contains(&times.p50_us), "{times:?}");
         assert!((990_000..=991_000).contains(&times.p99_us), "{times:?}");
         assert_eq!((times.min_us, times.max_us, times.mean_us), (1_000, 1_000_000, 500_500));
+    }
+
+    #[test]
+    fn three_digits_are_kept() {
+        for (us, rounded) in
+            [(0, 0), (7, 7), (999, 999), (1_004, 1_000), (20_015, 20_000), (20_050, 20_100), (9_996, 10_000)]
+        {
+            assert_eq!(three_digits(us), rounded, "{us}");
+        }
     }
 
     #[test]

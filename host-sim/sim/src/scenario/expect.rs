@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use serde_json::Value;
 
-use crate::expect::{Bound, Confidence, Quantity, Share};
+use crate::expect::{Bound, Confidence, Percent, Quantity};
 use crate::scenario::ScenarioError;
 use crate::scenario::latency::ppm;
 
@@ -43,7 +43,7 @@ pub struct ExpectSpec {
     pub equal: Option<Quantity>,
     /// How sure a judgement of a share has to be, such as `95%`. Absent: what was seen is compared as it is.
     #[serde(default)]
-    pub confidence: Option<Share>,
+    pub confidence: Option<Percent>,
 }
 
 /// What is looked at.
@@ -103,7 +103,7 @@ pub struct Percentile {
 /// An expectation with its units in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    Share(Bound<Share>, Option<Confidence>),
+    Share(Bound<Percent>, Option<Confidence>),
     Count(Bound<u64>),
     TimeUs(Bound<u64>),
 }
@@ -154,7 +154,7 @@ impl ExpectSpec {
         let share = |value| if let Quantity::Share(share) = value { Some(share.ppm) } else { None };
         let count = |value| if let Quantity::Count(count) = value { Some(count) } else { None };
         let micros = |value| if let Quantity::Time(span) = value { Some(span.as_nanos() / 1_000) } else { None };
-        let shares = of(share).map(|bound| bound.map(|ppm| Share { ppm }));
+        let shares = of(share).map(|bound| bound.map(|ppm| Percent { ppm }));
         let shares = shares.map(|bound| Wanted::Share(bound, self.confidence.map(Confidence)));
         shares.or_else(|| of(count).map(Wanted::Count)).or_else(|| of(micros).map(Wanted::TimeUs))
     }

@@ -6,7 +6,7 @@ use envoy_plan::PathNormalization;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
-use crate::expect::{Quantity, Share};
+use crate::expect::{Percent, Quantity};
 use crate::scenario::{Normalization, Percentile, Rate, Scenario, Statuses};
 use crate::span::Span;
 
@@ -37,7 +37,7 @@ schema!(Span, "Duration", {
     "type": "string",
     "pattern": r"^(0|(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$",
 });
-schema!(Share, "Share", {
+schema!(Percent, "Percent", {
     "description": "A share, like `99.5%`, with at most four places.",
     "type": "string",
     "pattern": r"^[0-9]+(\.[0-9]{0,4})? *%$",

@@ -258,7 +258,7 @@ fn what_cannot_be_evaluated_is_refused_with_its_field() {
 #[test]
 fn many_runs_are_judged_together() {
     let expect = json!([
-        {"name": "a fifth meets v2", "measure": "share", "of": v("v2"), "equal": "20%", "confidence": "50%"},
+        {"name": "a fifth meets v2", "measure": "share", "of": v("v2"), "equal": "20%", "confidence": "80%"},
         {"name": "v1 is well", "measure": "successRate", "of": v("v1"), "atLeast": "99%", "confidence": "95%"},
         {"name": "no error", "measure": "answers", "status": "5xx", "equal": 0},
     ]);
@@ -272,8 +272,8 @@ fn many_runs_are_judged_together() {
     let spread = Spread::new(reports.clone());
     let json: Value = serde_json::from_str(&spread.to_json().unwrap()).unwrap();
     let [fifth, well, none] = json["expectations"].as_array().unwrap().as_slice() else { panic!("{json}") };
-    // At 50 % half of the runs are expected outside of the band, and all together hold.
-    assert!((3..=17).contains(&fifth["failed"].as_u64().unwrap()), "{json}");
+    // At 80 % a few of the runs are expected outside of the band, and all together hold.
+    assert!((1..=9).contains(&fifth["failed"].as_u64().unwrap()), "{json}");
     assert_eq!(fifth["judgement"], "met", "{json}");
     // 80 requests tell nothing, 1 600 do.
     assert_eq!((&well["undecided"], &well["judgement"]), (&json!(20), &json!("met")));

@@ -2,6 +2,7 @@
 //! the filter does not do what must be played (it never waits yet), small guests do.
 
 mod expectations;
+mod gates;
 mod guests;
 mod requests;
 mod runs;
