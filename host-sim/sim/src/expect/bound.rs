@@ -111,10 +111,10 @@ impl Confidence {
             let at_bound = Binomial::new(whole, share.ppm, WHOLE);
             let (fewer, more) = (at_bound.at_most(part), at_bound.at_least(part));
             let (against, for_it) = if is_low { (fewer, more) } else { (more, fewer) };
-            match () {
-                () if against <= doubt => Judgement::Failed,
-                () if for_it <= doubt => Judgement::Met,
-                () => Judgement::Undecided,
+            match (against <= doubt, for_it <= doubt) {
+                (true, _) => Judgement::Failed,
+                (false, true) => Judgement::Met,
+                (false, false) => Judgement::Undecided,
             }
         };
         match bound {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::expect::{Expectation, Judgement};
 use crate::report::table::{Table, cluster, count, percent, short_host};
 use crate::report::text::{expectations, micros};
-use crate::report::{Report, Times, Version};
+use crate::report::{Clock, Report, Times, Version};
 
 /// Seeds that are named where an expectation fails or a checker finds something.
 const SEEDS_MAX: usize = 5;
@@ -63,8 +63,8 @@ impl Report {
     /// The report without what only its own expectations needed; some hundreds of kilobytes less.
     #[must_use]
     pub fn slim(mut self) -> Self {
-        self.clock = Default::default();
-        self.versions.iter_mut().for_each(|version| version.clock = Default::default());
+        self.clock = Clock::default();
+        self.versions.iter_mut().for_each(|version| version.clock = Clock::default());
         self
     }
 }
