@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use traffic_policy::RuleId;
-use traffic_sim::{Comparison, ConfiguredShare, Control, Report, Scenario, ScenarioError, Setup};
+use traffic_sim::{Comparison, ConfiguredShare, Control, Files, Later, Report, Scenario, ScenarioError, Setup};
 
 /// The files of the demonstration, which is the sentiment story of `examples/`: name and text.
 const DEMONSTRATION: [(&str, &str); 7] = [
@@ -61,6 +61,8 @@ pub(crate) fn run(options: &SimOptions, module: &Option<PathBuf>) -> Result<(), 
 struct Rehearsal {
     scenario: Scenario,
     deployment: Deployment,
+    /// What its moments apply, in their order.
+    later: Vec<Deployment>,
     /// How messages name it.
     file: String,
     document: Document,
@@ -87,7 +89,11 @@ fn from_files(files: &[PathBuf]) -> Result<Vec<Rehearsal>, Failure> {
         };
         let folder = file.parent().unwrap_or(Path::new(""));
         let read = |name: &str, input: &mut Input| input.add_path(&folder.join(name));
-        rehearsals.extend(scenarios(&file.display().to_string(), &text, read)?);
+        let text_of = |name: &str| {
+            let path = folder.join(name);
+            std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+        };
+        rehearsals.extend(scenarios(&file.display().to_string(), &text, read, &text_of)?);
     }
     Ok(rehearsals)
 }
@@ -102,16 +108,18 @@ fn demonstration() -> Result<Vec<Rehearsal>, Failure> {
     };
     let mut rehearsals = Vec::new();
     for (name, text) in DEMONSTRATION.iter().filter(|(name, _)| name.ends_with(".scenario.yaml")) {
-        rehearsals.extend(scenarios(name, text, read)?);
+        let no_file = |name: &str| Err(format!("{name} is not part of the demonstration"));
+        rehearsals.extend(scenarios(name, text, read, &no_file)?);
     }
     Ok(rehearsals)
 }
 
-/// Every scenario in a text; `read_manifest` adds a manifest that it names.
+/// Every scenario in a text; `read_manifest` adds a manifest that it names, `files` gives the text of other files.
 fn scenarios(
     file: &str,
     text: &str,
     read_manifest: impl Fn(&str, &mut Input) -> Result<(), Failure>,
+    files: Files<'_>,
 ) -> Result<Vec<Rehearsal>, Failure> {
     let (documents, fault) = documents(text);
     if let Some(fault) = fault {
@@ -123,17 +131,21 @@ fn scenarios(
     for document in
         documents.into_iter().filter(|document| document.value.get("kind").is_some_and(|kind| kind == "Scenario"))
     {
-        let scenario = Scenario::read(document.value.clone()).map_err(|errors| refused(file, &document, &errors))?;
-        let mut input = Input::default();
-        for manifest in &scenario.spec.manifests {
-            read_manifest(manifest, &mut input)?;
-        }
+        let scenario =
+            Scenario::read_with(document.value.clone(), files).map_err(|errors| refused(file, &document, &errors))?;
         let outbound = outbound(&scenario).map_err(|error| refused(file, &document, &[error]))?;
         let labels = scenario.spec.labels.clone();
         let repeated_headers = repeated_headers(&scenario).map_err(|error| refused(file, &document, &[error]))?;
         let wished = Wished { fresh_spans: scenario.spec.fresh_spans, outbound, labels, repeated_headers };
-        let deployment = Deployment::new(input, "default", wished, false)?;
-        rehearsals.push(Rehearsal { scenario, deployment, file: file.to_owned(), document });
+        let deployed = |manifests: &[String]| {
+            let mut input = Input::default();
+            manifests.iter().try_for_each(|manifest| read_manifest(manifest, &mut input))?;
+            Deployment::new(input, "default", wished.clone(), false)
+        };
+        let deployment = deployed(&scenario.spec.manifests)?;
+        let applied = scenario.spec.timeline.iter().filter_map(|moment| moment.apply.as_deref());
+        let later = applied.map(deployed).collect::<Result<_, _>>()?;
+        rehearsals.push(Rehearsal { scenario, deployment, later, file: file.to_owned(), document });
     }
     if rehearsals.is_empty() {
         return Err(Failure::Failed(format!("{file}: no `kind: Scenario` in this file")));
@@ -164,14 +176,9 @@ fn refused(file: &str, document: &Document, errors: &[ScenarioError]) -> Failure
 }
 
 fn play(rehearsal: &Rehearsal, module: &Module, stop: &AtomicBool) -> Result<Report, Failure> {
-    let Rehearsal { scenario, deployment, file, document } = rehearsal;
-    let configuration = deployment.filter_configuration();
-    let setup = Setup {
-        module,
-        configuration: &configuration,
-        plan: deployment.plan.clone(),
-        configured: configured(deployment),
-    };
+    let Rehearsal { scenario, deployment, later, file, document } = rehearsal;
+    let later = later.iter().map(|later| Later { rules: later.rules(), configured: configured(later) }).collect();
+    let setup = Setup { module, rules: deployment.rules(), configured: configured(deployment), later };
     // On a terminal only; gone when the report stands.
     let style = ProgressStyle::with_template("{prefix} {bar:30} {percent}% {msg}, {eta} to go");
     let bar = ProgressBar::new(1000).with_prefix(scenario.metadata.name.clone());

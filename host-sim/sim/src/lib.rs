@@ -17,19 +17,25 @@ mod behaviour;
 mod chance;
 mod check;
 mod engine;
+mod names;
+mod portable;
 mod report;
 mod run;
 mod scenario;
 mod simulator;
 mod span;
 
-pub use behaviour::{Answer, Behaviour, Outcome};
-pub use engine::{AttemptEnd, Ended, Given, RequestSpec, Role, Sent};
-pub use report::{Bar, Comparison, Mirror, Report, RuleShare, Timeouts, Times, Totals, Verdict, Version, Warning};
-pub use run::{ConfiguredShare, Control, Progress, RunError, Setup, run};
+pub use behaviour::{Answer, Behaviour, Call, Outcome, Workplace};
+pub use engine::{AttemptEnd, Cause, Configuration, Ended, Given, RequestSpec, Role, Rules, Sent, Workload};
+pub use report::{
+    Bar, Calls, Comparison, Edge, Mirror, Report, RuleShare, Timeouts, Times, Totals, UsersMet, Verdict, Version,
+    Warning,
+};
+pub use run::{ConfiguredShare, Control, Later, Progress, RunError, Setup, run};
 pub use scenario::{
-    ClosedLoad, Fault, Latency, Load, Metadata, Normalization, OpenArrivals, OpenLoad, OutcomeSpec, Rate, RequestKind,
-    Scenario, ScenarioError, ServiceSpec, Spec, VersionSpec,
+    Break, CallSpec, Capacity, ClosedLoad, Count, Fault, Files, Latency, Load, Metadata, Moment, Normalization,
+    OnFailure, OpenArrivals, OpenLoad, OutcomeSpec, RampPoint, Rate, RequestKind, Samples, Scale, Scenario,
+    ScenarioError, ServiceSpec, Share, Spec, Text, TraceLoad, Users, VersionSpec, When, Which,
 };
 pub use simulator::{AttemptRecord, Exchange, ResponseRecord, Simulator};
 pub use span::Span;
