@@ -70,6 +70,11 @@ impl Deployment {
         Self::accepted(input, namespace, wished, |input| input.accept(strict))
     }
 
+    /// The same, and findings are printed only where they refuse the manifests.
+    pub(crate) fn new_quietly(input: Input, namespace: &str, wished: Wished) -> Result<Self, Failure> {
+        Self::accepted(input, namespace, wished, |input| input.accept_quietly(false))
+    }
+
     fn accepted(
         mut input: Input,
         namespace: &str,

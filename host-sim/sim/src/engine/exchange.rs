@@ -8,7 +8,7 @@ use upstream::request_head::{ATTEMPT_COUNT_HEADER, reaches_upstream};
 use upstream::{Ask, Attempt, Begun, Endpoint, Event, Exchange, Failure, Fault, Step, Timestamp};
 
 use crate::behaviour::{Answer, Behaviour, Outcome};
-use crate::engine::observe::{AttemptEnd, Cause, Ended, Observer, Over, Role, Sent};
+use crate::engine::observe::{AttemptEnd, Cause, Decided, Ended, Observer, Over, Role, Sent};
 use crate::engine::queue::What;
 use crate::engine::slab::Key;
 use crate::engine::task::Task;
@@ -78,7 +78,7 @@ impl Job {
     fn over<'a>(&self, way: &'a UnderWay, end: AttemptEnd, now: Timestamp) -> Over<'a> {
         let UnderWay { serial, endpoint, sent, doing: _ } = way;
         let (cause, sender, role, took) = (self.cause, self.sender, self.role(), now.since(*sent));
-        Over { cause, sender, serial: *serial, role, endpoint, took, end }
+        Over { cause, sender, serial: *serial, role, endpoint, took, at: now, end }
     }
 
     pub(super) fn role(&self) -> Role {
@@ -96,6 +96,7 @@ impl Engine {
         let Some(request) = self.flights.get(flight) else { return };
         let sender = self.senders.get(request.sender);
         let Some(released) = sender.and_then(|sender| sender.vm.request(request.stream)) else { return };
+        observer.decided(&Decided { cause: request.cause, headers: released, at: self.now });
         match Fault::read(released.iter()).delay {
             Some(delay) => self.queue.push(self.now.after(delay), What::SetOut(flight)),
             None => self.set_out(flight, observer),
@@ -289,7 +290,7 @@ impl Engine {
             Outcome::NeverAnswers => return,
         };
         let (cause, sender, role, took) = (job.cause, job.sender, job.role(), now.since(sent));
-        observer.over(&Over { cause, sender, serial, role, endpoint: &endpoint, took, end });
+        observer.over(&Over { cause, sender, serial, role, endpoint: &endpoint, took, at: now, end });
         self.step(key, step, answer, observer);
     }
 

@@ -38,7 +38,7 @@ use crate::engine::workplace::Workplaces;
 pub(crate) use crate::engine::world::World;
 
 pub use observe::{AttemptEnd, Cause, Ended, Given, RequestSpec, Role, Sent};
-pub(crate) use observe::{Observer, Over};
+pub(crate) use observe::{Decided, Observer, Over};
 pub use sender::{Configuration, Rules, Workload};
 
 /// Which sender.

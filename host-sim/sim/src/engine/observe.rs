@@ -127,6 +127,17 @@ pub enum Role {
     Callout,
 }
 
+/// The filter has let a request go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decided<'a> {
+    /// The request.
+    pub(crate) cause: Cause,
+    /// Its head as the filter left it, with the words for the host.
+    pub(crate) headers: &'a HeaderMap,
+    /// When.
+    pub(crate) at: Timestamp,
+}
+
 /// Something arrives at an upstream.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent<'a> {
@@ -177,6 +188,8 @@ pub(crate) struct Over<'a> {
     pub(crate) role: Role,
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) took: Duration,
+    /// When.
+    pub(crate) at: Timestamp,
     pub(crate) end: AttemptEnd,
 }
 
@@ -224,6 +237,8 @@ pub struct Given<'a> {
 
 /// Whoever watches a run.
 pub(crate) trait Observer {
+    /// The filter has decided, and the request goes on.
+    fn decided(&mut self, _: &Decided<'_>) {}
     /// Says how the upstream behaves.
     fn behave(&mut self, sent: &Sent<'_>) -> Behaviour;
     /// An attempt is over.

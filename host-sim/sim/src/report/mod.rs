@@ -2,8 +2,11 @@
 //! simulation itself was is not in here.
 
 mod band;
+mod binomial;
 mod comparison;
+mod html;
 mod share;
+mod spread;
 mod table;
 mod text;
 mod times;
@@ -12,12 +15,18 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+pub(crate) use binomial::Binomial;
 pub use comparison::Comparison;
+pub use html::html;
 pub(crate) use share::shares;
 pub use share::{RuleShare, Verdict};
+pub use spread::Spread;
+pub(crate) use table::{Table, cluster, count, percent, short_host};
+pub(crate) use text::micros;
 pub use times::{Bar, Times};
-pub(crate) use times::{Clock, Shape};
+pub(crate) use times::{Clock, Shape, three_digits};
 
+use crate::expect::{Expectation, Judgement};
 use crate::span::Span;
 
 /// What came of a run. [`Report::to_string`](ToString) gives the text, serde the numbers.
@@ -40,6 +49,8 @@ pub struct Report {
     pub success_rate: f64,
     /// Answers for each second of load.
     pub rate_per_second: f64,
+    /// What the scenario expected, and what came of it.
+    pub expectations: Vec<Expectation>,
     /// Plain counts.
     pub totals: Totals,
     /// Answers that clients got, by status.
@@ -52,6 +63,9 @@ pub struct Report {
     pub timeouts: Timeouts,
     /// How long clients waited.
     pub times: Times,
+    /// The same, at any percentile.
+    #[serde(skip)]
+    pub(crate) clock: Clock,
     /// The same, drawn.
     pub histogram: Vec<Bar>,
     /// Configured and observed shares.
@@ -132,6 +146,8 @@ pub struct Version {
     pub labels: String,
     /// How many it got.
     pub attempts: u64,
+    /// Of these, the first of their request.
+    pub requests: u64,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
     /// Closed connections.
@@ -146,6 +162,16 @@ pub struct Version {
     pub waiting: u64,
     /// From sending to the end, however it came.
     pub times: Times,
+    /// The same, at any percentile.
+    #[serde(skip)]
+    pub(crate) clock: Clock,
+}
+
+impl Report {
+    /// Expectations that did not come true.
+    pub fn failed(&self) -> impl Iterator<Item = &Expectation> {
+        self.expectations.iter().filter(|expectation| expectation.judgement == Judgement::Failed)
+    }
 }
 
 impl Version {

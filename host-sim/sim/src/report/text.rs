@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::expect::{Expectation, Judgement};
 use crate::report::table::{Table, cluster, count, percent, short_host};
 use crate::report::{Calls, Mirror, Report, Times, UsersMet, Verdict, Version};
 use crate::span::Span;
@@ -12,6 +13,7 @@ const BAR: u64 = 50;
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.head(f)?;
+        expectations(f, "Expectations", &self.expectations)?;
         self.rules(f)?;
         self.response_times(f)?;
         by_version("Versions, attempt by attempt", &self.versions, f)?;
@@ -304,8 +306,35 @@ fn by_version(title: &str, versions: &[Version], f: &mut fmt::Formatter<'_>) -> 
     table.write(f)
 }
 
+/// A line for each, the remark below it.
+pub(super) fn expectations(f: &mut fmt::Formatter<'_>, title: &str, all: &[Expectation]) -> fmt::Result {
+    if all.is_empty() {
+        return Ok(());
+    }
+    let number = |judgement| all.iter().filter(|one| one.judgement == judgement).count();
+    let counts = [(Judgement::Met, "met"), (Judgement::Failed, "FAILED"), (Judgement::Undecided, "undecided")];
+    let counts = counts.map(|(judgement, word)| (number(judgement), word));
+    let counts: Vec<String> =
+        counts.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")).collect();
+    writeln!(f, "\n{title}: {}", counts.join(", "))?;
+    let mut table = Table::default();
+    for Expectation { name, wanted, confidence, seen, judgement, remark, .. } in all {
+        let sure = confidence.map_or_else(String::new, |confidence| format!(" ({confidence} sure)"));
+        let judged = match judgement {
+            Judgement::Met => "met",
+            Judgement::Failed => "FAILED",
+            Judgement::Undecided => "undecided",
+        };
+        table.row([name.clone(), seen.to_string(), format!("{wanted}{sure}"), judged.to_owned()]);
+        if !remark.is_empty() {
+            table.row([format!("  {remark}")]);
+        }
+    }
+    table.write(f)
+}
+
 /// Microseconds for people.
-pub(super) fn micros(us: u64) -> String {
+pub(crate) fn micros(us: u64) -> String {
     Span::from_nanos(us.saturating_mul(1_000)).to_string()
 }
 

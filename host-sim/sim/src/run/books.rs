@@ -87,6 +87,7 @@ impl Books {
     pub(super) fn sent(&mut self, sent: &Sent<'_>) {
         if let Some((version, _)) = self.version(sent.sender, sent.endpoint) {
             version.attempts += 1;
+            version.requests += u64::from(sent.number == 1);
         }
     }
 
@@ -142,7 +143,8 @@ impl Books {
     /// What each version did, by name.
     pub(super) fn take_versions(&mut self) -> Vec<Version> {
         let rows = std::mem::take(&mut self.versions.rows).into_iter();
-        let mut versions: Vec<Version> = rows.map(|(row, clock)| Version { times: clock.times(), ..row }).collect();
+        let mut versions: Vec<Version> =
+            rows.map(|(row, clock)| Version { times: clock.times(), clock, ..row }).collect();
         versions.sort_by(|a, b| (&a.host, &a.labels).cmp(&(&b.host, &b.labels)));
         versions
     }

@@ -17,7 +17,8 @@ use envoy_plan::Plan;
 use host_abi::{Module, StartError};
 
 use crate::behaviour::Behaviour;
-use crate::engine::{Broken, Engine, Given, Happened, Observer, Over, RequestSpec, Rules, Sent, Workload};
+use crate::engine::{Broken, Decided, Engine, Given, Happened, Observer, Over, RequestSpec, Rules, Sent, Workload};
+use crate::expect::Expectations;
 use crate::report::Report;
 use crate::run::arrivals::Arrivals;
 use crate::run::models::Models;
@@ -26,6 +27,7 @@ use crate::run::timeline::Timeline;
 use crate::run::users::Users;
 use crate::scenario::{Load, Moment, RequestKind, Scenario, ScenarioError, TraceLine};
 use crate::span::Span;
+use crate::trace::{Trace, Tracer};
 
 /// How often progress is told and the stop flag is looked at, in events.
 const PROGRESS_EVERY: u64 = 16_384;
@@ -103,12 +105,39 @@ fn lines(errors: &[ScenarioError]) -> String {
 /// # Errors
 ///
 /// The scenario names what the plan does not have, or the filter does not start.
-pub fn run(scenario: &Scenario, setup: Setup<'_>, mut control: Control<'_>) -> Result<Report, RunError> {
+pub fn run(scenario: &Scenario, setup: Setup<'_>, control: Control<'_>) -> Result<Report, RunError> {
+    play(scenario, setup, control, None).map(|(report, _)| report)
+}
+
+/// Plays `scenario` until all has happened that one request causes, and tells it; `None` where the load has fewer requests.
+/// Requests are numbered from 1 in the order in which they come.
+///
+/// # Errors
+///
+/// The scenario names what the plan does not have, or the filter does not start.
+pub fn trace(
+    scenario: &Scenario,
+    setup: Setup<'_>,
+    control: Control<'_>,
+    request: u64,
+) -> Result<Option<Trace>, RunError> {
+    let (_, tracer) = play(scenario, setup, control, Some(Tracer::new(request)))?;
+    Ok(tracer.and_then(|tracer| tracer.finish(&scenario.metadata.name, scenario.spec.seed)))
+}
+
+fn play(
+    scenario: &Scenario,
+    setup: Setup<'_>,
+    mut control: Control<'_>,
+    tracer: Option<Tracer>,
+) -> Result<(Report, Option<Tracer>), RunError> {
     let Setup { module, rules, configured, later } = setup;
     let spec = &scenario.spec;
     let plans: Vec<&Plan> =
         std::iter::once(&rules).chain(later.iter().map(|later| &later.rules)).map(|rules| &*rules.plan).collect();
-    let models = Models::new(&spec.services, &plans, spec.seed).map_err(RunError::Scenario)?;
+    let models = Models::new(&spec.services, &plans, spec.seed);
+    let expectations = Expectations::new(&spec.expect, &spec.services, &plans);
+    let (models, expectations) = both(models, expectations).map_err(RunError::Scenario)?;
     let kinds_of_calls = circles::check(&spec.services, &plans).map_err(RunError::Scenario)?;
     let wrong = timeline::check(&spec.timeline, &models, &plans);
     if !wrong.is_empty() {
@@ -123,7 +152,7 @@ pub fn run(scenario: &Scenario, setup: Setup<'_>, mut control: Control<'_>) -> R
     let mut arrivals = Arrivals::new(spec);
     let requests = requests(&spec.load, spec.client_timeout);
     let users = spec.load.users.as_ref().map(|users| Users::new(users, spec.seed));
-    let mut stage = Stage { models, tally: Tally::new(spec.too_slow, spec.duration), users, free: Vec::new() };
+    let mut stage = Stage { models, tally: Tally::new(spec.too_slow, spec.duration), users, free: Vec::new(), tracer };
 
     // First, so that they are first where a request comes at the same moment.
     timeline.start(&mut engine);
@@ -143,6 +172,9 @@ pub fn run(scenario: &Scenario, setup: Setup<'_>, mut control: Control<'_>) -> R
                     && let Some(spec) = requests.get(kind)
                 {
                     stage.tally.begun();
+                    if let Some(tracer) = &mut stage.tracer {
+                        tracer.begun(number, spec, engine.now());
+                    }
                     let own = stage.users.as_mut().map(|users| users.send(number).clone());
                     engine.begin(number, spec, own.as_ref(), &mut stage);
                 }
@@ -150,6 +182,10 @@ pub fn run(scenario: &Scenario, setup: Setup<'_>, mut control: Control<'_>) -> R
         }
         for request in stage.free.drain(..) {
             arrivals.freed(request, &mut engine);
+        }
+        if stage.tracer.as_ref().is_some_and(Tracer::is_over) {
+            stopped = true;
+            break;
         }
         events += 1;
         if events.is_multiple_of(PROGRESS_EVERY) {
@@ -178,9 +214,23 @@ pub fn run(scenario: &Scenario, setup: Setup<'_>, mut control: Control<'_>) -> R
     if let Some(progress) = &mut control.progress {
         progress(arrivals.progress(&engine));
     }
-    let Stage { models, tally, users, free: _ } = stage;
+    let Stage { models, tally, users, free: _, tracer } = stage;
     let users = users.map(|users| users.met());
-    Ok(tally.report(scenario, &engine, models.undescribed(), &phases, users, violations, stopped))
+    let mut report = tally.report(scenario, &engine, models.undescribed(), &phases, users, violations, stopped);
+    report.expectations = expectations.judge(&report);
+    Ok((report, tracer))
+}
+
+/// Both, or the faults of both.
+fn both<A, B, E>(first: Result<A, Vec<E>>, second: Result<B, Vec<E>>) -> Result<(A, B), Vec<E>> {
+    match (first, second) {
+        (Ok(first), Ok(second)) => Ok((first, second)),
+        (Err(errors), Ok(_)) | (Ok(_), Err(errors)) => Err(errors),
+        (Err(mut errors), Err(more)) => {
+            errors.extend(more);
+            Err(errors)
+        }
+    }
 }
 
 /// The shares that hold at first, and from each moment on that applies others.
@@ -214,19 +264,36 @@ struct Stage {
     users: Option<Users>,
     /// Requests that have ended since the last look.
     free: Vec<u64>,
+    /// Whoever looks at one request.
+    tracer: Option<Tracer>,
 }
 
 impl Observer for Stage {
+    fn decided(&mut self, decided: &Decided<'_>) {
+        if let Some(tracer) = &mut self.tracer {
+            tracer.decided(decided);
+        }
+    }
+
     fn behave(&mut self, sent: &Sent<'_>) -> Behaviour {
+        if let Some(tracer) = &mut self.tracer {
+            tracer.sent(sent);
+        }
         self.tally.sent(sent);
         self.models.behave(sent)
     }
 
     fn over(&mut self, over: &Over<'_>) {
+        if let Some(tracer) = &mut self.tracer {
+            tracer.over(over);
+        }
         self.tally.over(over);
     }
 
     fn given(&mut self, given: &Given<'_>) {
+        if let Some(tracer) = &mut self.tracer {
+            tracer.given(given);
+        }
         self.tally.given(given);
         if given.cause.call == 0 {
             if let Some(users) = &mut self.users {

@@ -1,10 +1,12 @@
 //! How long an outcome takes, as a distribution that whole numbers can draw: no platform's `ln` or `exp`, so that every
 //! machine draws the same. (The log-normal one uses fractions, and only arithmetic that all machines agree on.)
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
@@ -125,22 +127,31 @@ impl Latency {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 enum Named {
+    /// Always the same.
     Constant(Span),
+    /// Each moment between the two as likely.
     Uniform([Span; 2]),
+    /// By its mean.
     Exponential(Span),
+    /// By points such as `p50: 20ms`, `p99.9: 1s`, with straight lines between.
     Percentiles(BTreeMap<String, Span>),
+    /// A long tail, by two of its percentiles.
     LogNormal(TwoPercentiles),
+    /// Each of them as likely.
     Samples(Vec<Span>),
+    /// A file with a duration on each line, relative to the scenario's own.
     SamplesFrom(String),
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TwoPercentiles {
+    /// Half is faster.
     p50: Span,
+    /// One in a hundred is slower.
     p99: Span,
 }
 
@@ -169,6 +180,16 @@ fn samples(name: &str, text: &str) -> Result<Arc<[Span]>, String> {
     });
     let spans: Arc<[Span]> = spans.collect::<Result<_, _>>()?;
     if spans.is_empty() { Err(format!("{name} has no times in it")) } else { Ok(spans) }
+}
+
+impl JsonSchema for Latency {
+    fn schema_name() -> Cow<'static, str> {
+        "Latency".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [generator.subschema_for::<Span>(), generator.subschema_for::<Named>()]})
+    }
 }
 
 impl<'de> Deserialize<'de> for Latency {
@@ -210,7 +231,7 @@ impl<'de> Deserialize<'de> for Latency {
 }
 
 /// `p99.9` as parts per million; at most four places.
-fn ppm(name: &str) -> Option<u64> {
+pub(super) fn ppm(name: &str) -> Option<u64> {
     let (whole, fraction) = name.strip_prefix('p')?.split_once('.').unwrap_or((name.strip_prefix('p')?, ""));
     let digits = format!("{whole}{fraction:0<4}");
     let valid = fraction.len() <= 4 && digits.bytes().all(|byte| byte.is_ascii_digit());

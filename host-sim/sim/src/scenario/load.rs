@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
@@ -12,7 +13,7 @@ use crate::scenario::{Files, Latency, ScenarioError};
 use crate::span::Span;
 
 /// The load of a scenario: one of `closed`, `open` and `trace`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Load {
     /// Clients that wait for their answer.
@@ -33,7 +34,7 @@ pub struct Load {
 }
 
 /// So many clients, each with one request at a time.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClosedLoad {
     /// How many. All begin at once.
@@ -44,7 +45,7 @@ pub struct ClosedLoad {
 }
 
 /// Requests that come whatever happens to those before.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OpenLoad {
     /// How many arrive each second; may be a fraction. This or `ramp`.
@@ -59,7 +60,7 @@ pub struct OpenLoad {
 }
 
 /// A rate at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RampPoint {
     /// Counted from the start.
@@ -69,7 +70,7 @@ pub struct RampPoint {
 }
 
 /// How arrivals are spaced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OpenArrivals {
     /// Evenly.
@@ -87,7 +88,7 @@ pub struct Rate {
 }
 
 /// People: each request is sent by one of them, drawn evenly.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Users {
     /// How many.
@@ -101,7 +102,7 @@ pub struct Users {
 }
 
 /// One kind of request.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RequestKind {
     /// How often, relative to the other kinds; 1 unless given.

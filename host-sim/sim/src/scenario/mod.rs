@@ -25,16 +25,21 @@
 //! Unknown fields are refused. What depends on the plan (whether a service exists) is checked when a run begins.
 
 mod calls;
+mod expect;
 mod latency;
 mod load;
+mod schema;
 mod service;
 mod timeline;
 mod trace;
 mod when;
 
 pub use calls::{CallSpec, Count, OnFailure, Share};
+pub(crate) use expect::Wanted;
+pub use expect::{ExpectSpec, Measure, OfSpec, Percentile, Statuses};
 pub use latency::{Latency, Samples};
 pub use load::{ClosedLoad, Load, OpenArrivals, OpenLoad, RampPoint, Rate, RequestKind, Users};
+pub use schema::scenario_schema;
 pub use service::{Capacity, Fault, OutcomeSpec, ServiceSpec, VersionSpec};
 pub use timeline::{Break, Moment, Scale, Which};
 pub(crate) use trace::TraceLine;
@@ -42,6 +47,7 @@ pub use trace::TraceLoad;
 pub use when::{Text, When};
 
 use envoy_plan::{PathNormalization, UnknownPathNormalization};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -54,12 +60,14 @@ const API_VERSION: &str = "shunt.dev/v1alpha1";
 const KIND: &str = "Scenario";
 
 /// A whole scenario.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Scenario {
     /// `shunt.dev/v1alpha1`.
+    #[schemars(extend("const" = API_VERSION))]
     pub api_version: String,
     /// `Scenario`.
+    #[schemars(extend("const" = KIND))]
     pub kind: String,
     /// Its name.
     pub metadata: Metadata,
@@ -68,7 +76,7 @@ pub struct Scenario {
 }
 
 /// What the report calls it. Other fields of a Kubernetes `metadata` may stand there and mean nothing.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
     /// The name in the report.
@@ -76,7 +84,7 @@ pub struct Metadata {
 }
 
 /// What happens in a scenario.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Spec {
     /// Where all chance comes from; 1 unless given.
@@ -124,6 +132,9 @@ pub struct Spec {
     /// A mirror's answer later than this counts as a failure in the mirror's balance. Absent: however late, it counts.
     #[serde(default)]
     pub too_slow: Option<Span>,
+    /// What shall come of the run; a report says of each whether it did.
+    #[serde(default)]
+    pub expect: Vec<ExpectSpec>,
 }
 
 /// [`PathNormalization`] by Istio's name, in upper or lower case.
@@ -221,6 +232,7 @@ impl Scenario {
             load,
             client_timeout,
             too_slow: _,
+            expect,
         } = spec;
         if duration.is_none() && requests.is_none() && load.trace.is_none() {
             errors.push(ScenarioError::new("spec", "give `duration`, `requests` or both, or the load never ends"));
@@ -245,6 +257,13 @@ impl Scenario {
             errors.push(ScenarioError::new(field, "moments come in the order of time"));
         }
         load.check("spec.load", &mut errors);
+        for (index, expectation) in expect.iter().enumerate() {
+            let at = format!("spec.expect[{index}]");
+            expectation.check(&at, &mut errors);
+            if expect.iter().take(index).any(|other| other.name == expectation.name) {
+                errors.push(ScenarioError::new(format!("{at}.name"), "another expectation has this name"));
+            }
+        }
         errors
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::scenario::{CallSpec, Files, Latency, ScenarioError, When};
 use crate::span::Span;
 
 /// A service by its host, and what its versions do.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServiceSpec {
     /// The host of the plan's clusters, whole (`sa-logic.default.svc.cluster.local`) or its first labels (`sa-logic`).
@@ -18,7 +19,7 @@ pub struct ServiceSpec {
 }
 
 /// Some of a service's endpoints, and what they do.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VersionSpec {
     /// Labels an endpoint must carry; none: any endpoint.
@@ -38,7 +39,7 @@ pub struct VersionSpec {
 }
 
 /// How much an endpoint does at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Capacity {
     /// How many attempts it works on at once.
@@ -52,7 +53,7 @@ pub struct Capacity {
 }
 
 /// One thing that may happen to an attempt.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OutcomeSpec {
     /// Requests that it may happen to; any unless given.
@@ -91,7 +92,7 @@ pub struct OutcomeSpec {
 }
 
 /// How an attempt ends without an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Fault {
     /// The connection is closed: an empty reply.

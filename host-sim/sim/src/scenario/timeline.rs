@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::scenario::{Files, OutcomeSpec, ScenarioError};
 use crate::span::Span;
 
 /// One moment and what happens then.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Moment {
     /// Counted from the start.
@@ -29,7 +30,7 @@ pub struct Moment {
 }
 
 /// Some of a service's endpoints.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Which {
     /// As under `services`.
@@ -40,7 +41,7 @@ pub struct Which {
 }
 
 /// Another number of endpoints: the last ones go, or copies of the last one come.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Scale {
     /// In full or its first labels.
@@ -53,7 +54,7 @@ pub struct Scale {
 }
 
 /// Other outcomes.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Break {
     /// As under `services`.

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::scenario::{Files, ScenarioError};
 use crate::span::Span;
 
 /// A load that repeats what was recorded.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TraceLoad {
     /// Its file, relative to the scenario's own; whoever reads the scenario reads it.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use host_abi::HeaderMap;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
@@ -11,7 +12,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use crate::scenario::ScenarioError;
 
 /// What a request must be like; what is absent may be anything.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct When {
     /// The path, without the query.

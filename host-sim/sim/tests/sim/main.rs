@@ -3,9 +3,12 @@
 
 mod calls;
 mod capacity;
+mod expectations;
+mod gates;
 mod guests;
 mod loads;
 mod requests;
 mod runs;
 mod support;
 mod timeline;
+mod traces;
