@@ -5,6 +5,7 @@ use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::input::{self, Input};
 use crate::output::{self, Output};
+use crate::sim::player::Played;
 use crate::sim::player::Player;
 use crate::sim::rehearsal::{Found, scenarios_among};
 use crate::{module, say};
@@ -28,6 +29,11 @@ pub(crate) fn run(options: &RampOptions, module: &Option<PathBuf>) -> Result<(),
     if let Some(seed) = seed {
         found.scenario.spec.seed = *seed;
     }
+    if found.scenario.spec.timeline.iter().any(|moment| moment.apply.is_some()) {
+        let why =
+            "the scenario applies manifests in its `timeline`, and a ramp brings its own: leave these moments out";
+        return Err(Failure::Usage(why.to_owned()));
+    }
     // What it expects belongs to the rules that it names.
     found.scenario.spec.expect.clear();
     let written = Written::read(manifests, *recursive)?;
@@ -44,7 +50,7 @@ pub(crate) fn run(options: &RampOptions, module: &Option<PathBuf>) -> Result<(),
         let changed = ramp.step(&objects, share.ppm);
         let deployment = Deployment::new_quietly(written.with(&changed), namespace, found.wished()?)?;
         found.scenario.metadata.name = share.to_string();
-        let report = player.play(&found, &deployment)?;
+        let report = player.play(&found, Played { deployment: &deployment, later: &[] })?;
         if player.is_stopped() {
             say::note("stopped: the step under way is not judged");
             break;

@@ -41,7 +41,7 @@ pub struct Move {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detail {
     /// `path`, `authority`, `requestHeaders`, `responseHeaders`, `reply`, `body`, `delay`, `abort`, `mirrors`, `timeout`, `retries`,
-    /// `balancing`, `connectTimeout`.
+    /// `balancing`, `connectTimeout`, `limits`, `connections`, `outlierDetection`, `protocol`.
     pub what: &'static str,
     /// How it was.
     pub old: String,

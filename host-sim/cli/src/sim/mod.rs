@@ -41,8 +41,8 @@ fn cores() -> usize {
 /// Each scenario once.
 fn once(player: &Player, rehearsals: &[Rehearsal], output: &Output) -> Result<(), Failure> {
     let mut reports = Vec::new();
-    for Rehearsal { found, deployment } in rehearsals {
-        reports.push(player.play(found, deployment)?);
+    for rehearsal in rehearsals {
+        reports.push(player.play(&rehearsal.found, rehearsal.played())?);
         if player.is_stopped() {
             say::note("stopped: the report tells what there is");
             break;
@@ -60,8 +60,9 @@ fn once(player: &Player, rehearsals: &[Rehearsal], output: &Output) -> Result<()
 /// Each scenario with many seeds.
 fn many(player: &Player, rehearsals: &[Rehearsal], runs: u64, jobs: usize, output: &Output) -> Result<(), Failure> {
     let mut spreads = Vec::new();
-    for Rehearsal { found, deployment } in rehearsals {
-        let reports = player.play_many(found, deployment, runs, jobs)?;
+    for rehearsal in rehearsals {
+        let found = &rehearsal.found;
+        let reports = player.play_many(found, rehearsal.played(), runs, jobs)?;
         let complete = reports.len();
         if complete > 0 {
             spreads.push((&found.scenario.metadata.name, Spread::new(reports)));

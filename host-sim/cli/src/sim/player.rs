@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use traffic_sim::{Control, Progress, Report, RunError, Scenario, Setup, Trace};
+use traffic_sim::{Control, Later, Progress, Report, RunError, Scenario, Setup, Trace};
 
 /// What the bar counts of one run.
 const STEPS: u64 = 1000;
@@ -19,6 +19,14 @@ const STEPS: u64 = 1000;
 pub(crate) struct Player {
     module: Module,
     stop: Arc<AtomicBool>,
+}
+
+/// What a scenario is played on.
+#[derive(Clone, Copy)]
+pub(crate) struct Played<'a> {
+    pub(crate) deployment: &'a Deployment,
+    /// What its moments apply, in their order.
+    pub(crate) later: &'a [Deployment],
 }
 
 impl Player {
@@ -36,11 +44,11 @@ impl Player {
     }
 
     /// One run.
-    pub(crate) fn play(&self, found: &Found, deployment: &Deployment) -> Result<Report, Failure> {
+    pub(crate) fn play(&self, found: &Found, played: Played<'_>) -> Result<Report, Failure> {
         let watch = Watch::new(&found.scenario.metadata.name, 1);
-        let played = self.run(&found.scenario, deployment, &watch).map_err(|error| found.not_played(&error))?;
+        let report = self.run(&found.scenario, played, &watch).map_err(|error| found.not_played(&error))?;
         watch.tell(&found.scenario.metadata.name);
-        Ok(played)
+        Ok(report)
     }
 
     /// As many runs as asked, with seeds that follow each other, `jobs` at a time. The reports are in the order of the seeds,
@@ -48,7 +56,7 @@ impl Player {
     pub(crate) fn play_many(
         &self,
         found: &Found,
-        deployment: &Deployment,
+        played: Played<'_>,
         runs: u64,
         jobs: usize,
     ) -> Result<Vec<Report>, Failure> {
@@ -65,7 +73,7 @@ impl Player {
                             return;
                         }
                         scenario.spec.seed = found.scenario.spec.seed.wrapping_add(run);
-                        let played = self.run(&scenario, deployment, &watch).map(Report::slim);
+                        let played = self.run(&scenario, played, &watch).map(Report::slim);
                         if played.is_err() {
                             // The same fault meets every seed.
                             next.store(runs, Ordering::Relaxed);
@@ -83,23 +91,22 @@ impl Player {
     }
 
     /// The life of one request.
-    pub(crate) fn trace(&self, found: &Found, deployment: &Deployment, request: u64) -> Result<Option<Trace>, Failure> {
-        let configuration = deployment.filter_configuration();
+    pub(crate) fn trace(&self, found: &Found, played: Played<'_>, request: u64) -> Result<Option<Trace>, Failure> {
         let control = Control { progress: None, stop: Some(&self.stop) };
-        traffic_sim::trace(&found.scenario, self.setup(&configuration, deployment), control, request)
+        traffic_sim::trace(&found.scenario, self.setup(played), control, request)
             .map_err(|error| found.not_played(&error))
     }
 
-    fn run(&self, scenario: &Scenario, deployment: &Deployment, watch: &Watch) -> Result<Report, RunError> {
-        let configuration = deployment.filter_configuration();
+    fn run(&self, scenario: &Scenario, played: Played<'_>, watch: &Watch) -> Result<Report, RunError> {
         let mut last = (0, 0);
         let mut progress = |progress: Progress| last = watch.heard(&progress, last);
         let control = Control { progress: Some(&mut progress), stop: Some(&self.stop) };
-        traffic_sim::run(scenario, self.setup(&configuration, deployment), control)
+        traffic_sim::run(scenario, self.setup(played), control)
     }
 
-    fn setup<'a>(&'a self, configuration: &'a [u8], deployment: &Deployment) -> Setup<'a> {
-        Setup { module: &self.module, configuration, plan: deployment.plan.clone(), configured: configured(deployment) }
+    fn setup(&self, Played { deployment, later }: Played<'_>) -> Setup<'_> {
+        let later = later.iter().map(|later| Later { rules: later.rules(), configured: configured(later) }).collect();
+        Setup { module: &self.module, rules: deployment.rules(), configured: configured(deployment), later }
     }
 }
 

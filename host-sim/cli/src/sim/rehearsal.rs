@@ -5,13 +5,14 @@ use crate::envoy_version;
 use crate::failure::Failure;
 use crate::input::{Input, manifests};
 use crate::say;
+use crate::sim::player::Played;
 use istio_config::Severity;
 use istio_config::filter_config::RepeatedHeaders;
 use istio_config::outbound::{OutboundMode, UnknownOutboundMode};
 use istio_config::yaml::{Document, documents};
 use std::path::{Path, PathBuf};
 use traffic_policy::RuleId;
-use traffic_sim::{ConfiguredShare, RunError, Scenario, ScenarioError};
+use traffic_sim::{ConfiguredShare, Files, RunError, Scenario, ScenarioError};
 
 /// The files of the demonstration, which is the sentiment story of `examples/`: name and text.
 const DEMONSTRATION: [(&str, &str); 7] = [
@@ -36,6 +37,8 @@ pub(crate) struct Found {
 pub(crate) struct Rehearsal {
     pub(crate) found: Found,
     pub(crate) deployment: Deployment,
+    /// What its moments apply, in their order.
+    pub(crate) later: Vec<Deployment>,
 }
 
 impl Found {
@@ -69,12 +72,20 @@ impl Found {
 
 impl Rehearsal {
     fn new(found: Found, read_manifest: impl Fn(&str, &mut Input) -> Result<(), Failure>) -> Result<Self, Failure> {
-        let mut input = Input::default();
-        for manifest in &found.scenario.spec.manifests {
-            read_manifest(manifest, &mut input)?;
-        }
-        let deployment = Deployment::new(input, "default", found.wished()?, false)?;
-        Ok(Self { found, deployment })
+        let wished = found.wished()?;
+        let deployed = |manifests: &[String]| {
+            let mut input = Input::default();
+            manifests.iter().try_for_each(|manifest| read_manifest(manifest, &mut input))?;
+            Deployment::new(input, "default", wished.clone(), false)
+        };
+        let deployment = deployed(&found.scenario.spec.manifests)?;
+        let applied = found.scenario.spec.timeline.iter().filter_map(|moment| moment.apply.as_deref());
+        let later = applied.map(deployed).collect::<Result<_, _>>()?;
+        Ok(Self { found, deployment, later })
+    }
+
+    pub(crate) fn played(&self) -> Played<'_> {
+        Played { deployment: &self.deployment, later: &self.later }
     }
 
     /// What `-f` names, or the demonstration.
@@ -96,7 +107,7 @@ pub(crate) fn scenarios_among(paths: &[PathBuf], recursive: bool) -> Result<Vec<
     for path in paths {
         for file in manifests(path, recursive)?.iter().filter(|file| says_scenario(file)) {
             let text = std::fs::read_to_string(file).map_err(|error| Failure::file(file, error))?;
-            all.extend(scenarios(&file.display().to_string(), &text)?);
+            all.extend(scenarios(&file.display().to_string(), &text, &beside(file))?);
         }
     }
     Ok(all)
@@ -124,7 +135,7 @@ fn found(files: &[PathBuf]) -> Result<Vec<Found>, Failure> {
         } else {
             std::fs::read_to_string(file).map_err(|error| Failure::file(file, error))?
         };
-        all.extend(scenarios(&file.display().to_string(), &text)?);
+        all.extend(scenarios(&file.display().to_string(), &text, &beside(file))?);
     }
     Ok(all)
 }
@@ -139,15 +150,24 @@ fn demonstration() -> Result<Vec<Rehearsal>, Failure> {
     };
     let mut rehearsals = Vec::new();
     for (name, text) in DEMONSTRATION.iter().filter(|(name, _)| name.ends_with(".scenario.yaml")) {
-        for found in scenarios(name, text)? {
+        for found in scenarios(name, text, &|name| Err(format!("{name} is not part of the demonstration")))? {
             rehearsals.push(Rehearsal::new(found, read)?);
         }
     }
     Ok(rehearsals)
 }
 
-/// Every scenario in a text.
-fn scenarios(file: &str, text: &str) -> Result<Vec<Found>, Failure> {
+/// Reads files by names relative to this one.
+fn beside(file: &Path) -> impl Fn(&str) -> Result<String, String> + use<> {
+    let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+    move |name| {
+        let path = folder.join(name);
+        std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+    }
+}
+
+/// Every scenario in a text; `files` gives the text of files that it names.
+fn scenarios(file: &str, text: &str, files: Files<'_>) -> Result<Vec<Found>, Failure> {
     let (documents, fault) = documents(text);
     if let Some(fault) = fault {
         let place = format!("{file}:{}:{}", fault.at.line, fault.at.column);
@@ -157,7 +177,8 @@ fn scenarios(file: &str, text: &str) -> Result<Vec<Found>, Failure> {
     let is_scenario = |document: &Document| document.value.get("kind").is_some_and(|kind| kind == "Scenario");
     let mut all = Vec::new();
     for document in documents.into_iter().filter(is_scenario) {
-        let scenario = Scenario::read(document.value.clone()).map_err(|errors| refused(file, &document, &errors))?;
+        let scenario =
+            Scenario::read_with(document.value.clone(), files).map_err(|errors| refused(file, &document, &errors))?;
         all.push(Found { scenario, file: file.to_owned(), document });
     }
     if all.is_empty() {

@@ -11,7 +11,7 @@ use traffic_explain::{Asker, Request};
 use traffic_sim::Trace;
 
 pub(crate) fn run(rehearsals: &[Rehearsal], module: Module, request: u64, output: &Output) -> Result<(), Failure> {
-    let [Rehearsal { found, deployment }] = rehearsals else {
+    let [rehearsal @ Rehearsal { found, deployment, .. }] = rehearsals else {
         let names: Vec<_> = rehearsals.iter().map(|one| one.found.scenario.metadata.name.as_str()).collect();
         return Err(Failure::Usage(format!(
             "--trace looks at one scenario, and here are {}: name its file by -f",
@@ -19,7 +19,7 @@ pub(crate) fn run(rehearsals: &[Rehearsal], module: Module, request: u64, output
         )));
     };
     let rules = Rules { module: module.clone(), deployment, found };
-    let Some(mut trace) = Player::new(module)?.trace(found, deployment, request)? else {
+    let Some(mut trace) = Player::new(module)?.trace(found, rehearsal.played(), request)? else {
         return Err(Failure::Failed(format!(
             "--trace {request}: the load of {} ends before it",
             found.scenario.metadata.name

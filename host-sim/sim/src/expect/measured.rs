@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::names::is_host;
 use crate::report::{Clock, Mirror, Report, Version, count, micros, percent};
-use crate::run::is_host;
 use crate::scenario::{ExpectSpec, Measure, Statuses};
 
 /// What was seen.

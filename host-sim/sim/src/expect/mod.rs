@@ -19,8 +19,8 @@ pub use quantity::{Percent, Quantity};
 
 use crate::expect::bound::{exactly, share_exactly};
 use crate::expect::measured::{Whose, measure};
+use crate::names::{carries, host_of, is_host};
 use crate::report::{Report, count, percent, three_digits};
-use crate::run::{carries, host_of, is_host};
 use crate::scenario::{ExpectSpec, Measure, OfSpec, ScenarioError, ServiceSpec, Wanted};
 
 /// What came of one expectation.
@@ -57,11 +57,11 @@ impl<'a> Expectations<'a> {
     pub(crate) fn new(
         specs: &'a [ExpectSpec],
         services: &[ServiceSpec],
-        plan: &Plan,
+        plans: &[&Plan],
     ) -> Result<Self, Vec<ScenarioError>> {
         let (mut all, mut errors) = (Vec::new(), Vec::new());
         for (index, spec) in specs.iter().enumerate() {
-            let whose = spec.of.as_ref().map_or(Ok(Whose::All), |of| whose(of, spec.measure, services, plan));
+            let whose = spec.of.as_ref().map_or(Ok(Whose::All), |of| whose(of, spec.measure, services, plans));
             match (whose, spec.wanted()) {
                 (Ok(whose), Some(wanted)) => all.push((spec, wanted, whose)),
                 // A scenario that was read has been checked.
@@ -152,12 +152,13 @@ fn whose<'a>(
     of: &'a OfSpec,
     measure: Measure,
     services: &[ServiceSpec],
-    plan: &Plan,
+    plans: &[&Plan],
 ) -> Result<Whose<'a>, (&'static str, String)> {
     let OfSpec { service, labels } = of;
-    let clusters = || plan.clusters.values().filter(|cluster| is_host(service, host_of(&cluster.name)));
+    let all = || plans.iter().flat_map(|plan| plan.clusters.values());
+    let clusters = || all().filter(|cluster| is_host(service, host_of(&cluster.name)));
     if clusters().next().is_none() {
-        let is_outside = plan.clusters.contains_key(PASSTHROUGH_CLUSTER)
+        let is_outside = plans.iter().any(|plan| plan.clusters.contains_key(PASSTHROUGH_CLUSTER))
             && services.iter().any(|described| described.host.eq_ignore_ascii_case(service));
         return match is_outside {
             true if labels.is_empty() => Ok(Whose::Service { service, labels, clusters: BTreeSet::new() }),
@@ -173,7 +174,7 @@ fn whose<'a>(
             own.insert(cluster.name.clone());
         }
         // Copies are counted by where they were sent.
-        if is_of_copies && fitting > 0 && fitting < cluster.endpoints.len() && is_mirrored(plan, &cluster.name) {
+        if is_of_copies && fitting > 0 && fitting < cluster.endpoints.len() && is_mirrored(plans, &cluster.name) {
             let message = format!("copies to `{}` may go to endpoints with and without these labels", cluster.name);
             return Err(("labels", message));
         }
@@ -184,6 +185,6 @@ fn whose<'a>(
     Ok(Whose::Service { service, labels, clusters: own })
 }
 
-fn is_mirrored(plan: &Plan, cluster: &str) -> bool {
-    plan.profiles.iter().any(|profile| profile.mirrors.iter().any(|mirror| mirror == cluster))
+fn is_mirrored(plans: &[&Plan], cluster: &str) -> bool {
+    plans.iter().flat_map(|plan| &plan.profiles).any(|profile| profile.mirrors.iter().any(|mirror| mirror == cluster))
 }

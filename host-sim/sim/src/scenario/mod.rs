@@ -24,18 +24,27 @@
 //!
 //! Unknown fields are refused. What depends on the plan (whether a service exists) is checked when a run begins.
 
+mod calls;
 mod expect;
 mod latency;
 mod load;
 mod schema;
 mod service;
+mod timeline;
+mod trace;
+mod when;
 
+pub use calls::{CallSpec, Count, OnFailure, Share};
 pub(crate) use expect::Wanted;
 pub use expect::{ExpectSpec, Measure, OfSpec, Percentile, Statuses};
-pub use latency::Latency;
-pub use load::{ClosedLoad, Load, OpenArrivals, OpenLoad, Rate, RequestKind};
+pub use latency::{Latency, Samples};
+pub use load::{ClosedLoad, Load, OpenArrivals, OpenLoad, RampPoint, Rate, RequestKind, Users};
 pub use schema::scenario_schema;
-pub use service::{Fault, OutcomeSpec, ServiceSpec, VersionSpec};
+pub use service::{Capacity, Fault, OutcomeSpec, ServiceSpec, VersionSpec};
+pub use timeline::{Break, Moment, Scale, Which};
+pub(crate) use trace::TraceLine;
+pub use trace::TraceLoad;
+pub use when::{Text, When};
 
 use envoy_plan::{PathNormalization, UnknownPathNormalization};
 use schemars::JsonSchema;
@@ -112,6 +121,9 @@ pub struct Spec {
     /// How the services behave. An endpoint that no version describes answers 200 at once, and the report says so.
     #[serde(default)]
     pub services: Vec<ServiceSpec>,
+    /// What changes meanwhile.
+    #[serde(default)]
+    pub timeline: Vec<Moment>,
     /// Who sends what.
     pub load: Load,
     /// The client gives up after this time. Absent: it waits for ever.
@@ -142,6 +154,9 @@ fn one() -> u64 {
     1
 }
 
+/// Gives the text of a file that a scenario names, or says why it cannot.
+pub type Files<'a> = &'a dyn Fn(&str) -> Result<String, String>;
+
 /// What is wrong with a scenario, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {message}")]
@@ -159,17 +174,35 @@ impl ScenarioError {
 }
 
 impl Scenario {
-    /// Reads a scenario from its JSON form (the caller has read the YAML).
+    /// Reads a scenario that names no files from its JSON form (the caller has read the YAML).
     ///
     /// # Errors
     ///
     /// The first field that cannot be read, or else every field whose value makes no sense.
     pub fn read(value: Value) -> Result<Self, Vec<ScenarioError>> {
-        let scenario: Self = serde_path_to_error::deserialize(value).map_err(|error| {
+        Self::read_with(value, &|name| Err(format!("there is no file {name} here")))
+    }
+
+    /// The same with the files it names, manifests excepted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scenario::read`], and files that cannot be had or understood.
+    pub fn read_with(value: Value, files: Files<'_>) -> Result<Self, Vec<ScenarioError>> {
+        let mut scenario: Self = serde_path_to_error::deserialize(value).map_err(|error| {
             let field = error.path().to_string();
             vec![ScenarioError::new(field, error.into_inner().to_string())]
         })?;
-        let errors = scenario.check();
+        let mut errors = Vec::new();
+        let Spec { services, timeline, load, .. } = &mut scenario.spec;
+        for (index, service) in services.iter_mut().enumerate() {
+            service.read_files(&format!("spec.services[{index}]"), files, &mut errors);
+        }
+        for (index, moment) in timeline.iter_mut().enumerate() {
+            moment.read_files(&format!("spec.timeline[{index}]"), files, &mut errors);
+        }
+        load.read_files("spec.load", files, &mut errors);
+        errors.extend(scenario.check());
         if errors.is_empty() { Ok(scenario) } else { Err(errors) }
     }
 
@@ -195,12 +228,13 @@ impl Scenario {
             outbound_traffic_policy: _,
             envoy_version: _,
             services,
+            timeline,
             load,
             client_timeout,
             too_slow: _,
             expect,
         } = spec;
-        if duration.is_none() && requests.is_none() {
+        if duration.is_none() && requests.is_none() && load.trace.is_none() {
             errors.push(ScenarioError::new("spec", "give `duration`, `requests` or both, or the load never ends"));
         }
         for (field, zero) in [
@@ -214,6 +248,13 @@ impl Scenario {
         }
         for (index, service) in services.iter().enumerate() {
             service.check(&format!("spec.services[{index}]"), &mut errors);
+        }
+        for (index, moment) in timeline.iter().enumerate() {
+            moment.check(&format!("spec.timeline[{index}]"), &mut errors);
+        }
+        if let Some(place) = timeline.windows(2).position(|pair| matches!(pair, [a, b] if a.at > b.at)) {
+            let field = format!("spec.timeline[{}].at", place + 1);
+            errors.push(ScenarioError::new(field, "moments come in the order of time"));
         }
         load.check("spec.load", &mut errors);
         for (index, expectation) in expect.iter().enumerate() {

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
 use crate::expect::{Percent, Quantity};
-use crate::scenario::{Normalization, Percentile, Rate, Scenario, Statuses};
+use crate::scenario::{Count, Normalization, OnFailure, Percentile, Rate, Scenario, Share, Statuses, Text};
 use crate::span::Span;
 
 /// The schema, in the dialect of draft 2020-12.
@@ -62,10 +62,60 @@ schema!(Percentile, "Percentile", {
     "pattern": r"^p([0-9]{1,2}(\.[0-9]{1,4})?|100(\.0{1,4})?)$",
 });
 schema!(Rate, "Rate", {
-    "description": "So many a second; may be a fraction.",
+    "description": "So many a second; may be a fraction, and 0 in a ramp.",
     "type": "number",
-    "minimum": 0.000_001,
+    "minimum": 0,
     "maximum": 1_000_000_000,
+});
+schema!(Share, "Share", {
+    "description": "A share of all, from 0 to 1.",
+    "type": "number",
+    "minimum": 0,
+    "maximum": 1,
+});
+schema!(Count, "Count", {
+    "description": "A number, or `{uniform: [0, 50]}`: each number from the first to the last as likely.",
+    "anyOf": [
+        {"type": "integer", "minimum": 0, "maximum": 10_000},
+        {
+            "type": "object",
+            "properties": {
+                "uniform": {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 0, "maximum": 10_000},
+                    "minItems": 2,
+                    "maxItems": 2,
+                },
+            },
+            "required": ["uniform"],
+            "additionalProperties": false,
+        },
+    ],
+});
+schema!(OnFailure, "OnFailure", {
+    "description": "`ignore` to go on, or the status that the caller answers.",
+    "anyOf": [
+        {"const": "ignore"},
+        {
+            "type": "object",
+            "properties": {"status": {"type": "integer", "minimum": 200, "maximum": 599}},
+            "required": ["status"],
+            "additionalProperties": false,
+        },
+    ],
+});
+schema!(Text, "Text", {
+    "description": "The text itself, or `{prefix: ..}`.",
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "properties": {"exact": {"type": "string"}, "prefix": {"type": "string"}},
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": false,
+        },
+    ],
 });
 
 impl JsonSchema for Normalization {

@@ -8,7 +8,7 @@ use host_abi::HeaderMap;
 use upstream::Timestamp;
 
 use crate::engine::{Decided, Given, Over, RequestSpec, Role, Sent};
-use crate::run::labels;
+use crate::names::labels;
 use crate::trace::{Edit, Step, Trace, What, attempt_end, ended, role};
 
 /// Headers between filter and host begin so.
@@ -60,7 +60,7 @@ impl Tracer {
     }
 
     pub(crate) fn decided(&mut self, decided: &Decided<'_>) {
-        if decided.request != self.request {
+        if (decided.cause.request, decided.cause.call) != (self.request, 0) {
             return;
         }
         let head = pairs(decided.headers);
@@ -79,7 +79,7 @@ impl Tracer {
     }
 
     pub(crate) fn sent(&mut self, sent: &Sent<'_>) {
-        if sent.request != self.request || sent.role == Role::Callout {
+        if (sent.cause.request, sent.cause.call) != (self.request, 0) || sent.role == Role::Callout {
             return;
         }
         self.sent += 1;
@@ -108,7 +108,7 @@ impl Tracer {
     }
 
     pub(crate) fn given(&mut self, given: &Given<'_>) {
-        if given.request != self.request {
+        if (given.cause.request, given.cause.call) != (self.request, 0) {
             return;
         }
         self.is_given = true;

@@ -180,8 +180,7 @@ fn the_report_tells_each_and_json_has_the_numbers() {
 #[allow(clippy::unwrap_used, reason = "a helper of tests")]
 fn refused(expect: Value) -> String {
     let mesh = Mesh::mirrored();
-    let configuration = mesh.configuration();
-    let setup = Setup { module: &MODULE, configuration: &configuration, plan: mesh.plan(), configured: Vec::new() };
+    let setup = Setup { module: &MODULE, rules: mesh.rules(), configured: Vec::new(), later: Vec::new() };
     match scenario(spec(10, json!([expect]))) {
         Err(errors) => errors,
         Ok(scenario) => {

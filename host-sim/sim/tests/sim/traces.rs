@@ -12,8 +12,7 @@ fn traced(mesh: &Mesh, request: u64) -> Option<Trace> {
     let spec = json!({
         "requests": 200, "services": buggy(), "load": {"open": {"ratePerSecond": 10}, "requests": requests},
     });
-    let configuration = mesh.configuration();
-    let setup = Setup { module: &MODULE, configuration: &configuration, plan: mesh.plan(), configured: Vec::new() };
+    let setup = Setup { module: &MODULE, rules: mesh.rules(), configured: Vec::new(), later: Vec::new() };
     trace(&scenario(spec).unwrap(), setup, Control::default(), request).unwrap()
 }
 
