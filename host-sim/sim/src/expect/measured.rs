@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::names::is_host;
-use crate::report::{Clock, Mirror, Report, Version, count, micros, percent};
+use crate::report::{Clock, Mirror, Report, Totals, UsersMet, Version, count, micros, percent};
 use crate::scenario::{ExpectSpec, Measure, Statuses};
 
 /// What was seen.
@@ -44,6 +44,8 @@ impl fmt::Display for Seen {
 pub(crate) enum Whose<'a> {
     /// That of all requests, as clients saw them.
     All,
+    /// That of all calls between services, as their callers saw them.
+    Calls,
     /// That of some versions of a service.
     Service {
         service: &'a str,
@@ -56,8 +58,10 @@ pub(crate) enum Whose<'a> {
 impl Whose<'_> {
     /// Rows of the report that are meant; `exactly`: with these labels, and not the whole service.
     fn versions<'r>(&self, report: &'r Report, exactly: bool) -> impl Iterator<Item = &'r Version> {
-        report.versions.iter().filter(move |version| match self {
-            Self::All => true,
+        let of_calls = report.calls.iter().flat_map(|calls| &calls.versions);
+        let own = report.versions.iter().filter(|_| !matches!(self, Self::Calls));
+        own.chain(of_calls.filter(|_| !matches!(self, Self::All))).filter(move |version| match self {
+            Self::All | Self::Calls => true,
             Self::Service { service, labels, .. } => {
                 is_host(service, &version.host) && (!exactly || has(&version.labels, labels))
             }
@@ -66,10 +70,37 @@ impl Whose<'_> {
 
     fn mirrors<'r>(&self, report: &'r Report) -> impl Iterator<Item = &'r Mirror> {
         report.mirrors.iter().filter(move |mirror| match self {
-            Self::All => true,
+            Self::All | Self::Calls => true,
             Self::Service { clusters, .. } => clusters.contains(&mirror.cluster),
         })
     }
+
+    /// What whoever asked got; `None` where only attempts are known.
+    fn asked<'r>(&self, report: &'r Report) -> Option<Asked<'r>> {
+        match self {
+            Self::All => Some(Asked {
+                totals: &report.totals,
+                statuses: &report.statuses,
+                timeouts: report.timeouts.requests,
+                clock: &report.clock,
+            }),
+            Self::Calls => report.calls.as_ref().map(|calls| Asked {
+                totals: &calls.totals,
+                statuses: &calls.statuses,
+                timeouts: calls.timeouts.requests,
+                clock: &calls.clock,
+            }),
+            Self::Service { .. } => None,
+        }
+    }
+}
+
+/// The side of whoever asks.
+struct Asked<'r> {
+    totals: &'r Totals,
+    statuses: &'r BTreeMap<u16, u64>,
+    timeouts: u64,
+    clock: &'r Clock,
 }
 
 /// Whether a version with these labels (`a=b,c=d`) carries all that are wanted.
@@ -81,34 +112,30 @@ fn has(labels: &str, wanted: &BTreeMap<String, String>) -> bool {
 
 /// Looks it up. `as_share`: a share is wanted where a count could be told too.
 pub(crate) fn measure(spec: &ExpectSpec, as_share: bool, whose: &Whose<'_>, report: &Report) -> Seen {
-    let is_all = matches!(whose, Whose::All);
     let own = |value: fn(&Version) -> u64| -> u64 { whose.versions(report, true).map(value).sum() };
-    let totals = &report.totals;
-    match spec.measure {
-        Measure::Share => {
+    let either = |part: u64, whole: u64| if as_share { share(part, whole) } else { Seen::Count(part) };
+    let asked = whose.asked(report);
+    match (spec.measure, asked) {
+        (Measure::Share, _) => {
             share(own(|version| version.requests), whose.versions(report, false).map(|it| it.requests).sum())
         }
-        Measure::SuccessRate if is_all => share(totals.succeeded, totals.begun),
-        Measure::SuccessRate => share(own(Version::succeeded), own(|version| version.attempts)),
-        Measure::Answers => {
-            let Some(statuses) = spec.status else { return Seen::Nothing };
-            let (part, whole) = if is_all {
-                let answered = totals.begun.saturating_sub(totals.answered);
-                (number(statuses, &report.statuses, answered), totals.begun)
-            } else {
-                let of = |version: &Version| {
-                    let answered: u64 = version.statuses.values().sum();
-                    number(statuses, &version.statuses, version.attempts.saturating_sub(answered))
-                };
-                (whose.versions(report, true).map(of).sum(), own(|version| version.attempts))
-            };
-            if as_share { share(part, whole) } else { Seen::Count(part) }
+        (Measure::SuccessRate, Some(Asked { totals, .. })) => share(totals.succeeded, totals.begun),
+        (Measure::SuccessRate, None) => share(own(Version::succeeded), own(|version| version.attempts)),
+        (Measure::Answers, Some(Asked { totals, statuses, .. })) => {
+            either(number(spec.status, statuses, totals.begun.saturating_sub(totals.answered)), totals.begun)
         }
-        Measure::ResponseTime | Measure::MeanResponseTime => {
+        (Measure::Answers, None) => {
+            let of = |version: &Version| {
+                let answered: u64 = version.statuses.values().sum();
+                number(spec.status, &version.statuses, version.attempts.saturating_sub(answered))
+            };
+            either(whose.versions(report, true).map(of).sum(), own(|version| version.attempts))
+        }
+        (Measure::ResponseTime | Measure::MeanResponseTime, asked) => {
             let mut clock = Clock::default();
-            match whose {
-                Whose::All => clock.add(&report.clock),
-                Whose::Service { .. } => whose.versions(report, true).for_each(|version| clock.add(&version.clock)),
+            match asked {
+                Some(asked) => clock.add(asked.clock),
+                None => whose.versions(report, true).for_each(|version| clock.add(&version.clock)),
             }
             let time = match spec.percentile {
                 Some(percentile) => clock.at_ppm(percentile.ppm),
@@ -116,17 +143,21 @@ pub(crate) fn measure(spec: &ExpectSpec, as_share: bool, whose: &Whose<'_>, repo
             };
             time.map_or(Seen::Nothing, Seen::TimeUs)
         }
-        Measure::Requests if is_all => Seen::Count(totals.begun),
-        Measure::Requests => Seen::Count(own(|version| version.requests)),
-        Measure::Attempts => Seen::Count(own(|version| version.attempts)),
-        Measure::Retries if is_all => Seen::Count(totals.retries),
-        Measure::Retries => Seen::Count(own(|version| version.attempts.saturating_sub(version.requests))),
-        Measure::Timeouts if is_all => Seen::Count(report.timeouts.requests),
-        Measure::Timeouts => Seen::Count(own(|version| version.timed_out)),
-        Measure::Mirrors => Seen::Count(whose.mirrors(report).map(|mirror| mirror.sent).sum()),
-        Measure::MirrorSuccessRate => {
+        (Measure::Requests, Some(Asked { totals, .. })) => Seen::Count(totals.begun),
+        (Measure::Requests, None) => Seen::Count(own(|version| version.requests)),
+        (Measure::Attempts, _) => Seen::Count(own(|version| version.attempts)),
+        (Measure::Retries, Some(Asked { totals, .. })) => Seen::Count(totals.retries),
+        (Measure::Retries, None) => Seen::Count(own(|version| version.attempts.saturating_sub(version.requests))),
+        (Measure::Timeouts, Some(Asked { timeouts, .. })) => Seen::Count(timeouts),
+        (Measure::Timeouts, None) => Seen::Count(own(|version| version.timed_out)),
+        (Measure::Mirrors, _) => Seen::Count(whose.mirrors(report).map(|mirror| mirror.sent).sum()),
+        (Measure::MirrorSuccessRate, _) => {
             let sums = whose.mirrors(report).fold((0, 0), |(part, whole), it| (part + it.succeeded, whole + it.sent));
             share(sums.0, sums.1)
+        }
+        (Measure::UsersFailed, _) => {
+            let UsersMet { came, failed } = report.users.unwrap_or_default();
+            either(failed, came)
         }
     }
 }
@@ -135,9 +166,10 @@ fn share(part: u64, whole: u64) -> Seen {
     if whole == 0 { Seen::Nothing } else { Seen::Share { part, whole } }
 }
 
-fn number(statuses: Statuses, answers: &BTreeMap<u16, u64>, none: u64) -> u64 {
+fn number(statuses: Option<Statuses>, answers: &BTreeMap<u16, u64>, none: u64) -> u64 {
     match statuses {
-        Statuses::None => none,
-        Statuses::Within(first, last) => answers.range(first..=last).map(|(_, count)| count).sum(),
+        // A scenario that was read says which.
+        None | Some(Statuses::None) => none,
+        Some(Statuses::Within(first, last)) => answers.range(first..=last).map(|(_, count)| count).sum(),
     }
 }

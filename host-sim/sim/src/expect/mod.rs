@@ -57,17 +57,25 @@ impl<'a> Expectations<'a> {
     pub(crate) fn new(
         specs: &'a [ExpectSpec],
         services: &[ServiceSpec],
+        has_users: bool,
         plans: &[&Plan],
     ) -> Result<Self, Vec<ScenarioError>> {
         let (mut all, mut errors) = (Vec::new(), Vec::new());
         for (index, spec) in specs.iter().enumerate() {
             let whose = spec.of.as_ref().map_or(Ok(Whose::All), |of| whose(of, spec.measure, services, plans));
+            let at = format!("spec.expect[{index}]");
+            if spec.measure == Measure::UsersFailed && !has_users {
+                errors.push(ScenarioError::new(format!("{at}.measure"), "the load has no `users`"));
+            }
+            if matches!(whose, Ok(Whose::Calls)) && services.iter().all(makes_no_calls) {
+                errors.push(ScenarioError::new(format!("{at}.of.calls"), "no service makes any `calls`"));
+            }
             match (whose, spec.wanted()) {
                 (Ok(whose), Some(wanted)) => all.push((spec, wanted, whose)),
                 // A scenario that was read has been checked.
                 (Ok(_), None) => {}
                 (Err((field, message)), _) => {
-                    errors.push(ScenarioError::new(format!("spec.expect[{index}].of.{field}"), message));
+                    errors.push(ScenarioError::new(format!("{at}.of.{field}"), message));
                 }
             }
         }
@@ -154,7 +162,8 @@ fn whose<'a>(
     services: &[ServiceSpec],
     plans: &[&Plan],
 ) -> Result<Whose<'a>, (&'static str, String)> {
-    let OfSpec { service, labels } = of;
+    let OfSpec { service, labels, calls: _ } = of;
+    let Some(service) = service else { return Ok(Whose::Calls) };
     let all = || plans.iter().flat_map(|plan| plan.clusters.values());
     let clusters = || all().filter(|cluster| is_host(service, host_of(&cluster.name)));
     if clusters().next().is_none() {
@@ -183,6 +192,10 @@ fn whose<'a>(
         return Err(("labels", format!("no endpoint of `{service}` has these labels")));
     }
     Ok(Whose::Service { service, labels, clusters: own })
+}
+
+fn makes_no_calls(service: &ServiceSpec) -> bool {
+    service.versions.iter().all(|version| version.calls.is_empty())
 }
 
 fn is_mirrored(plans: &[&Plan], cluster: &str) -> bool {

@@ -201,6 +201,9 @@ pub struct Calls {
     pub timeouts: Timeouts,
     /// How long services waited.
     pub times: Times,
+    /// The same, at any percentile.
+    #[serde(skip)]
+    pub(crate) clock: Clock,
     /// Calls by the cluster that the filter of the caller chose.
     pub clusters: BTreeMap<String, u64>,
     /// Who asked whom.

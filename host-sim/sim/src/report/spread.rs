@@ -65,6 +65,10 @@ impl Report {
     pub fn slim(mut self) -> Self {
         self.clock = Clock::default();
         self.versions.iter_mut().for_each(|version| version.clock = Clock::default());
+        if let Some(calls) = &mut self.calls {
+            calls.clock = Clock::default();
+            calls.versions.iter_mut().for_each(|version| version.clock = Clock::default());
+        }
         self
     }
 }
@@ -200,6 +204,16 @@ impl Spread {
                 version.map_or((0, 0), |version| (Version::succeeded(version), version.attempts))
             };
             rows.push(self.share(format!("below 500 at {} {labels}", short_host(host)), succeeded));
+        }
+        if self.reports.iter().any(|report| report.users.is_some()) {
+            let failed = |report: &Report| report.users.map_or((0, 0), |users| (users.failed, users.came));
+            rows.push(self.share("users who met a failure", failed));
+        }
+        if self.reports.iter().any(|report| report.calls.is_some()) {
+            let calls =
+                |report: &Report| report.calls.as_ref().map_or((0, 0), |it| (it.totals.succeeded, it.totals.begun));
+            rows.push(self.number("calls between services", |report| calls(report).1));
+            rows.push(self.share("calls that succeeded", calls));
         }
         let others: [(&str, fn(&Report) -> u64); 4] = [
             ("retries", |report| report.totals.retries),

@@ -136,7 +136,7 @@ fn play(
     let plans: Vec<&Plan> =
         std::iter::once(&rules).chain(later.iter().map(|later| &later.rules)).map(|rules| &*rules.plan).collect();
     let models = Models::new(&spec.services, &plans, spec.seed);
-    let expectations = Expectations::new(&spec.expect, &spec.services, &plans);
+    let expectations = Expectations::new(&spec.expect, &spec.services, spec.load.users.is_some(), &plans);
     let (models, expectations) = both(models, expectations).map_err(RunError::Scenario)?;
     let kinds_of_calls = circles::check(&spec.services, &plans).map_err(RunError::Scenario)?;
     let wrong = timeline::check(&spec.timeline, &models, &plans);

@@ -239,6 +239,7 @@ fn calls(mut books: Books, edges: Vec<(Edge, Clock)>, by_copies: u64) -> Option<
         attempts: books.attempts,
         timeouts: books.timeouts,
         times: books.times.times(),
+        clock: books.times,
         clusters: books.clusters,
         edges,
         versions,

@@ -72,17 +72,23 @@ pub enum Measure {
     Mirrors,
     /// How many copies were answered below 500, and not too slow; a share.
     MirrorSuccessRate,
+    /// How many of the users who came met a failure at least once; a share or a count.
+    UsersFailed,
 }
 
-/// Some versions of a service.
+/// Some versions of a service, or the calls of services.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OfSpec {
-    /// Its host, whole or its first labels.
-    pub service: String,
+    /// Its host, whole or its first labels: what reached it, from clients and from other services.
+    #[serde(default)]
+    pub service: Option<String>,
     /// Labels of the endpoints that are meant; none: all.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// In place of a service: the calls between services, as their callers saw them.
+    #[serde(default)]
+    pub calls: bool,
 }
 
 /// Which answers are counted.
@@ -112,7 +118,7 @@ impl Measure {
     fn takes(self, quantity: Quantity) -> bool {
         match self {
             Self::Share | Self::SuccessRate | Self::MirrorSuccessRate => matches!(quantity, Quantity::Share(_)),
-            Self::Answers => matches!(quantity, Quantity::Share(_) | Quantity::Count(_)),
+            Self::Answers | Self::UsersFailed => matches!(quantity, Quantity::Share(_) | Quantity::Count(_)),
             Self::ResponseTime | Self::MeanResponseTime => matches!(quantity, Quantity::Time(_)),
             Self::Requests | Self::Attempts | Self::Retries | Self::Timeouts | Self::Mirrors => {
                 matches!(quantity, Quantity::Count(_))
@@ -123,11 +129,16 @@ impl Measure {
     fn wants(self) -> &'static str {
         match self {
             Self::Share | Self::SuccessRate | Self::MirrorSuccessRate => "a share, like `99.5%`",
-            Self::Answers => "a share, like `0.5%`, or a count, like `12`",
+            Self::Answers | Self::UsersFailed => "a share, like `0.5%`, or a count, like `12`",
             Self::ResponseTime | Self::MeanResponseTime => "a time, like `300ms`",
             Self::Requests | Self::Attempts | Self::Retries | Self::Timeouts | Self::Mirrors => "a count, like `12`",
         }
     }
+}
+
+/// Copies are counted by where they went, whoever caused them.
+fn is_of_copies(measure: Measure) -> bool {
+    matches!(measure, Measure::Mirrors | Measure::MirrorSuccessRate)
 }
 
 impl ExpectSpec {
@@ -168,8 +179,19 @@ impl ExpectSpec {
         if name.is_empty() {
             wrong("name", "the report calls it by its name: give one".to_owned());
         }
-        if of.as_ref().is_some_and(|of| of.service.is_empty()) {
-            wrong("of.service", "name the service".to_owned());
+        if let Some(OfSpec { service, labels, calls }) = of {
+            if service.as_ref().is_some_and(String::is_empty) {
+                wrong("of.service", "name the service".to_owned());
+            }
+            if service.is_some() == *calls {
+                wrong("of", "give either a `service` or `calls: true`".to_owned());
+            }
+            if *calls && !labels.is_empty() {
+                wrong("of.labels", "labels are those of a service".to_owned());
+            }
+            if *measure == Measure::UsersFailed || *calls && is_of_copies(*measure) {
+                wrong("of", "this measure is not taken of these".to_owned());
+            }
         }
         if *measure == Measure::Share && of.as_ref().is_none_or(|of| of.labels.is_empty()) {
             let example = "`of: {service: reviews, labels: {version: v2}}`";

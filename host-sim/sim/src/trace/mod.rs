@@ -37,6 +37,8 @@ pub struct Trace {
 pub struct Step {
     /// When, in microseconds since the request came.
     pub at_us: u64,
+    /// To which call of a service for the request's sake, numbered from 1; 0: to the request itself.
+    pub call: u64,
     /// What.
     #[serde(flatten)]
     pub what: What,
@@ -48,13 +50,15 @@ pub struct Step {
 pub enum What {
     /// The filter let the request go.
     Decided {
+        /// What was asked, `GET reviews/7`.
+        target: String,
         /// The cluster it named.
         cluster: Option<String>,
         /// The profile it named; absent: `default`.
         profile: Option<String>,
         /// The fault that was drawn, in Envoy's headers.
         faults: Vec<(String, String)>,
-        /// What it changed of the head.
+        /// What it changed of the head; not known of calls.
         edits: Vec<Edit>,
     },
     /// An upstream got something.

@@ -10,36 +10,43 @@ impl fmt::Display for Trace {
         let Self { scenario, seed, request, begun_us, headers, body_bytes, rule, steps } = self;
         writeln!(f, "request {request} of {scenario}  (seed {seed}), at {} of virtual time\n", micros(*begun_us))?;
         let of = |name: &str| headers.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value);
-        line(f, 0, "arrives", &format!("{} {}{}", of(":method"), of(":authority"), of(":path")))?;
+        let width = if steps.iter().any(|step| step.call > 0) { 19 } else { 11 };
+        let line = |f: &mut fmt::Formatter<'_>, label: &str, text: &str| line(f, width, 0, label, text);
+        line(f, "arrives", &format!("{} {}{}", of(":method"), of(":authority"), of(":path")))?;
         for (name, value) in headers.iter().filter(|(name, _)| !name.starts_with(':')) {
-            more(f, &format!("{name}: {value}"))?;
+            more(f, width, &format!("{name}: {value}"))?;
         }
         if *body_bytes > 0 {
-            more(f, &bytes(*body_bytes))?;
+            more(f, width, &bytes(*body_bytes))?;
         }
         if let Some(rule) = rule {
-            line(f, 0, "rule", rule)?;
+            line(f, "rule", rule)?;
         }
-        steps.iter().try_for_each(|step| step.fmt(f))
+        steps.iter().try_for_each(|step| step.told(f, width))
     }
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = self.at_us;
+impl Step {
+    fn told(&self, f: &mut fmt::Formatter<'_>, width: usize) -> fmt::Result {
+        let line = |f: &mut fmt::Formatter<'_>, label: &str, text: &str| match self.call {
+            0 => line(f, width, self.at_us, label, text),
+            call => line(f, width, self.at_us, &format!("call {call} {label}"), text),
+        };
         match &self.what {
-            What::Decided { cluster: name, profile, faults, edits } => {
+            What::Decided { target, cluster: name, profile, faults, edits } => {
                 let name = name.as_deref().map_or_else(|| "no cluster".to_owned(), cluster);
-                line(f, at, "decided", &format!("{name}, profile {}", profile.as_deref().unwrap_or("default")))?;
-                faults.iter().try_for_each(|(name, value)| more(f, &format!("fault: {name}: {value}")))?;
-                edits.iter().try_for_each(|edit| more(f, &edit.to_string()))
+                let target = if self.call > 0 { format!("{target}: ") } else { String::new() };
+                let profile = profile.as_deref().unwrap_or("default");
+                line(f, "decided", &format!("{target}{name}, profile {profile}"))?;
+                faults.iter().try_for_each(|(name, value)| more(f, width, &format!("fault: {name}: {value}")))?;
+                edits.iter().try_for_each(|edit| more(f, width, &edit.to_string()))
             }
             What::Sent { role, attempt, cluster: name, endpoint, labels, .. } => {
                 let to = format!("to {} at {endpoint} {labels}", cluster(name));
-                line(f, at, &numbered(role, *attempt), to.trim_end())
+                line(f, &numbered(role, *attempt), to.trim_end())
             }
             What::Over { role, attempt, end, took_us, .. } => {
-                line(f, at, &numbered(role, *attempt), &format!("{end}, after {}", micros(*took_us)))
+                line(f, &numbered(role, *attempt), &format!("{end}, after {}", micros(*took_us)))
             }
             What::Given { end, status, details, attempts, body_bytes } => {
                 let mut text = status.map_or_else(String::new, |status| status.to_string());
@@ -49,7 +56,7 @@ impl fmt::Display for Step {
                 let attempts = if *attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
                 let told = [text, attempts, bytes(*body_bytes)];
                 let told: Vec<String> = told.into_iter().filter(|text| !text.is_empty()).collect();
-                line(f, at, end, &told.join(", "))
+                line(f, end, &told.join(", "))
             }
         }
     }
@@ -72,12 +79,12 @@ fn numbered(role: &str, attempt: u32) -> String {
     if role == "attempt" { format!("attempt {attempt}") } else { role.to_owned() }
 }
 
-fn line(f: &mut fmt::Formatter<'_>, at_us: u64, label: &str, text: &str) -> fmt::Result {
-    writeln!(f, "{:>9}  {}", micros(at_us), format!("{label:<11}  {text}").trim_end())
+fn line(f: &mut fmt::Formatter<'_>, width: usize, at_us: u64, label: &str, text: &str) -> fmt::Result {
+    writeln!(f, "{:>9}  {}", micros(at_us), format!("{label:<width$}  {text}").trim_end())
 }
 
-fn more(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    writeln!(f, "{:>9}  {:<11}  {text}", "", "")
+fn more(f: &mut fmt::Formatter<'_>, width: usize, text: &str) -> fmt::Result {
+    writeln!(f, "{:>9}  {:<width$}  {text}", "", "")
 }
 
 fn bytes(number: usize) -> String {

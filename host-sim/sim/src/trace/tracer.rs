@@ -7,7 +7,7 @@ use envoy_plan::PROFILE_HEADER;
 use host_abi::HeaderMap;
 use upstream::Timestamp;
 
-use crate::engine::{Decided, Given, Over, RequestSpec, Role, Sent};
+use crate::engine::{Cause, Decided, Given, Over, RequestSpec, Role, Sent};
 use crate::names::labels;
 use crate::trace::{Edit, Step, Trace, What, attempt_end, ended, role};
 
@@ -27,9 +27,11 @@ pub(crate) struct Tracer {
     head: Vec<(String, String)>,
     body_bytes: usize,
     steps: Vec<Step>,
-    /// What is under way: number in the trace and which attempt, by the engine's number.
-    under_way: BTreeMap<u64, (u64, u32)>,
+    /// What is under way: number in the trace, which attempt and of which call, by the engine's number.
+    under_way: BTreeMap<u64, (u64, u32, u64)>,
     sent: u64,
+    /// Calls as they are numbered here, by the engine's number.
+    calls: BTreeMap<u64, u64>,
     is_given: bool,
 }
 
@@ -43,6 +45,7 @@ impl Tracer {
             steps: Vec::new(),
             under_way: BTreeMap::new(),
             sent: 0,
+            calls: BTreeMap::new(),
             is_given: false,
         }
     }
@@ -60,30 +63,30 @@ impl Tracer {
     }
 
     pub(crate) fn decided(&mut self, decided: &Decided<'_>) {
-        if (decided.cause.request, decided.cause.call) != (self.request, 0) {
-            return;
-        }
+        let Some(call) = self.call(decided.cause) else { return };
         let head = pairs(decided.headers);
         let of = |name: &str| head.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
         // It came with the request, as far as the filter is concerned.
-        if let Some(id) = of(REQUEST_ID).filter(|_| !self.head.iter().any(|(name, _)| name == REQUEST_ID)) {
+        if call == 0
+            && let Some(id) = of(REQUEST_ID).filter(|_| !self.head.iter().any(|(name, _)| name == REQUEST_ID))
+        {
             self.head.push((REQUEST_ID.to_owned(), id));
         }
+        let [method, authority, path] = [":method", ":authority", ":path"].map(|name| of(name).unwrap_or_default());
         let what = What::Decided {
+            target: format!("{method} {authority}{path}"),
             cluster: of(CLUSTER),
             profile: of(PROFILE_HEADER),
             faults: head.iter().filter(|(name, _)| name.starts_with(FAULT)).cloned().collect(),
-            edits: edits(&self.head, &head),
+            edits: if call == 0 { edits(&self.head, &head) } else { Vec::new() },
         };
-        self.step(decided.at, what);
+        self.step(decided.at, call, what);
     }
 
     pub(crate) fn sent(&mut self, sent: &Sent<'_>) {
-        if (sent.cause.request, sent.cause.call) != (self.request, 0) || sent.role == Role::Callout {
-            return;
-        }
+        let Some(call) = self.call(sent.cause).filter(|_| sent.role != Role::Callout) else { return };
         self.sent += 1;
-        self.under_way.insert(sent.serial, (self.sent, sent.number));
+        self.under_way.insert(sent.serial, (self.sent, sent.number, call));
         let what = What::Sent {
             sent: self.sent,
             role: role(sent.role).to_owned(),
@@ -92,11 +95,11 @@ impl Tracer {
             endpoint: format!("{}:{}", sent.endpoint.address(), sent.endpoint.port()),
             labels: labels(sent.endpoint),
         };
-        self.step(sent.at, what);
+        self.step(sent.at, call, what);
     }
 
     pub(crate) fn over(&mut self, over: &Over<'_>) {
-        let Some((sent, attempt)) = self.under_way.remove(&over.serial) else { return };
+        let Some((sent, attempt, call)) = self.under_way.remove(&over.serial) else { return };
         let what = What::Over {
             sent,
             role: role(over.role).to_owned(),
@@ -104,14 +107,12 @@ impl Tracer {
             end: attempt_end(over.end),
             took_us: micros(over.took),
         };
-        self.step(over.at, what);
+        self.step(over.at, call, what);
     }
 
     pub(crate) fn given(&mut self, given: &Given<'_>) {
-        if (given.cause.request, given.cause.call) != (self.request, 0) {
-            return;
-        }
-        self.is_given = true;
+        let Some(call) = self.call(given.cause) else { return };
+        self.is_given |= call == 0;
         let what = What::Given {
             end: ended(given.ended).to_owned(),
             status: given.status,
@@ -119,12 +120,21 @@ impl Tracer {
             attempts: given.attempts,
             body_bytes: given.body.len(),
         };
-        self.step(given.at, what);
+        self.step(given.at, call, what);
     }
 
-    fn step(&mut self, at: Timestamp, what: What) {
+    /// How a call is numbered here, 0 for the request itself; `None`: it belongs to another.
+    fn call(&mut self, cause: Cause) -> Option<u64> {
+        if cause.request != self.request {
+            return None;
+        }
+        let next = u64::try_from(self.calls.len()).unwrap_or(u64::MAX).saturating_add(1);
+        Some(if cause.call == 0 { 0 } else { *self.calls.entry(cause.call).or_insert(next) })
+    }
+
+    fn step(&mut self, at: Timestamp, call: u64, what: What) {
         let at_us = self.begun.map_or(0, |begun| micros(at.since(begun)));
-        self.steps.push(Step { at_us, what });
+        self.steps.push(Step { at_us, call, what });
     }
 
     /// The whole story; `None` where there was no such request.

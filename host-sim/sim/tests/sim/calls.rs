@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use envoy_plan::Plan;
 use serde_json::{Value, json};
-use traffic_sim::{Control, Report, RequestSpec, Rules, Setup, Workload, run};
+use traffic_sim::{Control, Judgement, Report, RequestSpec, Rules, Setup, What, Workload, run, trace};
 
 use crate::support::{HOST, MODULE, Mesh, V1, cluster_of, scenario};
 
@@ -298,4 +298,47 @@ fn a_circle_that_the_rules_make_is_stopped() {
     };
     let error = run(&scenario(spec).unwrap(), setup, Control::default()).unwrap_err().to_string();
     assert!(error.starts_with("spec.services: the rules lead calls in a circle: call 2"), "{error}");
+}
+
+#[test]
+fn calls_have_expectations_of_their_own() {
+    let mut spec = spec(json!([{"host": HOST, "count": 2}]), json!([{"latency": "20ms"}]), 3);
+    let of_calls = |measure: &str, bound: &str, value: Value| json!({"name": format!("{measure} {bound}"), "measure": measure, "of": {"calls": true}, bound: value});
+    spec["expect"] = json!([
+        of_calls("requests", "equal", json!(6)),
+        of_calls("attempts", "equal", json!(6)),
+        of_calls("successRate", "equal", json!("100%")),
+        of_calls("meanResponseTime", "equal", json!("20ms")),
+        {"name": "reached", "measure": "requests", "of": {"service": "sa-logic"}, "equal": 6},
+        {"name": "pages", "measure": "requests", "equal": 3},
+        of_calls("requests", "atMost", json!(5)),
+        of_calls("meanResponseTime", "atLeast", json!("21ms")),
+    ]);
+    let report = play(rules(&Mesh::split(100, 0)), spec);
+    let judgements: Vec<Judgement> = report.expectations.iter().map(|it| it.judgement).collect();
+    let (met, failed) = judgements.split_at(6);
+    assert!(met.iter().all(|it| *it == Judgement::Met) && failed.iter().all(|it| *it == Judgement::Failed), "{report}");
+}
+
+#[test]
+fn calls_are_part_of_a_trace() {
+    let spec = spec(json!([{"host": HOST, "count": 2}]), json!([{"latency": "20ms"}]), 3);
+    let setup =
+        Setup { module: &MODULE, rules: rules(&Mesh::split(100, 0)), configured: Vec::new(), later: Vec::new() };
+    let trace = trace(&scenario(spec).unwrap(), setup, Control::default(), 2).unwrap().unwrap();
+    let of = |call: u64| -> Vec<&str> {
+        let steps = trace.steps.iter().filter(|step| step.call == call);
+        let what = steps.map(|step| match &step.what {
+            What::Decided { .. } => "decided",
+            What::Sent { .. } => "sent",
+            What::Over { .. } => "over",
+            What::Given { .. } => "given",
+        });
+        what.collect()
+    };
+    for call in 0..=2 {
+        assert_eq!(of(call), ["decided", "sent", "over", "given"], "call {call}\n{trace}");
+    }
+    assert!(of(3).is_empty(), "{trace}");
+    assert!(trace.to_string().contains(&format!("call 2 decided      GET {HOST}/: ")), "{trace}");
 }

@@ -135,6 +135,21 @@ fn counts_are_compared_as_they_are() {
 }
 
 #[test]
+fn users_who_met_a_failure_are_counted() {
+    let judged = |bound: Value| {
+        let mut expectation = json!({"name": "it", "measure": "usersFailed"});
+        bound.as_object().into_iter().flatten().for_each(|(name, value)| expectation[name] = value.clone());
+        let mut spec = spec(3_000, json!([expectation]));
+        spec["load"]["users"] = json!({"count": 10, "header": "x-user"});
+        Mesh::split(80, 20).run(spec).expectations[0].judgement
+    };
+    // Each of the ten sends some three hundred requests, and one in fifteen fails.
+    assert_eq!(judged(json!({"equal": "100%"})), Judgement::Met);
+    assert_eq!(judged(json!({"equal": 10})), Judgement::Met);
+    assert_eq!(judged(json!({"atMost": "50%"})), Judgement::Failed);
+}
+
+#[test]
 fn nothing_to_look_at_is_not_as_expected() {
     let told = judged(&Mesh::split(100, 0), json!({"measure": "successRate", "of": v("v2"), "atLeast": "1%"}));
     assert_eq!((told.judgement, &*told.remark), (Judgement::Failed, "nothing came that could be judged"));
@@ -246,6 +261,22 @@ fn what_cannot_be_evaluated_is_refused_with_its_field() {
         ),
         (refused(json!({"name": "", "measure": "retries", "atMost": 1})), "spec.expect[0].name: "),
         (refused(json!({"measure": "retries", "atMost": 1})), "spec.expect[0]: missing field `name`"),
+        (
+            refused(json!({"name": "a", "measure": "usersFailed", "atMost": "1%"})),
+            "spec.expect[0].measure: the load has no `users`",
+        ),
+        (
+            refused(json!({"name": "a", "measure": "retries", "of": {"calls": true}, "atMost": 1})),
+            "spec.expect[0].of.calls: no service makes any `calls`",
+        ),
+        (
+            refused(json!({"name": "a", "measure": "retries", "of": {"service": "a", "calls": true}, "atMost": 1})),
+            "spec.expect[0].of: give either a `service` or `calls: true`",
+        ),
+        (
+            refused(json!({"name": "a", "measure": "retries", "of": {}, "atMost": 1})),
+            "spec.expect[0].of: give either a `service` or `calls: true`",
+        ),
     ] {
         assert!(wrong.starts_with(told), "{wrong}\nand not\n{told}");
     }
