@@ -46,4 +46,5 @@ pub mod istio;
 pub mod message;
 pub mod observed;
 pub mod process;
+pub mod schema;
 pub mod servers;
