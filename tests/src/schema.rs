@@ -77,6 +77,8 @@ impl Schema {
             }
             "minimum" => number(|value, limit| value >= limit),
             "maximum" => number(|value, limit| value <= limit),
+            "minProperties" => value.as_object().is_none_or(|fields| Some(fields.len() as u64) >= rule.as_u64()),
+            "maxProperties" => value.as_object().is_none_or(|fields| Some(fields.len() as u64) <= rule.as_u64()),
             "minItems" => value.as_array().is_none_or(|items| Some(items.len() as u64) >= rule.as_u64()),
             "maxItems" => value.as_array().is_none_or(|items| Some(items.len() as u64) <= rule.as_u64()),
             "pattern" => {

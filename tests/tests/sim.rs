@@ -189,6 +189,11 @@ fn the_schema_takes_every_example_and_refuses_what_the_reader_refuses() {
     }
     let whole: Value = serde_yaml_ng::from_str(WHOLE).unwrap();
     assert_eq!(schema.faults(&whole), Vec::<String>::new());
+    let (code, said) = read(&whole);
+    assert!(
+        code == 2 && said.contains("rules.yaml: "),
+        "the reader takes it, and only its manifest is not there: {said}"
+    );
     for (pointer, wrong) in [
         ("/apiVersion", "shunt.dev/v1"),
         ("/kind", "Scenaro"),
@@ -200,7 +205,12 @@ fn the_schema_takes_every_example_and_refuses_what_the_reader_refuses() {
         ("/spec/services/0/versions/0/outcomes/0/latency", "{uniform: [1ms]}"),
         ("/spec/services/0/versions/0/outcomes/0/latency", "{even: 1ms}"),
         ("/spec/services/0/versions/0/outcomes/1/fault", "broken"),
-        ("/spec/load/open/ratePerSecond", "0"),
+        ("/spec/load/open/ratePerSecond", "-1"),
+        ("/spec/services/0/versions/0/calls/0/count", "many"),
+        ("/spec/services/0/versions/0/calls/0/share", "2"),
+        ("/spec/services/0/versions/0/calls/1/onFailure", "retry"),
+        ("/spec/services/0/versions/0/capacity/concurrency", "-1"),
+        ("/spec/timeline/0/at", "soon"),
         ("/spec/load/open/arrivals", "often"),
         ("/spec/load/requests/0/headers", "[a]"),
         ("/spec/expect/0/measure", "shares"),
@@ -228,12 +238,17 @@ fn the_schema_takes_every_example_and_refuses_what_the_reader_refuses() {
 /// By the schema, and by the command.
 fn check_refused(schema: &Schema, scenario: &Value, at: &str) {
     assert!(!schema.faults(scenario).is_empty(), "the schema takes {at}: {scenario}");
+    let (code, said) = read(scenario);
+    assert_eq!(code, 1, "the command takes {at}: {said}");
+}
+
+/// What the command says of this scenario.
+fn read(scenario: &Value) -> (i32, String) {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("wrong.yaml");
-    // YAML's reader looks for the kind in the text.
+    let file = folder.path().join("one.yaml");
     std::fs::write(&file, serde_yaml_ng::to_string(scenario).unwrap()).unwrap();
     let (code, _, said) = shunt(&["sim", "-f", &file.display().to_string()]);
-    assert_eq!(code, 1, "the command takes {at}: {said}");
+    (code, said)
 }
 
 fn paths_of_objects(value: &Value, at: String, all: &mut Vec<String>) {
@@ -249,7 +264,7 @@ fn paths_of_objects(value: &Value, at: String, all: &mut Vec<String>) {
     }
 }
 
-/// Every kind of field once.
+/// Every kind of field once, but those that exclude others.
 const WHOLE: &str = "
 apiVersion: shunt.dev/v1alpha1
 kind: Scenario
@@ -271,20 +286,44 @@ spec:
   - host: shop
     versions:
     - labels: {version: v1}
+      capacity: {concurrency: 2, queue: 3, status: 503}
+      calls:
+      - host: cart
+        when: {path: {prefix: /}, method: GET, headers: {a: b}}
+        share: 0.5
+        count: {uniform: [1, 2]}
+        parallel: true
+        method: GET
+        path: /
+        headers: {a: b}
+        body: b
+        timeout: 1s
+        onFailure: {status: 502}
+      - {host: cart, alongside: true, count: 2, onFailure: ignore}
+      forwards: [x-request-id]
       outcomes:
       - {share: 1, status: 200, latency: 1ms, body: b, headers: {a: b}}
+      - {when: {path: /}, from: 1s, until: 2s, untilRequest: 3, bodyTakes: 1ms}
+      - {latency: {logNormal: {p50: 1ms, p99: 2ms}}}
+      - {latency: {samples: [1ms, 2ms]}}
       - {fault: neverAnswers, latency: {constant: 1ms}}
       - {latency: {uniform: [1ms, 2ms]}}
       - {latency: {exponential: 2ms}}
       - {latency: {percentiles: {p50: 1ms, p99.9: 2ms}}}
   load:
     open: {ratePerSecond: 0.5, arrivals: poisson}
+    users: {count: 10, header: x-user, cookies: true}
     requests:
     - {weight: 1, method: GET, host: shop, path: /, headers: {a: b}, body: b}
+  timeline:
+  - {at: 1s, apply: [other.yaml], scale: {host: shop, labels: {version: v1}, endpoints: 2}}
+  - {at: 2s, break: {host: shop, labels: {version: v1}, outcomes: [{status: 500}]}}
+  - {at: 3s, mend: {host: shop, labels: {version: v1}}}
   expect:
   - {name: a, measure: share, of: {service: shop, labels: {version: v1}}, equal: 75 %, confidence: 95%}
   - {name: b, measure: answers, status: 5xx, atMost: 1}
   - {name: c, measure: responseTime, percentile: p99.9, between: [1ms, 2s]}
+  - {name: e, measure: requests, of: {calls: true}, atLeast: 1}
   - {name: d, measure: answers, status: 503, atLeast: 0.5%}
 ";
 

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use crate::expect::Judgement;
 use crate::report::table::{cluster, count, percent, short_host};
 use crate::report::text::micros;
-use crate::report::{Bar, Comparison, Report, RuleShare, Verdict, Version};
+use crate::report::{Bar, Calls, Comparison, Report, RuleShare, Totals, UsersMet, Verdict, Version};
 
 /// Width of a chart, in pixels.
 const WIDTH: u64 = 560;
@@ -72,11 +72,19 @@ fn one(page: &mut String, report: &Report) -> fmt::Result {
     ] {
         writeln!(page, "<div><b>{figure}</b>{what}</div>")?;
     }
+    if let Some(UsersMet { came, failed }) = report.users {
+        let (share, came) = (percent(failed, came), count(came));
+        writeln!(page, "<div><b>{share}</b>of {came} users met a failure</div>")?;
+    }
     writeln!(page, "</div>")?;
     expectations(page, report)?;
     shares(page, &report.shares)?;
     histogram(page, &report.histogram)?;
-    versions(page, &report.versions)?;
+    versions(page, "Versions, attempt by attempt", &report.versions)?;
+    if let Some(calls) = &report.calls {
+        edges(page, calls)?;
+        versions(page, "Versions, attempt by attempt of these calls", &calls.versions)?;
+    }
     writeln!(page, "<details><summary>The whole report</summary><pre>{}</pre></details>", escaped(&report.to_string()))
 }
 
@@ -173,11 +181,11 @@ fn histogram(page: &mut String, bars: &[Bar]) -> fmt::Result {
     writeln!(page, "</svg>")
 }
 
-fn versions(page: &mut String, versions: &[Version]) -> fmt::Result {
+fn versions(page: &mut String, title: &str, versions: &[Version]) -> fmt::Result {
     if versions.is_empty() {
         return Ok(());
     }
-    writeln!(page, "<h2>Versions, attempt by attempt</h2>")?;
+    writeln!(page, "<h2>{title}</h2>")?;
     writeln!(page, "<table><tr><th><th>attempts<th>below 500<th>p50<th>p90<th>p99<th>longest</tr>")?;
     for version in versions {
         write!(page, "<tr><td>{} {}", escaped(&short_host(&version.host)), escaped(&version.labels))?;
@@ -186,6 +194,23 @@ fn versions(page: &mut String, versions: &[Version]) -> fmt::Result {
         [times.p50_us, times.p90_us, times.p99_us, times.max_us]
             .iter()
             .try_for_each(|us| write!(page, "<td>{}", micros(*us)))?;
+        writeln!(page, "</tr>")?;
+    }
+    writeln!(page, "</table>")
+}
+
+/// Who asked whom.
+fn edges(page: &mut String, calls: &Calls) -> fmt::Result {
+    let Totals { begun, succeeded, .. } = calls.totals;
+    writeln!(page, "<h2>Calls between services</h2>")?;
+    writeln!(page, "<p>{} calls, of which {} succeeded.</p>", count(begun), percent(succeeded, begun))?;
+    writeln!(page, "<table><tr><th><th>calls<th>below 500<th>p50<th>p99<th>longest</tr>")?;
+    for edge in &calls.edges {
+        let caller = format!("{} {}", short_host(&edge.caller), edge.caller_labels);
+        write!(page, "<tr><td>{} asks {}", escaped(&caller), escaped(&cluster(&edge.cluster)))?;
+        write!(page, "<td>{}<td>{}", count(edge.calls), percent(edge.succeeded, edge.calls))?;
+        let times = &edge.times;
+        [times.p50_us, times.p99_us, times.max_us].iter().try_for_each(|us| write!(page, "<td>{}", micros(*us)))?;
         writeln!(page, "</tr>")?;
     }
     writeln!(page, "</table>")
