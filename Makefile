@@ -93,11 +93,11 @@ test-istio: command ## Run the tests with a real istiod, which this builds first
 	@scripts/setup envoy istio
 	@scripts/test istio
 
-# Same seed, same rules and requests; SHRINK=0 leaves mismatches as large as they were found.
+# Same seed, same rules and requests; FROM=N begins with the configuration of that number; SHRINK=0 leaves mismatches as large as they were found.
 .PHONY: differential
 differential: command ## Compare N (10000) random configurations of SEED (1) in every arm with native Envoy
 	@scripts/setup envoy
-	@SHUNT_DIFFERENTIAL=$(or $(N),10000) SHUNT_SEED=$(or $(SEED),1) SHUNT_SHRUNK=$(or $(SHRINK),3) scripts/test native -- random_rules --nocapture
+	@SHUNT_DIFFERENTIAL=$(or $(N),10000) SHUNT_SEED=$(or $(SEED),1) SHUNT_FROM=$(or $(FROM),0) SHUNT_SHRUNK=$(or $(SHRINK),3) scripts/test native -- random_rules --nocapture
 
 .PHONY: fidelity
 fidelity: command ## Play stories in real Envoy in real time (five minutes), beside what rehearsals say of them

@@ -2,7 +2,7 @@
 //!
 //! So an endpoint needs no script of its own, and any number of requests can be under way that want different things.
 
-use crate::case::{Answer, Behaviour};
+use crate::case::{Answer, Behaviour, Request};
 use crate::observed::{Arrival, values};
 
 /// The header.
@@ -24,4 +24,13 @@ pub fn behaviour(arrival: &Arrival) -> Behaviour {
         (status, None) => answer.status = status.parse().unwrap_or(200),
     }
     Behaviour::Answer(answer)
+}
+
+/// The same request to an endpoint that answers 200 at once.
+pub fn answered_at_once(request: &Request) -> Request {
+    let mut plain = request.clone();
+    for headers in &mut plain.headers {
+        headers.retain(|name, _| !name.eq_ignore_ascii_case(ASKED));
+    }
+    plain
 }

@@ -33,11 +33,12 @@ fn random_rules_mean_the_same_in_every_arm() {
     };
     let shunt = process::shunt().unwrap_or_else(|error| panic!("{error}"));
     let run = Run {
+        from: number("SHUNT_FROM", 0),
         configurations: number("SHUNT_DIFFERENTIAL", CONFIGURATIONS),
         seed: number("SHUNT_SEED", SEED),
         shrunk: usize::try_from(number("SHUNT_SHRUNK", SHRUNK)).unwrap_or(0),
     };
-    println!("SHUNT_DIFFERENTIAL={} SHUNT_SEED={}", run.configurations, run.seed);
+    println!("SHUNT_DIFFERENTIAL={} SHUNT_SEED={} SHUNT_FROM={}", run.configurations, run.seed, run.from);
     let native = Envoy::native(shunt.clone(), envoy.clone()).unwrap_or_else(|error| panic!("{error}"));
     let simulator = InSimulator::new().unwrap_or_else(|error| panic!("{error}"));
     let filter = Envoy::new(shunt.clone(), envoy).unwrap_or_else(|error| panic!("{error}"));

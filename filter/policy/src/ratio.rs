@@ -35,10 +35,17 @@ impl Ratio {
 
     /// Whether this request is one of them. Draws only where there is a choice.
     pub(crate) fn hits(self, draws: &mut impl Draw) -> bool {
+        self.hits_by(&mut None, draws)
+    }
+
+    /// The same for several shares of one request, for all of which `drawn` decides once one of them has drawn it: who is in the
+    /// smaller share is in the larger one too. So Envoy decides over mirrors, by the number of the stream
+    /// (`FilterUtility::shouldShadow`).
+    pub(crate) fn hits_by(self, drawn: &mut Option<u64>, draws: &mut impl Draw) -> bool {
         match u64::from(self.per_million) {
             0 => false,
             MILLION.. => true,
-            share => scale(draws.draw(), MILLION) < share,
+            share => *drawn.get_or_insert_with(|| scale(draws.draw(), MILLION)) < share,
         }
     }
 }
@@ -65,5 +72,24 @@ mod tests {
         let mut never = || -> u64 { panic!("nothing to draw") };
         assert!(Ratio::ALL.hits(&mut never));
         assert!(!Ratio { per_million: 0 }.hits(&mut never));
+    }
+
+    #[test]
+    fn one_draw_decides_for_several_shares() {
+        let shares = [20, 100, 60, 0, 20].map(|percent| Ratio { per_million: percent * 10_000 });
+        let of = |percent: u64| {
+            let (mut drawn, mut asked) = (None, 0);
+            let hits = shares.map(|share| {
+                share.hits_by(&mut drawn, &mut || {
+                    asked += 1;
+                    u64::MAX / 100 * percent
+                })
+            });
+            assert_eq!(asked, 1);
+            hits
+        };
+        assert_eq!(of(10), [true, true, true, false, true]);
+        assert_eq!(of(40), [false, true, true, false, false]);
+        assert_eq!(of(80), [false, true, false, false, false]);
     }
 }

@@ -189,8 +189,8 @@ impl FaultRule {
 }
 
 impl Policy {
-    /// What becomes of a request. `draws` is asked only where there is a choice: first for delay and abort, then for the version, then for each mirror in
-    /// file order.
+    /// What becomes of a request. `draws` is asked only where there is a choice: first for delay and abort, then for the version, then once for
+    /// all mirrors together.
     pub fn decide(&self, request: &RequestHead<'_>, draws: &mut impl Draw) -> Decision<'_> {
         let found = self.hosts.find(request.authority()).and_then(|host| at(&self.virtual_hosts, host));
         let Some(host) = found else {
@@ -255,8 +255,9 @@ impl Policy {
     ) -> Option<Decision<'p>> {
         let target_index = action.targets.pick(draws);
         let target = at(&self.targets, target_index)?;
-        let mirrors = (0..).zip(&action.mirrors).fold(0, |drawn, (mirror, share): (u32, _)| {
-            drawn | u64::from(share.hits(draws)).checked_shl(mirror).unwrap_or_default()
+        let mut drawn = None;
+        let mirrors = (0..).zip(&action.mirrors).fold(0, |mirrors, (mirror, share): (u32, _)| {
+            mirrors | u64::from(share.hits_by(&mut drawn, draws)).checked_shl(mirror).unwrap_or_default()
         });
         let profile = usize::try_from(mirrors).ok().and_then(|mirrors| action.profiles.get(mirrors));
         let path = rule.rewrite.as_ref().map(|rewrite| rewrite.apply(request.path(), request.query()));

@@ -20,6 +20,7 @@ pub mod shrink;
 pub mod words;
 
 use crate::arms::{Arm, Engine};
+use crate::asked;
 use crate::case::Request;
 use batch::Served;
 use configuration::Configuration;
@@ -47,6 +48,8 @@ const CONFIRMED_MAX: usize = 200;
 /// What is to be done.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
+    /// The number of the first.
+    pub from: u64,
     /// How many configurations.
     pub configurations: u64,
     /// Where they come from.
@@ -95,13 +98,13 @@ impl Run {
     /// An arm does not serve what the engine takes.
     pub fn run(self, native: &dyn Arm, arms: &[&dyn Arm]) -> Report {
         let begun = Instant::now();
-        let (next, report) = (AtomicU64::new(0), Mutex::new(Report::default()));
+        let (next, report) = (AtomicU64::new(self.from), Mutex::new(Report::default()));
         std::thread::scope(|scope| {
             for _ in 0..native.parallel() {
                 scope.spawn(|| {
                     loop {
                         let from = next.fetch_add(BATCH, Ordering::Relaxed);
-                        if from >= self.configurations {
+                        if from >= self.end() {
                             return;
                         }
                         let of_batch = self.batch(from, native, arms);
@@ -129,8 +132,13 @@ impl Run {
         report
     }
 
+    /// The number behind the last.
+    fn end(self) -> u64 {
+        self.from + self.configurations
+    }
+
     fn batch(self, from: u64, native: &dyn Arm, arms: &[&dyn Arm]) -> Report {
-        let to = self.configurations.min(from + BATCH);
+        let to = self.end().min(from + BATCH);
         let drawn = (from..to).map(|number| Configuration::new(self.seed, number));
         let (taken, refused): (Vec<_>, Vec<_>) = drawn.partition(|drawn| Engine.start(&batch::case(&[drawn])).is_ok());
         let configurations: Vec<&Configuration> = taken.iter().collect();
@@ -169,18 +177,27 @@ impl Run {
     }
 }
 
-/// Asks the twin until it does what an arm was seen to do; what of `open` it never does.
+/// Asks the twin until it does what an arm was seen to do; what of `open` it never does. In between comes the same request to
+/// endpoints that answer at once: where endpoints take turns, and a request takes as many attempts as there are endpoints, it
+/// would begin at the same one for ever.
 fn never_seen(twin: &mut Served, sent: &[&Request], observed: &[Observation], mut open: Vec<usize>) -> Vec<usize> {
     let begun = Instant::now();
     for times in ROUNDS {
         if open.is_empty() || open.len() * times > ROUND_MAX || begun.elapsed() > ASKING_MAX {
             break;
         }
-        let again: Vec<usize> = open.iter().flat_map(|number| std::iter::repeat_n(*number, times)).collect();
-        let requests: Vec<&Request> = again.iter().map(|number| sent[*number]).collect();
+        let plain: Vec<Request> = open.iter().map(|number| asked::answered_at_once(sent[*number])).collect();
+        let mut again: Vec<(Option<usize>, &Request)> = Vec::new();
+        for (number, plain) in open.iter().zip(&plain) {
+            for time in 0..times {
+                again.push((Some(*number), sent[*number]));
+                again.extend((time % 2 == 1).then_some((None, plain)));
+            }
+        }
+        let requests: Vec<&Request> = again.iter().map(|(_, request)| *request).collect();
         let seen = twin.observe(&requests, 0);
         open.retain(|number| {
-            !again.iter().zip(&seen).any(|(asked, seen)| asked == number && *seen == observed[*number])
+            !again.iter().zip(&seen).any(|((asked, _), seen)| *asked == Some(*number) && *seen == observed[*number])
         });
     }
     open
