@@ -205,12 +205,17 @@ fn the_schema_takes_every_example_and_refuses_what_the_reader_refuses() {
         ("/spec/services/0/versions/0/outcomes/0/latency", "{uniform: [1ms]}"),
         ("/spec/services/0/versions/0/outcomes/0/latency", "{even: 1ms}"),
         ("/spec/services/0/versions/0/outcomes/1/fault", "broken"),
-        ("/spec/load/open/ratePerSecond", "-1"),
-        ("/spec/services/0/versions/0/calls/0/count", "many"),
-        ("/spec/services/0/versions/0/calls/0/share", "2"),
-        ("/spec/services/0/versions/0/calls/1/onFailure", "retry"),
-        ("/spec/services/0/versions/0/capacity/concurrency", "-1"),
-        ("/spec/timeline/0/at", "soon"),
+        ("/spec/services/0/versions/0/outcomes/0/when", "{path: 1}"),
+        ("/spec/services/0/versions/0/capacity", "2"),
+        ("/spec/services/0/versions/0/calls/0/share", "1.5"),
+        ("/spec/services/0/versions/0/calls/0/count", "-1"),
+        ("/spec/services/0/versions/0/calls/0/timeout", "-1s"),
+        ("/spec/services/0/versions/0/calls/1/onFailure", "fail"),
+        ("/spec/timeline/1/scale/endpoints", "-1"),
+        ("/spec/timeline/2/break/outcomes", "1"),
+        ("/spec/load/users/count", "-1"),
+        ("/spec/load/trace", "trace.txt"),
+        ("/spec/load/open/ratePerSecond", "0"),
         ("/spec/load/open/arrivals", "often"),
         ("/spec/load/requests/0/headers", "[a]"),
         ("/spec/expect/0/measure", "shares"),
@@ -286,21 +291,21 @@ spec:
   - host: shop
     versions:
     - labels: {version: v1}
-      capacity: {concurrency: 2, queue: 3, status: 503}
+      capacity: {concurrency: 2, queue: 1, status: 503}
+      forwards: [x-user]
       calls:
-      - host: cart
-        when: {path: {prefix: /}, method: GET, headers: {a: b}}
+      - host: shop
+        when: {path: {prefix: /a}, method: GET, headers: {a: b}}
         share: 0.5
-        count: {uniform: [1, 2]}
+        count: {uniform: [0, 2]}
         parallel: true
         method: GET
-        path: /
+        path: /b
         headers: {a: b}
         body: b
         timeout: 1s
         onFailure: {status: 502}
-      - {host: cart, alongside: true, count: 2, onFailure: ignore}
-      forwards: [x-request-id]
+      - {host: shop, count: 1, alongside: true, onFailure: ignore, when: {path: /c}}
       outcomes:
       - {share: 1, status: 200, latency: 1ms, body: b, headers: {a: b}}
       - {when: {path: /}, from: 1s, until: 2s, untilRequest: 3, bodyTakes: 1ms}
@@ -310,15 +315,21 @@ spec:
       - {latency: {uniform: [1ms, 2ms]}}
       - {latency: {exponential: 2ms}}
       - {latency: {percentiles: {p50: 1ms, p99.9: 2ms}}}
+      - {latency: {logNormal: {p50: 1ms, p99: 2ms}}, when: {path: {exact: /}}, from: 1s, until: 2s, untilRequest: 3}
+      - {latency: {samples: [1ms]}, body: b, bodyTakes: 1s}
+      - {latency: {samplesFrom: times.txt}}
+  timeline:
+  - {at: 1s, apply: [other.yaml]}
+  - {at: 2s, scale: {host: shop, labels: {version: v1}, endpoints: 2}}
+  - {at: 3s, break: {host: shop, labels: {version: v1}, outcomes: [{status: 500}]}}
+  - {at: 4s, mend: {host: shop, labels: {version: v1}}}
   load:
-    open: {ratePerSecond: 0.5, arrivals: poisson}
-    users: {count: 10, header: x-user, cookies: true}
+    open: {ratePerSecond: 0.5, ramp: [{at: 0s, ratePerSecond: 0}], arrivals: poisson}
+    closed: {clients: 1, thinkTime: {exponential: 1ms}}
+    trace: {file: trace.txt}
+    users: {count: 2, header: x-user, cookies: true}
     requests:
     - {weight: 1, method: GET, host: shop, path: /, headers: {a: b}, body: b}
-  timeline:
-  - {at: 1s, apply: [other.yaml], scale: {host: shop, labels: {version: v1}, endpoints: 2}}
-  - {at: 2s, break: {host: shop, labels: {version: v1}, outcomes: [{status: 500}]}}
-  - {at: 3s, mend: {host: shop, labels: {version: v1}}}
   expect:
   - {name: a, measure: share, of: {service: shop, labels: {version: v1}}, equal: 75 %, confidence: 95%}
   - {name: b, measure: answers, status: 5xx, atMost: 1}
