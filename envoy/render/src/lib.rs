@@ -12,12 +12,14 @@ mod envoy_gateway;
 mod filters;
 mod limits;
 mod listener;
+mod localities;
 mod mesh;
 mod native;
 mod profiles;
 mod proto;
 mod routes;
 pub mod text;
+mod tls;
 mod wasm_plugin;
 mod written;
 

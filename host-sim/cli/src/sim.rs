@@ -131,7 +131,8 @@ fn scenarios(
         let outbound = outbound(&scenario).map_err(|error| refused(file, &document, &[error]))?;
         let labels = scenario.spec.labels.clone();
         let repeated_headers = repeated_headers(&scenario).map_err(|error| refused(file, &document, &[error]))?;
-        let wished = Wished { fresh_spans: scenario.spec.fresh_spans, outbound, labels, repeated_headers };
+        let locality = scenario.spec.locality.as_str().into();
+        let wished = Wished { fresh_spans: scenario.spec.fresh_spans, outbound, labels, locality, repeated_headers };
         let deployment = Deployment::new(input, "default", wished, false)?;
         rehearsals.push(Rehearsal { scenario, deployment, file: file.to_owned(), document });
     }

@@ -22,12 +22,14 @@
 pub mod arrival;
 mod backoff;
 mod balance;
+mod chooser;
 mod common;
 mod draw;
 mod exchange;
 mod failure;
 mod fault;
 mod grpc;
+mod levels;
 mod load;
 mod outliers;
 mod passthrough;
@@ -39,10 +41,12 @@ pub mod referer;
 mod reply;
 pub mod request_head;
 mod retry;
+mod schedule;
 #[cfg(test)]
 mod tests;
 mod time;
 mod upstreams;
+mod warmup;
 
 pub use common::Common;
 pub use draw::Draws;

@@ -83,7 +83,7 @@ impl Engine {
             PluginConfig { name: "shunt".into(), configuration: configuration.to_vec(), ..PluginConfig::default() };
         Ok(Self {
             vm: Vm::start(module, World::new(Arc::clone(&plan), seed), config)?,
-            upstreams: Upstreams::new(plan),
+            upstreams: Upstreams::new(plan, Timestamp::default()),
             now: Timestamp::default(),
             queue: Queue::default(),
             flights: Slab::default(),
@@ -107,7 +107,7 @@ impl Engine {
     pub(crate) fn configure(&mut self, configuration: &[u8], plan: Arc<Plan>) -> Result<(), Box<StartError>> {
         self.vm.configure(configuration)?;
         self.vm.host_mut().plan = Arc::clone(&plan);
-        self.upstreams.replace_plan(plan);
+        self.upstreams.replace_plan(plan, self.now);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use envoy_plan::{Backoff, Cluster, Endpoint, LoadBalancing, Plan, Profile, RetryOn, RetryPolicy, UpstreamProtocol};
+use envoy_plan::{Backoff, Cluster, Endpoint, Plan, Profile, RetryOn, RetryPolicy};
 use host_abi::Module;
 use serde_json::{Value, json};
 use traffic_sim::{Report, Scenario, Setup, Simulator, run};
@@ -131,14 +131,9 @@ fn cluster(name: &str, address: &str, version: &str) -> Cluster {
     let labels = BTreeMap::from([("version".to_owned(), version.to_owned())]);
     Cluster {
         name: name.to_owned(),
-        load_balancing: LoadBalancing::default(),
         connect_timeout: Duration::from_secs(10),
-        limits: envoy_plan::Limits::default(),
-        connections: envoy_plan::Connections::default(),
-        outliers: None,
-        protocol: UpstreamProtocol::default(),
-        discovery: envoy_plan::Discovery::Static,
-        endpoints: vec![Endpoint { address: address.to_owned(), port: 80, weight: 1, labels }],
+        endpoints: vec![Endpoint { address: address.to_owned(), port: 80, weight: 1, labels, ..Endpoint::default() }],
+        ..Cluster::default()
     }
 }
 
