@@ -30,6 +30,7 @@
 //!     seen: {method: POST, path: /x, authority: a, body: text, headers: {x: 1, y: [a, b], z: null}}   # by who answered
 //!     seen-by: {ratings-v1: {path: /x}}            # by another one: the last request it received
 //!     response: {x-r: 1, x-none: null}             # response headers; null: absent
+//!     meets: ann                                   # all that is received arrives at one endpoint, in every request with this word
 //!     alike: [x-request-id]                        # headers that are the same in every request received, and there
 //!     body: text                                   # contained in the response body
 //!     takes: 200ms                                 # until the response: not less, and little more
@@ -41,7 +42,7 @@
 //! since: {envoy: 1.39.1, because: what was so}     # an older Envoy differs, and must: `make test-envoy-matrix`
 //! ```
 //!
-//! A header's value may be `{length: 36}`: one value of so many bytes, whatever it is. In values and targets `\xNN` is the
+//! A header's value may be `{length: 36}`: one value of so many bytes, whatever it is; or `{length: 36, ends: text}`. In values and targets `\xNN` is the
 //! byte NN ([`escapes`](crate::escapes)). `{reviews-v1}` in `objects` and in a Host is the port of that endpoint, which
 //! is at 127.0.0.1, also called localhost.
 //!
@@ -204,6 +205,8 @@ pub struct Expect {
     /// Response headers.
     #[serde(default)]
     pub response: BTreeMap<String, Expected>,
+    /// One endpoint gets all that is received, and the same in every request of the case with this word.
+    pub meets: Option<String>,
     /// Headers that are in every request received, with the same values.
     #[serde(default)]
     pub alike: Vec<String>,
@@ -241,8 +244,8 @@ pub struct Seen {
 pub enum Expected {
     /// These values.
     Values(HeaderValues),
-    /// One value of so many bytes.
-    Length(usize),
+    /// One value of so many bytes that ends like this.
+    Length(usize, String),
 }
 
 /// All values of one header, in order; none of them: it is absent.
@@ -344,10 +347,12 @@ impl TryFrom<Value> for Expected {
         #[serde(deny_unknown_fields)]
         struct Written {
             length: usize,
+            #[serde(default)]
+            ends: String,
         }
         if value.is_object() {
             let written: Written = serde_json::from_value(value).map_err(|error| error.to_string())?;
-            return Ok(Self::Length(written.length));
+            return Ok(Self::Length(written.length, written.ends));
         }
         HeaderValues::try_from(value).map(Self::Values)
     }

@@ -3,6 +3,7 @@
 use crate::arms::Arm;
 use crate::case::Case;
 use crate::{check, process};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -80,6 +81,7 @@ pub fn run_case(arm: &dyn Arm, case: &Case) -> Result<(), String> {
     }
     let mut running = arm.start(case).map_err(|error| format!("{}\n  does not start: {error}", title()))?;
     let mut lines = Vec::new();
+    let mut met = BTreeMap::new();
     for (number, request) in (1..).zip(&case.requests) {
         let mut replies = Vec::new();
         let mut found = Vec::new();
@@ -97,6 +99,7 @@ pub fn run_case(arm: &dyn Arm, case: &Case) -> Result<(), String> {
         let arrivals = running.arrivals(check::arrivals_expected(request));
         if found.is_empty() {
             found = check::differences(request, &replies, &arrivals, arm.slack());
+            found.extend(check::strangers(request, &arrivals, &mut met));
         }
         if !found.is_empty() {
             lines.push(format!("  request {number}: {}", request.send));

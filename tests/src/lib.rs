@@ -13,6 +13,7 @@
 //! - [`check`](mod@check), [`chance`](mod@chance): what was expected against what was observed
 //! - [`corpus`](mod@corpus): all cases in one arm, and a report of every failure
 //! - [`differential`](mod@differential): random rules, in every arm against the native twin
+//! - [`fidelity`]: rehearsals beside the same stories in real time
 //! - [`envoy_version`](mod@envoy_version): what only newer Envoys do
 //! - [`servers`](mod@servers), [`client`](mod@client), [`message`](mod@message): raw HTTP/1.1 over loopback
 //! - [`http2`](mod@http2): the client's other protocol
@@ -38,10 +39,12 @@ pub mod differential;
 pub mod docs;
 pub mod envoy_version;
 pub mod escapes;
+pub mod fidelity;
 pub mod fleet;
 pub mod http2;
 pub mod istio;
 pub mod message;
 pub mod observed;
 pub mod process;
+pub mod schema;
 pub mod servers;

@@ -4,6 +4,7 @@ use crate::case::{Behaviour, Case};
 use crate::fleet::{self, DOWN, Fleet, Scripts};
 use crate::message::{Message, Reader};
 use crate::observed::Arrival;
+use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,8 @@ pub struct Servers {
     pub fleet: Fleet,
     shared: Arc<Shared>,
     threads: Vec<(SocketAddr, JoinHandle<()>)>,
+    /// Keeps the port of [`DOWN`], so that no other server gets it.
+    _down: Socket,
 }
 
 struct Shared {
@@ -32,7 +35,7 @@ struct Shared {
 }
 
 impl Servers {
-    /// Starts every endpoint on a free port but [`DOWN`], which only has one.
+    /// Starts every endpoint on a free port but [`DOWN`], whose port is taken and not listened on.
     pub fn start(case: &Case) -> Self {
         let shared = Arc::new(Shared {
             scripts: Mutex::new(Scripts::new(case)),
@@ -41,15 +44,19 @@ impl Servers {
         });
         let mut fleet = Fleet::imaginary();
         let mut threads = Vec::new();
+        let down = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        down.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
         for (name, at) in &mut fleet.0 {
+            if *name == DOWN {
+                *at = down.local_addr().ok().and_then(|at| at.as_socket()).expect("an address");
+                continue;
+            }
             let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
             *at = listener.local_addr().expect("an address");
-            if *name != DOWN {
-                let (name, shared) = (*name, Arc::clone(&shared));
-                threads.push((*at, std::thread::spawn(move || accept(name, &listener, &shared))));
-            }
+            let (name, shared) = (*name, Arc::clone(&shared));
+            threads.push((*at, std::thread::spawn(move || accept(name, &listener, &shared))));
         }
-        Self { fleet, shared, threads }
+        Self { fleet, shared, threads, _down: down }
     }
 
     /// What has arrived since last asked. Waits until `expected` are there, and if `late` ones may come, until none

@@ -152,17 +152,12 @@ fn a_share_that_is_small_is_not_nothing() {
 }
 
 #[test]
-fn a_key_that_is_not_used_is_said() {
+fn a_hash_key_is_said() {
     let (text, json, err) = one(&["http://reviews.example.com/"]);
-    check(
-        &text,
-        &[
-            "hash key    header `user`, says DestinationRule default/reviews: not carried out yet: requests are balanced by LEAST_REQUEST",
-        ],
-    );
-    let key = &json["clusters"]["outbound|80|v2|reviews.example.com"]["hashKey"];
-    assert_eq!((&key["by"], &key["name"], &key["carriedOut"]), (&"header".into(), &"user".into(), &false.into()));
-    check(&err, &["not-carried-out-yet", "elsewhere: shunt check"]);
+    check(&text, &["hash key    header `user`\n"]);
+    assert_eq!(json["hashKeys"], serde_json::json!([{"by": "header", "name": "user"}]));
+    assert_eq!(json["clusters"]["outbound|80|v2|reviews.example.com"]["loadBalancer"], "RING_HASH");
+    check(&err, &["elsewhere: shunt check"]);
     assert!(!err.contains("missing"), "{err}");
     let (text, ..) = one(&["http://reviews.example.com/gone"]);
     assert!(!text.contains("hash key"), "{text}");

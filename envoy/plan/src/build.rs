@@ -1,5 +1,6 @@
 //! The whole plan, from all objects.
 
+use crate::consistent_hash;
 use crate::destination_rules::DestinationRules;
 use crate::destinations::Destinations;
 use crate::mirrors::{self, Mirrors};
@@ -9,7 +10,7 @@ use istio_config::diagnostic::At;
 use istio_config::filter_config::{Listener, ProfileBinding};
 use istio_config::services::Services;
 use istio_config::virtual_service::{HttpRoute, HttpRouteDestination};
-use istio_config::{Config, Diagnostic, Diagnostics, delegates};
+use istio_config::{Config, Diagnostic, Diagnostics, Resource, VirtualService, delegates, listeners, names};
 use std::collections::BTreeSet;
 
 /// The code of what a plan cannot carry out, and istiod's own clusters can.
@@ -48,7 +49,8 @@ impl Plan {
         let mut profiles = Profiles::new();
         let mut bindings = Vec::new();
         let mut uses = BTreeSet::new();
-        for expanded in delegates::expand(config, diagnostics) {
+        let expanded = delegates::expand(config, diagnostics);
+        for expanded in &expanded {
             let virtual_service = &*expanded.service;
             let client = destinations.client(virtual_service);
             for (index, rule) in virtual_service.spec.http.iter().enumerate() {
@@ -77,9 +79,17 @@ impl Plan {
                     headers: _,
                 } = rule;
                 let list = at.field("route");
-                let mut names = Vec::new();
+                let mut clusters_named = BTreeSet::new();
+                let full = |host: &str| names::full_host(host, virtual_service.meta.namespace());
                 for (index, HttpRouteDestination { destination, weight: _, headers: _ }) in route.iter().enumerate() {
-                    names.extend(client.cluster(&list.index(index).field("destination"), destination, diagnostics));
+                    let entry = list.index(index);
+                    let at = entry.field("destination");
+                    let Some(name) = client.cluster(&at, destination, diagnostics) else { continue };
+                    if let Some(cluster) = clusters.get(&name) {
+                        let host = full(&destination.host);
+                        consistent_hash::report_lost_key(&at, destination, &host, cluster, &rules, diagnostics);
+                    }
+                    clusters_named.insert(name);
                 }
                 let raw = mirrors::Raw {
                     mirror: mirror.as_deref(),
@@ -88,26 +98,61 @@ impl Plan {
                     percent: *mirror_percent,
                 };
                 let mirrors = Mirrors::compile(&at, &raw, &client, diagnostics);
-                let native = Native::compile(&at, *timeout, retries.as_deref(), diagnostics);
+                let keys = consistent_hash::of_rule(route, &rules, full);
+                let native = Native::compile(&at, *timeout, retries.as_deref(), keys, diagnostics);
                 if route.is_empty() {
                     continue;
                 }
                 let profiles = profiles.bind(&native, &mirrors);
                 for profile in &profiles {
                     let profile = if profile.is_empty() { DEFAULT_PROFILE } else { profile };
-                    uses.extend(names.iter().map(|cluster| (profile.to_owned(), cluster.clone())));
+                    uses.extend(clusters_named.iter().map(|cluster| (profile.to_owned(), cluster.clone())));
                 }
                 if !profiles.iter().all(String::is_empty) {
                     bindings.push(ProfileBinding {
                         virtual_service: virtual_service.meta.full_name(),
                         http: index,
                         profiles,
+                        ..ProfileBinding::default()
                     });
                 }
             }
         }
+        // On a listener of Istio's such requests meet istiod's own route.
+        for host in services.keys().filter(|_| listener.is_none()) {
+            let port = listeners::mesh_port(host, &registry);
+            let has_rules = expanded.iter().any(|expanded| takes_all(&expanded.service, host));
+            if let Some(key) = consistent_hash::of_service(&rules, host, port).filter(|_| !has_rules) {
+                let profile = profiles.of_service(key);
+                uses.insert((profile.clone(), names::cluster_name(port, "", host)));
+                bindings.push(ProfileBinding {
+                    service: host.clone(),
+                    profiles: vec![profile],
+                    ..ProfileBinding::default()
+                });
+            }
+        }
         (Self { profiles: profiles.finish(), clusters, uses }, bindings)
     }
+}
+
+/// Whether these rules have a place in the mesh under this host whatever they are asked, so that it has no route of its own.
+fn takes_all(service: &Resource<VirtualService>, host: &str) -> bool {
+    let in_mesh = listeners::gateway_names(service).iter().any(|gateway| gateway == listeners::MESH);
+    let namespace = service.meta.namespace();
+    let names_it = |written: &String| names::covers(&names::full_host(written, namespace), host);
+    let mut blocks = service.spec.http.iter().map(|rule| &rule.r#match);
+    in_mesh
+        && service.spec.hosts.iter().any(names_it)
+        && blocks.any(|blocks| {
+            let anywhere = blocks.iter().any(|block| {
+                block.gateways.is_empty()
+                    && block.port.is_none()
+                    && block.source_labels.is_empty()
+                    && block.source_namespace.is_empty()
+            });
+            blocks.is_empty() || anywhere
+        })
 }
 
 #[cfg(test)]

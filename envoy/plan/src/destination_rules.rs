@@ -21,6 +21,8 @@ const ROOT_NAMESPACE: &str = "istio-system";
 /// What holds for each service; services without a rule have no entry.
 pub(crate) struct DestinationRules<'a> {
     by_host: BTreeMap<String, Merged<'a>>,
+    /// All of them, oldest first.
+    rules: Vec<Rule<'a>>,
 }
 
 /// What all rules of one service say together.
@@ -87,12 +89,26 @@ impl<'a> DestinationRules<'a> {
         for rule in &rules {
             report_if_useless(rule, services, caller, diagnostics);
         }
-        Self { by_host }
+        Self { by_host, rules }
     }
 
     /// What holds for a service, by its full host name.
     pub(crate) fn get(&self, host: &str) -> Option<&Merged<'a>> {
         self.by_host.get(host)
+    }
+
+    /// The policies that hold for a host, by its full name, and for its subset. In a mesh there are services that no file
+    /// tells of: their rules are found by the host alone.
+    pub(crate) fn policies(&self, host: &str, subset: &str) -> (Option<&TrafficPolicy>, Option<&TrafficPolicy>) {
+        if let Some(merged) = self.get(host) {
+            let of_subset = merged.subsets.iter().find(|known| known.name == subset);
+            return (Some(&merged.policy), of_subset.map(|subset| &subset.policy));
+        }
+        let unknown = Service { namespace: OWN_NAMESPACE, ports: BTreeMap::new() };
+        let holding = holding(&self.rules, host, &unknown);
+        let policy = holding.iter().find_map(|rule| rule.policy.as_ref());
+        let mut subsets = holding.iter().flat_map(|rule| &rule.subsets);
+        (policy, subsets.find(|(_, known, _)| known.name == subset).map(|(_, _, policy)| policy))
     }
 
     /// Whether a service has this subset.

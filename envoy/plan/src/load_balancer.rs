@@ -1,5 +1,6 @@
 //! The block `loadBalancer`: how an endpoint is chosen, and among which.
 
+use crate::consistent_hash::Hashed;
 use crate::locality_lb::LocalityLb;
 use crate::traffic_policy::compile_load_balancer;
 use crate::{LoadBalancing, Warmup, warmup};
@@ -24,21 +25,21 @@ impl Default for LoadBalancer {
 }
 
 impl LoadBalancer {
-    /// Reads the block at `at`.
-    pub(crate) fn compile(at: &At<'_>, raw: &raw::LoadBalancerSettings, diagnostics: &mut Diagnostics) -> Self {
-        let method = compile_load_balancer(at, raw, diagnostics);
+    /// Reads the block at `at`; what it says of keys is told apart.
+    pub(crate) fn compile(
+        at: &At<'_>,
+        raw: &raw::LoadBalancerSettings,
+        diagnostics: &mut Diagnostics,
+    ) -> (Self, Option<Hashed>) {
+        let (method, hash) = compile_load_balancer(at, raw, diagnostics);
         // The other methods do not look at it.
-        let can_warm_up =
-            raw.consistent_hash.is_none() && matches!(method, LoadBalancing::LeastRequest | LoadBalancing::RoundRobin);
+        let can_warm_up = matches!(method, LoadBalancing::LeastRequest | LoadBalancing::RoundRobin);
         let locality = match (&raw.zone_aware_lb_setting, &raw.locality_lb_setting) {
             (Some(_), _) => None,
             (None, Some(setting)) => LocalityLb::compile(setting),
             (None, None) => Some(LocalityLb::default()),
         };
-        Self {
-            method,
-            warmup: warmup::compile(raw.warmup.as_ref(), raw.warmup_duration_secs).filter(|_| can_warm_up),
-            locality,
-        }
+        let warmup = warmup::compile(raw.warmup.as_ref(), raw.warmup_duration_secs).filter(|_| can_warm_up);
+        (Self { method, warmup, locality }, hash)
     }
 }

@@ -1,7 +1,7 @@
 //! What carries out `outboundTrafficPolicy: ALLOW_ANY`: the cluster of requests that pass through, and their profile.
 
 use crate::profiles;
-use crate::{Cluster, Discovery, PASSTHROUGH_CLUSTER, Plan, connection_pool};
+use crate::{Cluster, Discovery, PASSTHROUGH_CLUSTER, Plan, Profile, connection_pool};
 use istio_config::filter_config::OutboundTrafficPolicy;
 use istio_config::outbound::OutboundMode;
 
@@ -20,7 +20,7 @@ impl Plan {
                     ..Cluster::default()
                 };
                 self.clusters.insert(cluster.name.clone(), cluster);
-                profiles::name_of(&mut self.profiles, None, None, Vec::new())
+                profiles::name_of(&mut self.profiles, Profile::default())
             }
         };
         OutboundTrafficPolicy { mode, profile }

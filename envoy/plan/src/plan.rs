@@ -1,6 +1,6 @@
 //! The plan itself: profiles, clusters and endpoints, in the terms of Envoy and Istio.
 
-use crate::{Connections, Limits, Locality, OutlierDetection, UpstreamTls, Warmup};
+use crate::{Connections, HashKey, Limits, Locality, OutlierDetection, UpstreamTls, Warmup};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub struct Plan {
 }
 
 /// What one *profile route* carries: the part of a route that Envoy executes and a request header cannot say.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Profile {
     /// What the filter writes into the profile header; [`DEFAULT_PROFILE`] is never written.
     pub name: String,
@@ -41,6 +41,9 @@ pub struct Profile {
     pub retry: Option<RetryPolicy>,
     /// Clusters that get a copy of each request, once, whatever becomes of the primary (`HTTPRoute.mirrors`).
     pub mirrors: Vec<String>,
+    /// What a cluster that chooses by a hash hashes of a request, in this order. Empty, or nothing of it in the request: chance
+    /// chooses.
+    pub hash_keys: Vec<HashKey>,
 }
 
 /// When and how often a request is tried again (`HTTPRetry`; Envoy's `RetryPolicy`).
@@ -218,7 +221,7 @@ pub enum UpstreamProtocol {
     Http2,
 }
 
-/// How an endpoint is chosen within a cluster (`LoadBalancerSettings.simple`).
+/// How an endpoint is chosen within a cluster (`LoadBalancerSettings.simple`, or the table of `consistentHash`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LoadBalancing {
     /// The less busy one of two drawn at random; Istio's default.
@@ -228,15 +231,27 @@ pub enum LoadBalancing {
     RoundRobin,
     /// Drawn at random.
     Random,
+    /// By a hash of the profile's keys on a ring, on which each endpoint has places in proportion to its weight.
+    RingHash {
+        /// So many places at least, all together (`ringHash.minimumRingSize`).
+        size_min: u64,
+    },
+    /// By a hash of the profile's keys in a table that the endpoints fill in turns (Maglev).
+    Maglev {
+        /// So many places, a prime (`maglev.tableSize`).
+        table_size: u64,
+    },
 }
 
 impl LoadBalancing {
-    /// The name Istio has for it.
+    /// The name Istio has for it, or Envoy.
     pub fn name(self) -> &'static str {
         match self {
             Self::LeastRequest => "LEAST_REQUEST",
             Self::RoundRobin => "ROUND_ROBIN",
             Self::Random => "RANDOM",
+            Self::RingHash { .. } => "RING_HASH",
+            Self::Maglev { .. } => "MAGLEV",
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Profiles: rules that ask for the same native policy share one.
 
+use crate::consistent_hash::RuleKeys;
 use crate::mirrors::Mirrors;
-use crate::{DEFAULT_PROFILE, Profile, RetryPolicy, durations, retries};
+use crate::{DEFAULT_PROFILE, HashKey, Profile, RetryPolicy, durations, retries};
 use istio_config::diagnostic::At;
 use istio_config::virtual_service::HttpRetry;
 use istio_config::{Diagnostics, GoDuration};
@@ -11,17 +12,25 @@ use std::time::Duration;
 pub(crate) struct Native {
     timeout: Option<Duration>,
     retry: Option<RetryPolicy>,
+    hash_keys: Vec<HashKey>,
 }
 
 impl Native {
-    /// Reads `timeout` and `retries` of the rule at `at`.
+    /// Reads `timeout` and `retries` of the rule at `at`; `keys` are those of its destinations.
     pub(crate) fn compile(
         at: &At<'_>,
         timeout: Option<GoDuration>,
         retries: Option<&HttpRetry>,
+        keys: RuleKeys,
         diagnostics: &mut Diagnostics,
     ) -> Self {
-        Self { timeout: timeout_of(at, timeout, diagnostics), retry: retries::compile(at, retries, diagnostics) }
+        let RuleKeys { keys: hash_keys, stays } = keys;
+        let mut retry = retries::compile(at, retries, diagnostics);
+        let is_said = retries.is_some_and(|raw| raw.retry_ignore_previous_hosts.is_some());
+        if let Some(retry) = retry.as_mut().filter(|_| stays && !is_said) {
+            retry.avoid_previous_hosts = false;
+        }
+        Self { timeout: timeout_of(at, timeout, diagnostics), retry, hash_keys }
     }
 }
 
@@ -46,9 +55,8 @@ impl Profiles {
     pub(crate) fn new() -> Self {
         let default = Profile {
             name: DEFAULT_PROFILE.to_owned(),
-            timeout: None,
             retry: Some(RetryPolicy::mesh_default()),
-            mirrors: Vec::new(),
+            ..Profile::default()
         };
         Self { made: vec![default] }
     }
@@ -56,13 +64,18 @@ impl Profiles {
     /// One profile name for each set of mirrors, numbered by its bits; empty for the default profile, and for a set
     /// that no request can draw.
     pub(crate) fn bind(&mut self, native: &Native, mirrors: &Mirrors) -> Vec<String> {
-        let Native { timeout, retry } = native;
-        mirrors
-            .combinations()
-            .map(|mirrors| {
-                mirrors.map_or_else(String::new, |mirrors| name_of(&mut self.made, *timeout, retry.as_ref(), mirrors))
-            })
-            .collect()
+        let Native { timeout, retry, hash_keys } = native;
+        let mut name = |mirrors| {
+            let (timeout, retry, hash_keys) = (*timeout, retry.clone(), hash_keys.clone());
+            name_of(&mut self.made, Profile { name: String::new(), timeout, retry, mirrors, hash_keys })
+        };
+        mirrors.combinations().map(|mirrors| mirrors.map_or_else(String::new, &mut name)).collect()
+    }
+
+    /// The name for a service without rules, whose requests have this key.
+    pub(crate) fn of_service(&mut self, key: HashKey) -> String {
+        let retry = Some(RetryPolicy::mesh_default());
+        name_of(&mut self.made, Profile { retry, hash_keys: vec![key], ..Profile::default() })
     }
 
     /// All profiles, the default first.
@@ -71,20 +84,16 @@ impl Profiles {
     }
 }
 
-/// The name of the profile that says this among those made so far, a new one if there is none; empty for the default.
-pub(crate) fn name_of(
-    made: &mut Vec<Profile>,
-    timeout: Option<Duration>,
-    retry: Option<&RetryPolicy>,
-    mirrors: Vec<String>,
-) -> String {
-    let same = |made: &&Profile| made.timeout == timeout && made.retry.as_ref() == retry && made.mirrors == mirrors;
+/// The name of the profile that says the same among those made so far, a new one if there is none; empty for the default.
+/// What `wanted` is called does not matter.
+pub(crate) fn name_of(made: &mut Vec<Profile>, wanted: Profile) -> String {
+    let same = |made: &&Profile| Profile { name: wanted.name.clone(), ..(*made).clone() } == wanted;
     match made.iter().find(same) {
         Some(made) if made.name == DEFAULT_PROFILE => String::new(),
         Some(made) => made.name.clone(),
         None => {
             let name = format!("p{}", made.len());
-            made.push(Profile { name: name.clone(), timeout, retry: retry.cloned(), mirrors });
+            made.push(Profile { name: name.clone(), ..wanted });
             name
         }
     }

@@ -6,6 +6,7 @@
 
 use crate::build::ONLY_IN_A_MESH;
 use crate::connection_pool::{self, CONNECT_TIMEOUT, ConnectionPool};
+use crate::consistent_hash::{self, Hashed};
 use crate::load_balancer::LoadBalancer;
 use crate::tls::TlsBlock;
 use crate::{
@@ -32,6 +33,8 @@ pub(crate) struct TrafficPolicy {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Blocks {
     load_balancer: Option<LoadBalancer>,
+    /// Of the same block; layered by itself, see [`consistent_hash`].
+    hash: Option<Hashed>,
     connection_pool: Option<ConnectionPool>,
     outliers: Option<OutlierDetection>,
     tls: Option<TlsBlock>,
@@ -107,9 +110,10 @@ impl TrafficPolicy {
         if self.is_of_port {
             return Self { retry_budget, ..self };
         }
-        let Blocks { load_balancer, connection_pool, outliers, tls } = self.blocks;
+        let Blocks { load_balancer, hash, connection_pool, outliers, tls } = self.blocks;
         let blocks = Blocks {
             load_balancer: load_balancer.or_else(|| host.blocks.load_balancer.clone()),
+            hash,
             connection_pool: connection_pool.or_else(|| host.blocks.connection_pool.clone()),
             outliers: outliers.or_else(|| host.blocks.outliers.clone()),
             tls: tls.or_else(|| host.blocks.tls.clone()),
@@ -125,6 +129,16 @@ impl TrafficPolicy {
     /// TLS towards the endpoints of a service whose ServiceEntry has these `subjectAltNames`.
     pub(crate) fn tls(&self, names: &[String]) -> Option<UpstreamTls> {
         self.blocks.tls.as_ref().and_then(|tls| tls.for_service(names))
+    }
+
+    /// What it says of keys, by itself and for all ports.
+    pub(crate) fn hash(&self) -> Option<&Hashed> {
+        self.blocks.hash.as_ref()
+    }
+
+    /// What it says of keys for this port alone.
+    pub(crate) fn hash_at_port(&self, number: u32) -> Option<&Hashed> {
+        self.ports.iter().find(|(port, _)| *port == number)?.1.hash.as_ref()
     }
 
     /// Limit for opening a connection.
@@ -168,9 +182,12 @@ struct RawBlocks<'a> {
 impl Blocks {
     fn compile(at: &At<'_>, raw: &RawBlocks<'_>, diagnostics: &mut Diagnostics) -> Self {
         let RawBlocks { load_balancer, connection_pool, outlier_detection, tls } = raw;
+        let load_balancer = load_balancer.map(|raw| LoadBalancer::compile(&at.field("loadBalancer"), raw, diagnostics));
+        let (load_balancer, hash) = load_balancer.unzip();
         Self {
             tls: tls.map(|raw| TlsBlock::compile(&at.field("tls"), raw, diagnostics)),
-            load_balancer: load_balancer.map(|raw| LoadBalancer::compile(&at.field("loadBalancer"), raw, diagnostics)),
+            load_balancer,
+            hash: hash.flatten(),
             connection_pool: connection_pool
                 .map(|raw| connection_pool::compile(&at.field("connectionPool"), raw, diagnostics)),
             outliers: outlier_detection.map(|raw| outliers::compile(&at.field("outlierDetection"), raw, diagnostics)),
@@ -188,12 +205,12 @@ pub(crate) fn not_yet(at: &At<'_>, what: &str, diagnostics: &mut Diagnostics) {
     );
 }
 
-/// The method alone; what else stands there is the subject of [`LoadBalancer`].
+/// The method and the keys alone; what else stands there is the subject of [`LoadBalancer`].
 pub(crate) fn compile_load_balancer(
     at: &At<'_>,
     raw: &raw::LoadBalancerSettings,
     diagnostics: &mut Diagnostics,
-) -> LoadBalancing {
+) -> (LoadBalancing, Option<Hashed>) {
     let raw::LoadBalancerSettings {
         simple,
         consistent_hash,
@@ -206,15 +223,18 @@ pub(crate) fn compile_load_balancer(
         let message = "`simple` beside `consistentHash`";
         diagnostics.error(at, "two-load-balancers", message, "keep one of them");
     }
-    for (field, is_set, what) in [
-        ("consistentHash", consistent_hash.is_some(), "endpoints are chosen without a key"),
-        ("zoneAwareLbSetting", zone_aware_lb_setting.is_some(), "endpoints are chosen without regard to zones"),
-    ] {
+    for (field, is_set, what) in
+        [("zoneAwareLbSetting", zone_aware_lb_setting.is_some(), "endpoints are chosen without regard to zones")]
+    {
         if is_set {
             not_yet(&at.field(field), what, diagnostics);
         }
     }
-    match simple {
+    if let Some(raw) = consistent_hash {
+        let (table, hash) = consistent_hash::compile(&at.field("consistentHash"), raw, diagnostics);
+        return (table, Some(hash));
+    }
+    let simple = match simple {
         None | Some(SimpleLb::Unspecified | SimpleLb::LeastConn | SimpleLb::LeastRequest) => {
             LoadBalancing::LeastRequest
         }
@@ -226,7 +246,8 @@ pub(crate) fn compile_load_balancer(
             diagnostics.error(&at.field("simple"), ONLY_IN_A_MESH, message, help);
             LoadBalancing::default()
         }
-    }
+    };
+    (simple, None)
 }
 
 #[cfg(test)]
@@ -297,11 +318,8 @@ mod tests {
     #[test]
     fn what_is_not_carried_out_is_named() {
         refuse(
-            "{loadBalancer: {consistentHash: {useSourceIp: true}, zoneAwareLbSetting: {}}}",
-            &[
-                ".loadBalancer.consistentHash: warning[not-carried-out-yet]",
-                ".loadBalancer.zoneAwareLbSetting: warning[not-carried-out-yet]",
-            ],
+            "{loadBalancer: {zoneAwareLbSetting: {}}}",
+            &[".loadBalancer.zoneAwareLbSetting: warning[not-carried-out-yet]"],
         );
         refuse(
             "{connectionPool: {http: {useClientProtocol: true}}}",
@@ -329,7 +347,7 @@ mod tests {
         );
         refuse(
             "{loadBalancer: {simple: RANDOM, consistentHash: {useSourceIp: true}}}",
-            &[".loadBalancer: error[two-load-balancers]", ".loadBalancer.consistentHash: warning[not-carried-out-yet]"],
+            &[".loadBalancer: error[two-load-balancers]"],
         );
         refuse(
             "{tunnel: {}, proxyProtocol: {}}",

@@ -1,6 +1,6 @@
 //! Clusters with their endpoints, as istiod sets them up.
 
-use crate::{limits, localities, proto, tls};
+use crate::{hashing, limits, localities, proto, tls};
 use envoy_plan::{
     Cluster, Connections, Discovery, LoadBalancing, OutlierDetection, TcpKeepalive, UpstreamProtocol, UpstreamTls,
     Warmup,
@@ -32,9 +32,7 @@ pub(crate) fn cluster(cluster: &Cluster) -> Value {
         "connect_timeout": proto::duration(*connect_timeout),
         "lb_policy": match (discovery, load_balancing) {
             (Discovery::RequestHost, _) => "CLUSTER_PROVIDED",
-            (_, LoadBalancing::LeastRequest) => "LEAST_REQUEST",
-            (_, LoadBalancing::RoundRobin) => "ROUND_ROBIN",
-            (_, LoadBalancing::Random) => "RANDOM",
+            (_, balancing) => balancing.name(),
         },
         // Unhealthy endpoints get nothing, even when there are no others, unless the rule says otherwise.
         "common_lb_config": proto::with(
@@ -56,6 +54,7 @@ pub(crate) fn cluster(cluster: &Cluster) -> Value {
         Discovery::LogicalDns => Some("LOGICAL_DNS"),
         Discovery::RequestHost => None,
     };
+    let (sizes, table) = hashing::sizes(*load_balancing).unzip();
     let keepalive = |keepalive: &TcpKeepalive| json!({ "tcp_keepalive": limits::keepalive(keepalive) });
     proto::with(
         message,
@@ -67,6 +66,7 @@ pub(crate) fn cluster(cluster: &Cluster) -> Value {
             ("dns_refresh_rate", by_name.then(|| proto::duration(DNS_REFRESH))),
             ("respect_dns_ttl", by_name.then_some(Value::Bool(true))),
             ("cluster_type", kind.is_none().then(forward_proxy)),
+            (sizes.unwrap_or_default(), table),
             (slow_start_field(*load_balancing), warmup.as_ref().map(slow_start)),
             (
                 "typed_extension_protocol_options",

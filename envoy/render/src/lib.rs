@@ -10,6 +10,7 @@ mod dynamic;
 mod envoy_filter;
 mod envoy_gateway;
 mod filters;
+mod hashing;
 mod limits;
 mod listener;
 mod localities;

@@ -3,7 +3,7 @@
 //! No match, weight or rewrite of any rule stands here. A route matches only a request that names a cluster, and only
 //! the filter can name one; so without the filter nothing is served.
 
-use crate::proto;
+use crate::{hashing, proto};
 use envoy_plan::{Backoff, CLUSTER_HEADER, DEFAULT_PROFILE, PROFILE_HEADER, Profile, RetryPolicy};
 use serde_json::{Value, json};
 
@@ -41,18 +41,23 @@ pub(crate) fn route_configuration(profiles: &[Profile]) -> Value {
 
 /// The route that carries out one profile, as it stands in the route configuration (Envoy's `Route`).
 pub fn profile_route(profile: &Profile) -> Value {
-    let Profile { name, timeout, retry, mirrors } = profile;
+    let Profile { name, timeout, retry, mirrors, hash_keys } = profile;
     let chosen = if name == DEFAULT_PROFILE {
         json!({ "name": PROFILE_HEADER, "present_match": true, "invert_match": true })
     } else {
         json!({ "name": PROFILE_HEADER, "string_match": { "exact": name } })
     };
     let mirrors = (!mirrors.is_empty()).then(|| mirrors.iter().map(|cluster| mirror_policy(cluster)).collect());
+    let keys = (!hash_keys.is_empty()).then(|| hash_keys.iter().map(hashing::policy).collect());
     let timeout = proto::duration(timeout.unwrap_or_default());
     let action = proto::with(
         // A gRPC client's own limit counts up to the rule's.
         json!({ "cluster_header": CLUSTER_HEADER, "timeout": timeout, "max_grpc_timeout": timeout }),
-        [("retry_policy", retry.as_ref().map(retry_policy)), ("request_mirror_policies", mirrors)],
+        [
+            ("retry_policy", retry.as_ref().map(retry_policy)),
+            ("request_mirror_policies", mirrors),
+            ("hash_policy", keys),
+        ],
     );
     json!({
         "name": name,

@@ -19,7 +19,7 @@ pub fn code(code: &str) -> Option<&'static Code> {
 }
 
 /// Sorted by code.
-pub(crate) const CODES: [Code; 122] = [
+pub(crate) const CODES: [Code; 124] = [
     Code { code: "IST0002", istio: Some("IST0002"), meaning: "A deprecated field" },
     Code { code: "IST0101", istio: Some("IST0101"), meaning: "A host, port, subset or Gateway that does not exist" },
     Code {
@@ -50,6 +50,7 @@ pub(crate) const CODES: [Code; 122] = [
     Code { code: "bad-export-to", istio: Some("IST0106"), meaning: "An `exportTo` that Istio does not take" },
     Code { code: "bad-filter-config", istio: None, meaning: "A filter configuration that cannot be read" },
     Code { code: "bad-gateway-name", istio: Some("IST0106"), meaning: "A name that no Gateway can have" },
+    Code { code: "bad-hash", istio: None, meaning: "A `consistentHash` that Envoy refuses" },
     Code { code: "bad-header-name", istio: Some("IST0106"), meaning: "A header name with characters it cannot have" },
     Code { code: "bad-header-value", istio: Some("IST0106"), meaning: "A header value that cannot be written" },
     Code { code: "bad-host", istio: Some("IST0106"), meaning: "A host name that is none" },
@@ -93,6 +94,7 @@ pub(crate) const CODES: [Code; 122] = [
     Code { code: "empty-rewrite", istio: Some("IST0106"), meaning: "A rewrite that changes nothing" },
     Code { code: "endpoints-unknown", istio: None, meaning: "A Service whose endpoints are not in the files" },
     Code { code: "hash-beside-weights", istio: None, meaning: "`consistentHash` does not keep users on a version" },
+    Code { code: "hash-without-port", istio: None, meaning: "A key of a port that the destination does not name" },
     Code { code: "header-ignored", istio: Some("IST0106"), meaning: "A header edit that Istio ignores" },
     Code { code: "host-without-service", istio: None, meaning: "Rules for a host that no service has" },
     Code { code: "kind-not-served", istio: None, meaning: "An object of a kind that has nothing to do with routing" },

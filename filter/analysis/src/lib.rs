@@ -19,6 +19,8 @@
 //!
 //! [`diff`](mod@diff) asks two configurations at once: which rules changed, and for which requests.
 //!
+//! [`ramp`](mod@ramp) writes the steps of a rule from one version to the next.
+//!
 //! A finding says what is so, not what may be; where the rules alone cannot tell, it is a note.
 
 mod chain;
@@ -37,6 +39,7 @@ mod mirrors;
 mod names;
 mod never;
 mod patterns;
+pub mod ramp;
 mod reach;
 mod report;
 mod retries;

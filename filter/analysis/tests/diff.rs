@@ -441,6 +441,18 @@ fn other_addresses_are_no_other_version() {
 fn policies_of_a_destination_are_compared() {
     let report = behind(|objects| objects[1]["spec"]["trafficPolicy"] = json!({"loadBalancer": {"simple": "RANDOM"}}));
     assert_eq!(told(&report), ["0 > 0: balancing=LEAST_REQUEST>RANDOM | GET http://a.example/other"]);
+    let report = behind(|objects| {
+        objects[1]["spec"]["trafficPolicy"] = json!({
+            "connectionPool": {"http": {"http1MaxPendingRequests": 8, "idleTimeout": "5s"}},
+            "outlierDetection": {"consecutiveGatewayErrors": 3},
+        });
+    });
+    let ejected =
+        "consecutive5xxErrors 5, consecutiveGatewayErrors 3, interval 10s, baseEjectionTime 30s, maxEjectionPercent 10";
+    let expected = format!(
+        "0 > 0: limits=none>http1MaxPendingRequests 8, connections=none>idleTimeout 5s, outlierDetection=none>{ejected} | GET http://a.example/other"
+    );
+    assert_eq!(told(&report), [expected]);
 }
 
 #[test]

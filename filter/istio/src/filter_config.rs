@@ -98,14 +98,19 @@ pub struct Tracing {
     pub fresh_spans: bool,
 }
 
-/// Ties one `http` rule to the profile routes that carry its native policy.
+/// Ties one `http` rule, or the route of a service without rules, to the profile routes that carry its native policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProfileBinding {
-    /// `namespace/name` of the VirtualService.
+    /// `namespace/name` of the VirtualService; empty for a service.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub virtual_service: String,
     /// Index of the rule in `spec.http`, once delegates are written out ([`crate::delegates`]).
+    #[serde(default)]
     pub http: usize,
+    /// Host of the service in full; empty for a rule.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub service: String,
     /// One profile name for each combination of mirrors that a request may draw: entry `n` carries the rule's mirror
     /// `i` exactly when bit `i` of `n` is set. A rule without mirrors has one entry. An empty name is the default.
     pub profiles: Vec<String>,

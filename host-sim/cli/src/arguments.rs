@@ -10,6 +10,7 @@ use istio_config::outbound::OutboundMode;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use traffic_sim::{Percent, Percentile, Span};
 
 /// Moves live traffic from one version of a service to the next, by Istio's rules, in any Envoy.
 #[derive(Debug, Parser)]
@@ -36,6 +37,10 @@ pub(crate) enum Command {
     Diff(DiffOptions),
     /// Ship: write the rules for Envoy
     Render(RenderOptions),
+    /// Release: the manifests of each step from one version to the next, each rehearsed before the next
+    Ramp(RampOptions),
+    /// Print the JSON Schema of a kind of ours, for editors
+    Schema(SchemaOptions),
     /// Print a completion script for a shell
     Completion {
         /// Which shell
@@ -91,9 +96,81 @@ pub(crate) struct SimOptions {
     /// Use this seed instead of the scenario's
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+    /// Play each scenario so many times, with this seed and those after it, and tell how far the outcomes vary
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) runs: Option<u64>,
+    /// Play so many of --runs at a time; as many as there are processors unless given
+    #[arg(long, value_name = "N", requires = "runs", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) jobs: Option<u16>,
+    /// Tell the life of this request instead, step by step; requests are numbered from 1 as they come
+    #[arg(long, value_name = "REQUEST", conflicts_with = "runs", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) trace: Option<u64>,
+    /// `text`, `json` or `html`; anything else is a file to write to, by its ending
+    #[arg(short, long, default_value = "text", value_name = "text|json|html|FILE")]
+    pub(crate) output: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RampOptions {
+    /// File or directory with Istio objects, and the scenario if there is one; may be repeated
+    #[arg(short = 'f', long = "filename", required = true, value_name = "FILE|DIR")]
+    pub(crate) manifests: Vec<PathBuf>,
+    /// Read directories with everything below them
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+    /// Namespace of the proxy; decides which short names reach a service
+    #[arg(short, long, default_value = "default", value_parser = names::namespace)]
+    pub(crate) namespace: String,
+    /// The scenario with the load and the services, where -f does not name exactly one; its `manifests` and `expect` mean nothing here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scenario: Option<PathBuf>,
+    /// The rule that changes: its name, or the name of a VirtualService, with `.http[N]` behind it where that has several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) route: String,
+    /// The subset that grows; of two destinations the one with the lesser weight unless given
+    #[arg(long, value_name = "SUBSET")]
+    pub(crate) to: Option<String>,
+    /// Shares of the new version in percent, ascending
+    #[arg(long, value_name = "PERCENT,…", value_delimiter = ',', default_value = "1,20,50,100", value_parser = names::percent)]
+    pub(crate) steps: Vec<Percent>,
+    /// Gate: at least so many requests are answered below 500
+    #[arg(long, value_name = "PERCENT", default_value = "99%", value_parser = names::percent)]
+    pub(crate) min_success: Percent,
+    /// Gate: at most so many percentage points fewer than in the step before
+    #[arg(long, value_name = "POINTS", default_value = "1", value_parser = names::percent)]
+    pub(crate) max_drop: Percent,
+    /// Gate: this percentile of the response times is at most so long, as in p99=300ms; may be repeated
+    #[arg(long, value_name = "PERCENTILE=TIME", value_parser = names::latency)]
+    pub(crate) max_latency: Vec<(Percentile, Span)>,
+    /// Gate: p99 is at most so many percent longer than in the step before
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u64).range(..=1_000_000))]
+    pub(crate) max_rise: u64,
+    /// Use this seed instead of the scenario's
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Write the VirtualServices of each step that has passed into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) into: Option<PathBuf>,
     /// `text` or `json`; anything else is a file to write to, by its ending
     #[arg(short, long, default_value = "text", value_name = "text|json|FILE")]
     pub(crate) output: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaOptions {
+    /// Which kind
+    #[arg(value_enum)]
+    pub(crate) kind: SchemaKind,
+    /// `json`; anything else is a file to write to
+    #[arg(short, long, default_value = "json", value_name = "json|FILE")]
+    pub(crate) output: String,
+}
+
+/// A kind that has a schema.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SchemaKind {
+    /// `kind: Scenario`, for `shunt sim`
+    Scenario,
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use traffic_explain::carried::Surroundings;
 use traffic_policy::Policy;
+use traffic_sim::{Rules, Workload};
 
 /// One configuration, checked.
 pub(crate) struct Deployment {
@@ -72,6 +73,11 @@ impl Deployment {
         Self::accepted(input, namespace, wished, |input| input.accept(strict))
     }
 
+    /// The same, and findings are printed only where they refuse the manifests.
+    pub(crate) fn new_quietly(input: Input, namespace: &str, wished: Wished) -> Result<Self, Failure> {
+        Self::accepted(input, namespace, wished, |input| input.accept_quietly(false))
+    }
+
     fn accepted(
         mut input: Input,
         namespace: &str,
@@ -111,6 +117,16 @@ impl Deployment {
         };
         let (config, namespace) = (self.filter.config.clone(), self.filter.namespace.clone());
         Surroundings { plan: self.plan.clone(), config, namespace, places: Box::new(places) }
+    }
+
+    /// The same for the proxies of a rehearsal: one for the clients, and one beside each workload that makes calls.
+    pub(crate) fn rules(&self) -> Rules {
+        let filter = self.filter.clone();
+        let configuration = move |workload: &Workload| {
+            let Workload { namespace, labels } = workload.clone();
+            FilterConfig { namespace, labels, ..filter.clone() }.to_json().to_string().into_bytes()
+        };
+        Rules { configuration: Arc::new(configuration), plan: self.plan.clone() }
     }
 
     /// The filter's configuration as the filter takes it.

@@ -23,8 +23,10 @@ mod module;
 mod names;
 mod output;
 mod proxy;
+mod ramp;
 mod render;
 mod say;
+mod schema;
 mod sim;
 mod size;
 mod watch;
@@ -46,6 +48,8 @@ fn main() -> ExitCode {
         Command::Check(options) => check::run(options),
         Command::Explain(options) => explain::run(options, &arguments.module),
         Command::Diff(options) => diff::run(options),
+        Command::Ramp(options) => ramp::run(options, &arguments.module),
+        Command::Schema(options) => schema::run(options),
         Command::Render(options) => match &options.target {
             RenderTarget::Envoy(options) => render::envoy(options, &arguments.module),
             RenderTarget::EnvoyFilter(options) => mesh::run(Kind::EnvoyFilter, options, &arguments.module),

@@ -1,4 +1,6 @@
-//! Names and labels of Kubernetes on the command line: what the API server would refuse is refused here.
+//! Names, labels and quantities on the command line: what the API server would refuse of names is refused here.
+
+use traffic_sim::{Percent, Percentile, Span};
 
 /// Kinds that an EnvoyFilter, a WasmPlugin and a TrafficExtension can be for.
 const TARGETS: [&str; 4] = ["Gateway", "GatewayClass", "Service", "ServiceEntry"];
@@ -39,6 +41,18 @@ pub(crate) fn target(text: &str) -> Result<(String, String), String> {
 /// `Gateway/NAME`.
 pub(crate) fn gateway(text: &str) -> Result<(String, String), String> {
     reference(text, &TARGETS[..1])
+}
+
+/// A share, `20` or `20%`.
+pub(crate) fn percent(text: &str) -> Result<Percent, String> {
+    Percent::parse(&format!("{}%", text.trim_end().trim_end_matches('%')))
+}
+
+/// `p99=300ms`.
+pub(crate) fn latency(text: &str) -> Result<(Percentile, Span), String> {
+    let wrong = || format!("`{text}` is no percentile with its limit: write it like p99=300ms");
+    let (percentile, limit) = text.split_once('=').ok_or_else(wrong)?;
+    Percentile::parse(percentile).zip(Span::parse(limit)).ok_or_else(wrong)
 }
 
 fn reference(text: &str, kinds: &[&str]) -> Result<(String, String), String> {

@@ -1,8 +1,7 @@
 //! What carries a decision out: the plan's part of an answer, the same for every request that a rule takes.
 
-use crate::HashKey;
 use crate::elsewhere::{Elsewhere, NearHost};
-use envoy_plan::{Cluster, DEFAULT_PROFILE, Discovery, Plan, Profile, RetryPolicy};
+use envoy_plan::{Cluster, DEFAULT_PROFILE, Discovery, HashKey, Plan, Profile, RetryPolicy};
 use istio_config::{Config, ObjectRef};
 use serde::Serialize;
 use serde_json::Value;
@@ -42,6 +41,9 @@ pub struct Carried {
     /// When and how often it is tried again; absent for never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<Retries>,
+    /// What an endpoint is chosen by, in this order, where a destination's cluster chooses by a hash.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hash_keys: Vec<HashKeyTold>,
     /// The cluster of each mirror, in the order of `mirrors`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mirror_clusters: Vec<String>,
@@ -74,18 +76,23 @@ pub struct Retries {
     pub backoff_ms: u64,
 }
 
+/// A key of `consistentHash`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HashKeyTold {
+    /// `header`, `cookie`, `queryParameter` or `sourceIp`.
+    pub by: &'static str,
+    /// Name of the header, cookie or parameter.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+}
+
 /// A cluster.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterTold {
-    /// As `trafficPolicy.loadBalancer.simple` says it.
+    /// As `trafficPolicy.loadBalancer.simple` says it; `RING_HASH` and `MAGLEV` for `consistentHash`.
     pub load_balancer: &'static str,
-    /// The key by which the DestinationRule wants it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hash_key: Option<HashKey>,
-    /// `file:line` of the key.
-    #[serde(skip)]
-    pub hash_place: Option<String>,
     /// `address:port` of each endpoint; none of them means 503.
     pub endpoints: Vec<String>,
     /// Endpoints are names that are looked up in DNS; absent if not.
@@ -123,7 +130,8 @@ impl Surroundings {
         carried.mirror_clusters = mirror_clusters(explanation.mirrors.len(), &profiles);
         // A combination of mirrors that cannot be drawn has no profile of its own; the richest is always one of the rule's.
         let own = profiles.iter().max_by_key(|(_, profile)| profile.mirrors.len());
-        if let Some((_, Profile { name: _, timeout, retry, mirrors: _ })) = own {
+        if let Some((_, Profile { name: _, timeout, retry, mirrors: _, hash_keys })) = own {
+            carried.hash_keys = hash_keys.iter().map(HashKeyTold::from).collect();
             carried.timeout_ms = timeout.map(millis);
             carried.retries = retry.as_ref().map(Retries::from);
         }
@@ -141,12 +149,7 @@ impl Surroundings {
     }
 
     fn cluster(&self, name: &str) -> Option<ClusterTold> {
-        let mut told = ClusterTold::from(self.plan.clusters.get(name)?);
-        if let Some((key, rule)) = HashKey::of(&self.config, name) {
-            told.hash_key = Some(key);
-            told.hash_place = (self.places)(&rule, "spec");
-        }
-        Some(told)
+        self.plan.clusters.get(name).map(ClusterTold::from)
     }
 
     /// A condition of the match block as the user wrote it, and whether it is compared without case; of a delegated rule in
@@ -235,6 +238,25 @@ impl From<&RetryPolicy> for Retries {
     }
 }
 
+impl From<&HashKey> for HashKeyTold {
+    fn from(key: &HashKey) -> Self {
+        let (by, name) = match key {
+            HashKey::Header(name) => ("header", name.clone()),
+            HashKey::Cookie(cookie) => ("cookie", cookie.name.clone()),
+            HashKey::QueryParameter(name) => ("queryParameter", name.clone()),
+            HashKey::SourceIp => ("sourceIp", String::new()),
+        };
+        Self { by, name }
+    }
+}
+
+impl ClusterTold {
+    /// Whether it chooses by a hash.
+    pub(crate) fn is_hashed(&self) -> bool {
+        matches!(self.load_balancer, "RING_HASH" | "MAGLEV")
+    }
+}
+
 impl From<&Cluster> for ClusterTold {
     fn from(cluster: &Cluster) -> Self {
         let endpoints = cluster.endpoints.iter();
@@ -242,8 +264,6 @@ impl From<&Cluster> for ClusterTold {
             load_balancer: cluster.load_balancing.name(),
             looked_up: cluster.discovery.is_by_name(),
             by_host: cluster.discovery == Discovery::RequestHost,
-            hash_key: None,
-            hash_place: None,
             endpoints: endpoints.map(|endpoint| format!("{}:{}", endpoint.address, endpoint.port)).collect(),
         }
     }

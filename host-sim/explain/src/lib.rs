@@ -20,7 +20,6 @@ mod batch;
 pub mod carried;
 mod concerns;
 pub mod elsewhere;
-mod hash;
 pub mod read;
 mod refused;
 mod request;
@@ -29,7 +28,6 @@ pub mod text;
 
 pub use asker::{Answer, Asker, AskerError};
 pub use batch::{Answered, Batch, Form};
-pub use hash::HashKey;
 pub use refused::Refused;
 pub use request::{Request, RequestError};
 pub use shown::{escaped, shown};

@@ -1,6 +1,6 @@
 //! An answer for people: the way of the request from top to bottom.
 
-use crate::carried::{Carried, ClusterTold, Surroundings};
+use crate::carried::{Carried, ClusterTold, HashKeyTold, Surroundings};
 use crate::elsewhere::{Elsewhere, NearHost, WhyElsewhere};
 use crate::{Answer, Refused, shown};
 use serde_json::Value;
@@ -176,7 +176,7 @@ fn forward(out: &mut String, explanation: &Explanation<'_>, carried: &Carried) {
     for (probability, cluster) in explanation.mirrors.iter().zip(&carried.mirror_clusters) {
         line(out, "copied to", &format!("{:>8}  {cluster}{}", percent(*probability), endpoints(carried, cluster)));
     }
-    hash_keys(out, carried);
+    hash_key(out, explanation, carried);
     match carried.timeout_ms {
         Some(timeout) => line(out, "timeout", &format!("{timeout} ms for all tries together")),
         None => line(out, "timeout", "none"),
@@ -198,29 +198,21 @@ fn forward(out: &mut String, explanation: &Explanation<'_>, carried: &Carried) {
     line(out, "in Envoy", &format!("route {} of virtual host shunt (-o json shows it)", routes.join(" or ")));
 }
 
-/// One line for each key, however many clusters have it.
-fn hash_keys(out: &mut String, carried: &Carried) {
-    let mut told: Vec<String> = Vec::new();
-    for cluster in carried.clusters.values().flatten() {
-        let ClusterTold { load_balancer, hash_key: Some(key), hash_place, endpoints: _, looked_up: _, by_host: _ } =
-            cluster
-        else {
-            continue;
-        };
-        let by = match (key.by, &key.name) {
-            ("sourceIp", _) => "address of the client".to_owned(),
-            ("queryParameter", name) => format!("query parameter `{}`", shown(name)),
-            (by, name) => format!("{by} `{}`", shown(name)),
-        };
-        let place = hash_place.as_ref().map(|place| format!("  ({place})")).unwrap_or_default();
-        let rule = &key.destination_rule;
-        let text = format!(
-            "{by}, says DestinationRule {rule}: not carried out yet: requests are balanced by {load_balancer}{place}"
-        );
-        if !told.contains(&text) {
-            line(out, "hash key", &text);
-            told.push(text);
-        }
+/// By what the endpoint is chosen, where a destination is balanced by a hash.
+fn hash_key(out: &mut String, explanation: &Explanation<'_>, carried: &Carried) {
+    let mut clusters = explanation.destinations.iter().filter_map(|to| carried.clusters.get(&*to.cluster)?.as_ref());
+    let is_used = clusters.any(ClusterTold::is_hashed);
+    let told = |HashKeyTold { by, name }: &HashKeyTold| match (*by, name) {
+        ("sourceIp", _) => "address of the client".to_owned(),
+        ("queryParameter", name) => format!("query parameter `{}`", shown(name)),
+        (by, name) => format!("{by} `{}`", shown(name)),
+    };
+    let keys: Vec<_> = carried.hash_keys.iter().map(told).collect();
+    match (keys.join(", then "), is_used) {
+        (keys, false) if keys.is_empty() => {}
+        (keys, true) if keys.is_empty() => line(out, "hash key", "none, so chance chooses the endpoint"),
+        (keys, true) => line(out, "hash key", &keys),
+        (keys, false) => line(out, "hash key", &format!("{keys}; no destination is balanced by a hash")),
     }
 }
 

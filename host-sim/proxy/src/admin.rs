@@ -4,7 +4,7 @@ use crate::control::Workers;
 use crate::dns::Served;
 use crate::prometheus;
 use crate::stats::Snapshot;
-use envoy_plan::{LoadBalancing, Plan, UpstreamProtocol};
+use envoy_plan::{Plan, UpstreamProtocol};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
@@ -117,6 +117,7 @@ fn dump(plan: &Plan, counts: &Snapshot) -> Value {
             "timeoutMs": profile.timeout.map(millis),
             "retry": retry,
             "mirrors": profile.mirrors,
+            "hashKeys": profile.hash_keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     });
     let clusters = plan.clusters.values().map(|cluster| {
@@ -135,11 +136,7 @@ fn dump(plan: &Plan, counts: &Snapshot) -> Value {
         });
         json!({
             "name": cluster.name,
-            "loadBalancing": match cluster.load_balancing {
-                LoadBalancing::LeastRequest => "LEAST_REQUEST",
-                LoadBalancing::RoundRobin => "ROUND_ROBIN",
-                LoadBalancing::Random => "RANDOM",
-            },
+            "loadBalancing": cluster.load_balancing.name(),
             "protocol": match cluster.protocol {
                 UpstreamProtocol::Http1 => "HTTP/1.1",
                 UpstreamProtocol::Http2 => "HTTP/2",

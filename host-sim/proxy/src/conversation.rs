@@ -29,7 +29,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Sleep;
-use upstream::{Ask, Begun, Fault, Flags, LocalReply, Timestamp};
+use upstream::{Ask, Begun, Fault, Flags, LocalReply, Source, Timestamp, client_address};
 
 /// Bytes of an answer that may wait for the client before no more is read from the upstream.
 const WAITING_BYTES: usize = 64 * 1024;
@@ -85,7 +85,8 @@ pub(crate) async fn answer(
         _ => "HTTP/1.1",
     };
     drop(parts);
-    let line = Line { wakeups: RefCell::default(), waker: Cell::default(), peer, local, protocol };
+    let from = client_address(head.get("x-forwarded-for"), peer.ip());
+    let line = Line { wakeups: RefCell::default(), waker: Cell::default(), peer, local, from, protocol };
     let mut conversation = Box::new(Conversation::open(worker, Rc::new(line), head, body));
     let head = poll_fn(|cx| conversation.poll_head(cx)).await?;
     Ok(head.map(|()| ResponseBody(Content::Conversation(conversation))))
@@ -263,7 +264,7 @@ impl Conversation {
         let Some((sleep, _)) = &mut self.delayed else { return Poll::Pending };
         ready!(sleep.as_mut().poll(cx));
         if let Some((_, Delayed { headers, whole, part })) = self.delayed.take() {
-            match depart(&self.worker.outside, &headers, whole) {
+            match depart(&self.worker.outside, &self.line, &headers, whole) {
                 Ok(departure) => {
                     self.depart(departure);
                     self.send(part);
@@ -410,10 +411,10 @@ impl Conversation {
         if self.ended.is_some() {
             return;
         }
-        let (stream, worker) = (self.stream, &self.worker);
+        let (stream, worker, line) = (self.stream, &self.worker, &self.line);
         let taken = worker.guest.with(|vm| {
             let flow = work(vm, stream);
-            take(vm, stream, flow, &worker.outside)
+            take(vm, stream, flow, &worker.outside, line)
         });
         self.pass_on(taken);
     }
@@ -583,7 +584,7 @@ pub(crate) fn local(status: u16, body: &'static str, details: &'static str) -> L
 }
 
 /// Takes what may go on in both directions.
-fn take(vm: &mut Vm<World>, stream: StreamId, flow: Flow, outside: &Outside) -> Taken {
+fn take(vm: &mut Vm<World>, stream: StreamId, flow: Flow, outside: &Outside, line: &Line) -> Taken {
     let mut taken =
         Taken { flow, departure: None, delayed: None, request: Part::default(), head: None, response: Part::default() };
     if let Some(part) = vm.take_request(stream) {
@@ -591,7 +592,7 @@ fn take(vm: &mut Vm<World>, stream: StreamId, flow: Flow, outside: &Outside) -> 
         if let Some(headers) = part.headers {
             match Fault::read(headers.iter()).delay {
                 Some(delay) => taken.delayed = Some((delay, headers.clone(), whole)),
-                None => taken.departure = Some(depart(outside, headers, whole)),
+                None => taken.departure = Some(depart(outside, line, headers, whole)),
             }
         }
         let trailers = part.trailers.map(headers::trailers_from_guest);
@@ -606,13 +607,19 @@ fn take(vm: &mut Vm<World>, stream: StreamId, flow: Flow, outside: &Outside) -> 
 }
 
 /// Finds out where a request goes.
-fn depart(outside: &Outside, headers: &HeaderMap, whole: bool) -> Result<Departure, LocalReply> {
+fn depart(outside: &Outside, line: &Line, headers: &HeaderMap, whole: bool) -> Result<Departure, LocalReply> {
     // What Envoy says of a header that cannot be written.
     let outgoing = Outgoing::from_guest(headers).map_err(|Invalid| local(503, "", "invalid_header_value"))?;
     if let Some(reply) = Fault::read(headers.iter()).abort {
         return Err(reply);
     }
-    let ask = Ask::read(headers.iter(), whole);
+    let source = Source {
+        headers: &|visit| headers.iter().for_each(|(name, value)| visit(name, value)),
+        client: line.from,
+        remote: line.peer,
+        local: line.local,
+    };
+    let ask = Ask { source: Some(&source), ..Ask::read(headers.iter(), whole) };
     let begun = outside.upstreams.borrow().begin(&ask, outside.clock.now(), &mut &outside.random)?;
     Ok(Departure { begun, outgoing, whole })
 }

@@ -8,6 +8,7 @@ use crate::worker::Outside;
 use bytes::Bytes;
 use hyper::Request;
 use hyper::body::{Body, Incoming};
+use hyper::header::{HeaderValue, SET_COOKIE};
 use hyper::http::response;
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -255,7 +256,7 @@ impl Journey {
         let Stage::Waiting { sender, .. } = std::mem::replace(&mut self.stage, Stage::Away) else { return };
         match answer {
             Ok(answer) => {
-                let (head, body) = answer.into_parts();
+                let (mut head, body) = answer.into_parts();
                 let end = body.is_end_stream();
                 self.stage = Stage::Answering { body, sender };
                 let header = |name: &str| head.headers.get(name).map(hyper::header::HeaderValue::as_bytes);
@@ -264,6 +265,8 @@ impl Journey {
                 match self.exchange.on(Event::Answered(answer), now, &mut &self.outside.random) {
                     Step::Deliver { flags } => {
                         self.upload.forget();
+                        let cookies = self.exchange.set_cookies().map(HeaderValue::from_str);
+                        cookies.flatten().for_each(|cookie| _ = head.headers.append(SET_COOKIE, cookie));
                         self.news.push_back(News::Answer { head: Box::new(head), end, flags });
                         if end {
                             self.finish(None);

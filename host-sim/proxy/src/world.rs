@@ -11,7 +11,7 @@ use host_abi::{
 };
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
@@ -27,6 +27,8 @@ pub(crate) struct Line {
     pub(crate) peer: SocketAddr,
     /// Where it came to.
     pub(crate) local: SocketAddr,
+    /// Who the request is from: not the client where that is a proxy.
+    pub(crate) from: IpAddr,
     /// `HTTP/1.1` or the like.
     pub(crate) protocol: &'static str,
 }
@@ -142,6 +144,7 @@ impl Callouts for World {
             profile: None,
             max_retries: asked.max_retries.or(Some(b"0")),
             timeout_ms: Some(timeout_ms.as_bytes()),
+            hash_key: asked.authority,
             ..asked
         };
         let outside = &self.outside;

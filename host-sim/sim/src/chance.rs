@@ -63,6 +63,19 @@ impl Chance {
         }
     }
 
+    /// Standard normally distributed, in units of 2^-32: whether it is below zero, and how far from it. By von Neumann's
+    /// method: an exponential draw `x` is kept when another one is above `(x - 1)^2 / 2`.
+    pub(crate) fn normal(&mut self) -> (bool, u64) {
+        const ONE: u64 = 1 << 32;
+        loop {
+            let (x, y) = (self.exponential(ONE), self.exponential(ONE));
+            let off = u128::from(x.abs_diff(ONE));
+            if (u128::from(y) << 33) >= off.saturating_mul(off) {
+                return (self.draw() & 1 == 1, x);
+            }
+        }
+    }
+
     /// Fills `bytes`.
     pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
@@ -123,6 +136,22 @@ mod tests {
         // Mean within four standard errors (1/sqrt(n) = 0.22 %); exp(-3) = 4.979 %.
         assert!((991_000..1_009_000).contains(&(sum / count)), "{}", sum / count);
         assert!((9_560..10_350).contains(&beyond_three), "{beyond_three}");
+    }
+
+    #[test]
+    fn normal_has_its_spread_and_its_tails() {
+        let mut chance = Chance::new(7, "test");
+        let (mut below_zero, mut beyond_one, mut beyond_two) = (0, 0, 0);
+        for _ in 0..100_000 {
+            let (is_below, off) = chance.normal();
+            below_zero += u64::from(is_below);
+            beyond_one += u64::from(off > 1 << 32);
+            beyond_two += u64::from(off > 2 << 32);
+        }
+        // 50 %, 31.731 % and 4.550 %, within four standard errors.
+        assert!((49_360..50_640).contains(&below_zero), "{below_zero}");
+        assert!((31_140..32_320).contains(&beyond_one), "{beyond_one}");
+        assert!((4_286..4_814).contains(&beyond_two), "{beyond_two}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use envoy_plan::{PROFILE_HEADER, Plan};
 use host_abi::HeaderMap;
 
-use crate::engine::Role;
+use crate::engine::{Cause, Role};
 
 /// What no upstream may see.
 const INTERNAL: [&[u8]; 2] = [b"x-shunt-", b"x-envoy-fault-"];
@@ -20,7 +20,7 @@ const UNKNOWN: u32 = 0;
 /// The books.
 #[derive(Debug, Default)]
 pub(crate) struct Check {
-    open: BTreeMap<u64, Account>,
+    open: BTreeMap<Cause, Account>,
     told: Vec<String>,
     untold: u64,
 }
@@ -36,16 +36,16 @@ struct Account {
 }
 
 impl Check {
-    /// A client sends a request.
-    pub(crate) fn begun(&mut self, request: u64) {
+    /// A client or a service sends a request.
+    pub(crate) fn begun(&mut self, request: Cause) {
         let account = Account { attempts_max: UNKNOWN, attempts: 0, latest: None };
         if self.open.insert(request, account).is_some() {
-            self.violated(format_args!("request {request}: begun twice"));
+            self.violated(format_args!("{request}: begun twice"));
         }
     }
 
     /// The filter lets a request go, with this head.
-    pub(crate) fn forwarded(&mut self, request: u64, head: &HeaderMap, plan: &Plan) {
+    pub(crate) fn forwarded(&mut self, request: Cause, head: &HeaderMap, plan: &Plan) {
         let profile = match head.get(PROFILE_HEADER) {
             Some(name) => plan.profiles.iter().find(|profile| profile.name.as_bytes() == name),
             None => plan.profiles.first(),
@@ -59,37 +59,37 @@ impl Check {
     }
 
     /// An upstream gets something.
-    pub(crate) fn sent(&mut self, request: u64, serial: u64, role: Role, head: &HeaderMap) {
+    pub(crate) fn sent(&mut self, request: Cause, serial: u64, role: Role, head: &HeaderMap) {
         if role == Role::Callout {
             return;
         }
         for (name, _) in head.iter() {
             if name.starts_with(b"x-") && INTERNAL.iter().any(|prefix| name.starts_with(prefix)) {
                 let name = String::from_utf8_lossy(name);
-                self.violated(format_args!("request {request}: the header {name} reached an upstream"));
+                self.violated(format_args!("{request}: the header {name} reached an upstream"));
             }
         }
         if role == Role::Shadow {
             return;
         }
         let Some(account) = self.open.get_mut(&request) else {
-            return self.violated(format_args!("request {request}: attempted after its end"));
+            return self.violated(format_args!("{request}: attempted after its end"));
         };
         account.attempts += 1;
         account.latest = Some(serial);
         let (attempts, max) = (account.attempts, account.attempts_max);
         if attempts > max {
-            self.violated(format_args!("request {request}: attempt {attempts}, but at most {max} are allowed"));
+            self.violated(format_args!("{request}: attempt {attempts}, but at most {max} are allowed"));
         }
     }
 
-    /// A client has its end. `origin` is the attempt whose answer it gets; `None` where no upstream answered.
-    pub(crate) fn given(&mut self, request: u64, origin: Option<u64>) {
+    /// Whoever sent it has its end. `origin` is the attempt whose answer it gets; `None` where no upstream answered.
+    pub(crate) fn given(&mut self, request: Cause, origin: Option<u64>) {
         let Some(account) = self.open.remove(&request) else {
-            return self.violated(format_args!("request {request}: answered twice, or never asked"));
+            return self.violated(format_args!("{request}: answered twice, or never asked"));
         };
         if origin.is_some() && origin != account.latest {
-            self.violated(format_args!("request {request}: answered by a mirror or by an attempt given up"));
+            self.violated(format_args!("{request}: answered by a mirror or by an attempt given up"));
         }
     }
 
@@ -105,7 +105,7 @@ impl Check {
     /// The run is over: every request must be.
     pub(crate) fn finish(&mut self) -> Vec<String> {
         for request in std::mem::take(&mut self.open).into_keys() {
-            self.violated(format_args!("request {request}: never answered"));
+            self.violated(format_args!("{request}: never answered"));
         }
         if self.untold > 0 {
             self.told.push(format!("and {} more", std::mem::take(&mut self.untold)));
@@ -120,6 +120,8 @@ mod tests {
     use envoy_plan::{Profile, RetryPolicy};
     use std::time::Duration;
 
+    const ONE: Cause = Cause::of_client(1);
+
     /// A plan whose default profile allows this many retries.
     fn plan(retries: u32) -> Plan {
         let retry = RetryPolicy {
@@ -131,15 +133,15 @@ mod tests {
             host_selection_attempts: 0,
             backoff: envoy_plan::Backoff::from_base(Duration::from_millis(25)),
         };
-        let profile = Profile { name: "default".to_owned(), timeout: None, retry: Some(retry), mirrors: Vec::new() };
+        let profile = Profile { name: "default".to_owned(), retry: Some(retry), ..Profile::default() };
         Plan { profiles: vec![profile], ..Plan::default() }
     }
 
     #[track_caller]
     fn check(expected: &str, story: impl FnOnce(&mut Check)) {
         let mut check = Check::default();
-        check.begun(1);
-        check.forwarded(1, &HeaderMap::new(), &plan(1));
+        check.begun(ONE);
+        check.forwarded(ONE, &HeaderMap::new(), &plan(1));
         story(&mut check);
         assert_eq!(check.finish().join("; "), expected);
     }
@@ -147,10 +149,10 @@ mod tests {
     #[test]
     fn a_sound_run_has_nothing_to_say() {
         check("", |check| {
-            check.sent(1, 10, Role::Primary, &HeaderMap::from([("x-request-id", "1")]));
-            check.sent(1, 11, Role::Shadow, &HeaderMap::new());
-            check.sent(1, 12, Role::Primary, &HeaderMap::new());
-            check.given(1, Some(12));
+            check.sent(ONE, 10, Role::Primary, &HeaderMap::from([("x-request-id", "1")]));
+            check.sent(ONE, 11, Role::Shadow, &HeaderMap::new());
+            check.sent(ONE, 12, Role::Primary, &HeaderMap::new());
+            check.given(ONE, Some(12));
         });
     }
 
@@ -158,36 +160,36 @@ mod tests {
     fn every_planted_violation_is_caught() {
         check("request 1: never answered", |_| {});
         check("request 1: answered twice, or never asked", |check| {
-            check.given(1, None);
-            check.given(1, None);
+            check.given(ONE, None);
+            check.given(ONE, None);
         });
         check("request 1: attempt 3, but at most 2 are allowed", |check| {
-            (10..13).for_each(|serial| check.sent(1, serial, Role::Primary, &HeaderMap::new()));
-            check.given(1, Some(12));
+            (10..13).for_each(|serial| check.sent(ONE, serial, Role::Primary, &HeaderMap::new()));
+            check.given(ONE, Some(12));
         });
         check("request 1: answered by a mirror or by an attempt given up", |check| {
-            check.sent(1, 10, Role::Primary, &HeaderMap::new());
-            check.sent(1, 11, Role::Shadow, &HeaderMap::new());
-            check.given(1, Some(11));
+            check.sent(ONE, 10, Role::Primary, &HeaderMap::new());
+            check.sent(ONE, 11, Role::Shadow, &HeaderMap::new());
+            check.given(ONE, Some(11));
         });
         check("request 1: the header x-shunt-cluster reached an upstream", |check| {
-            check.sent(1, 10, Role::Primary, &HeaderMap::from([("x-shunt-cluster", "c")]));
-            check.given(1, Some(10));
+            check.sent(ONE, 10, Role::Primary, &HeaderMap::from([("x-shunt-cluster", "c")]));
+            check.given(ONE, Some(10));
         });
         check("request 1: the header x-envoy-fault-delay reached an upstream", |check| {
-            check.sent(1, 10, Role::Shadow, &HeaderMap::from([("x-envoy-fault-delay", "c")]));
-            check.given(1, None);
+            check.sent(ONE, 10, Role::Shadow, &HeaderMap::from([("x-envoy-fault-delay", "c")]));
+            check.given(ONE, None);
         });
         check("request 1: attempted after its end", |check| {
-            check.given(1, None);
-            check.sent(1, 10, Role::Primary, &HeaderMap::new());
+            check.given(ONE, None);
+            check.sent(ONE, 10, Role::Primary, &HeaderMap::new());
         });
     }
 
     #[test]
     fn a_flood_of_violations_stays_readable() {
         let mut check = Check::default();
-        (0..100).for_each(|request| check.given(request, None));
+        (0..100).for_each(|request| check.given(Cause::of_client(request), None));
         assert_eq!(check.finish().len(), TOLD_MAX + 1);
     }
 }

@@ -17,19 +17,32 @@ mod behaviour;
 mod chance;
 mod check;
 mod engine;
+mod expect;
+mod names;
+mod portable;
+mod ramp;
 mod report;
 mod run;
 mod scenario;
 mod simulator;
 mod span;
+mod trace;
 
-pub use behaviour::{Answer, Behaviour, Outcome};
-pub use engine::{AttemptEnd, Ended, Given, RequestSpec, Role, Sent};
-pub use report::{Bar, Comparison, Mirror, Report, RuleShare, Timeouts, Times, Totals, Verdict, Version, Warning};
-pub use run::{ConfiguredShare, Control, Progress, RunError, Setup, run};
+pub use behaviour::{Answer, Behaviour, Call, Outcome, Workplace};
+pub use engine::{AttemptEnd, Cause, Configuration, Ended, Given, RequestSpec, Role, Rules, Sent, Workload};
+pub use expect::{Expectation, Judgement, Percent, Quantity, Seen};
+pub use ramp::{Gate, Gates, RampStep, Ramping};
+pub use report::{
+    Bar, Calls, Comparison, Edge, Mirror, Report, RuleShare, Spread, Timeouts, Times, Totals, UsersMet, Verdict,
+    Version, Warning, html,
+};
+pub use run::{ConfiguredShare, Control, Later, Progress, RunError, Setup, run, trace};
 pub use scenario::{
-    ClosedLoad, Fault, Latency, Load, Metadata, Normalization, OpenArrivals, OpenLoad, OutcomeSpec, Rate, RequestKind,
-    Scenario, ScenarioError, ServiceSpec, Spec, VersionSpec,
+    Break, CallSpec, Capacity, ClosedLoad, Count, ExpectSpec, Fault, Files, Latency, Load, Measure, Metadata, Moment,
+    Normalization, OfSpec, OnFailure, OpenArrivals, OpenLoad, OutcomeSpec, Percentile, RampPoint, Rate, RequestKind,
+    Samples, Scale, Scenario, ScenarioError, ServiceSpec, Share, Spec, Statuses, Text, TraceLoad, Users, VersionSpec,
+    When, Which, scenario_schema,
 };
 pub use simulator::{AttemptRecord, Exchange, ResponseRecord, Simulator};
 pub use span::Span;
+pub use trace::{Edit, Step, Trace, What};

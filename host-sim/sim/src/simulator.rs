@@ -11,7 +11,10 @@ use host_abi::{HeaderMap, LogLevel, MetricStore, Module, StartError};
 use upstream::{Flags, PathNormalization, Timestamp};
 
 use crate::behaviour::Behaviour;
-use crate::engine::{AttemptEnd, Ended, Engine, Given, Observer, Over, RequestSpec, Role, Sent};
+use crate::engine::{
+    AttemptEnd, Cause, Ended, Engine, Given, Observer, Over, RequestSpec, Role, Rules, Sent, Workload,
+};
+use crate::engine::{Caller, World};
 
 /// The filter and the upstreams of a plan, in virtual time.
 pub struct Simulator {
@@ -30,6 +33,8 @@ pub struct Exchange {
     pub shadows: Vec<AttemptRecord>,
     /// What the filter itself sent.
     pub callouts: Vec<AttemptRecord>,
+    /// What upstreams got by the calls of others, copies included.
+    pub calls: Vec<AttemptRecord>,
     /// What must never happen and did. Empty unless something is broken.
     pub violations: Vec<String>,
 }
@@ -92,7 +97,8 @@ impl Simulator {
         plan: Arc<Plan>,
         seed: u64,
     ) -> Result<Self, Box<StartError>> {
-        Ok(Self { engine: Engine::new(module, filter_configuration, plan, seed)?, sent: 0 })
+        let rules = Rules::for_all(filter_configuration, plan);
+        Ok(Self { engine: Engine::new(module, &rules, Workload::default(), seed)?, sent: 0 })
     }
 
     /// Normalises paths so from now on; by Istio's default (`BASE`) unless told.
@@ -106,7 +112,7 @@ impl Simulator {
     ///
     /// The filter refuses; everything stays as it was.
     pub fn configure(&mut self, filter_configuration: &[u8], plan: Arc<Plan>) -> Result<(), Box<StartError>> {
-        self.engine.configure(filter_configuration, plan)
+        self.engine.configure(&Rules::for_all(filter_configuration, plan))
     }
 
     /// Sends one request and lets all happen that it causes, mirrors included. `behave` is asked for each attempt, copy
@@ -114,7 +120,7 @@ impl Simulator {
     pub fn request(&mut self, request: &RequestSpec, behave: impl FnMut(&Sent<'_>) -> Behaviour) -> Exchange {
         self.sent += 1;
         let mut recorder = Recorder { behave, begun: self.engine.now(), records: Vec::new(), response: None };
-        self.engine.begin(self.sent, request, &mut recorder);
+        self.engine.begin(self.sent, request, Caller::NEIGHBOUR, &mut recorder);
         while self.engine.next(&mut recorder).is_some() {}
         let violations = self.engine.close(true, &mut recorder);
         let Recorder { records, response, .. } = recorder;
@@ -123,10 +129,12 @@ impl Simulator {
             attempts: Vec::new(),
             shadows: Vec::new(),
             callouts: Vec::new(),
+            calls: Vec::new(),
             violations,
         };
-        for (role, _, record) in records {
+        for (cause, role, _, record) in records {
             match role {
+                _ if cause.call > 0 => exchange.calls.push(record),
                 Role::Primary => exchange.attempts.push(record),
                 Role::Shadow => exchange.shadows.push(record),
                 Role::Callout => exchange.callouts.push(record),
@@ -154,12 +162,12 @@ impl Simulator {
 
     /// The filter's log lines from `Info` up: level, text and how often it came, by first occurrence.
     pub fn log(&self) -> &[(LogLevel, String, u64)] {
-        &self.engine.world().lines.all
+        self.engine.worlds().next().map_or(&[], |world| &world.lines.all)
     }
 
     /// The filter's metrics.
-    pub fn metrics(&self) -> &MetricStore {
-        self.engine.world().metrics()
+    pub fn metrics(&self) -> Option<&MetricStore> {
+        self.engine.worlds().next().map(World::metrics)
     }
 
     /// Copies that had no cluster or no endpoint to go to.
@@ -186,8 +194,8 @@ impl Default for ResponseRecord {
 struct Recorder<F> {
     behave: F,
     begun: Timestamp,
-    /// With the role and the number of each.
-    records: Vec<(Role, u64, AttemptRecord)>,
+    /// With what it belongs to, its role and its number.
+    records: Vec<(Cause, Role, u64, AttemptRecord)>,
     response: Option<ResponseRecord>,
 }
 
@@ -205,17 +213,20 @@ impl<F: FnMut(&Sent<'_>) -> Behaviour> Observer for Recorder<F> {
             end: AttemptEnd::Waiting,
             took: Duration::ZERO,
         };
-        self.records.push((sent.role, sent.serial, record));
+        self.records.push((sent.cause, sent.role, sent.serial, record));
         (self.behave)(sent)
     }
 
     fn over(&mut self, over: &Over<'_>) {
-        if let Some((.., record)) = self.records.iter_mut().find(|(_, serial, _)| *serial == over.serial) {
+        if let Some((.., record)) = self.records.iter_mut().find(|(_, _, serial, _)| *serial == over.serial) {
             (record.end, record.took) = (over.end, over.took);
         }
     }
 
     fn given(&mut self, given: &Given<'_>) {
+        if given.cause.call > 0 {
+            return;
+        }
         self.response = Some(ResponseRecord {
             ended: given.ended,
             status: given.status,

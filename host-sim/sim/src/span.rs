@@ -115,6 +115,9 @@ impl<'de> Deserialize<'de> for Span {
 impl Serialize for Span {
     /// Go's form in the largest unit that leaves a whole number.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.nanos == 0 {
+            return serializer.serialize_str("0s");
+        }
         let (name, unit) =
             UNITS.iter().rev().find(|(_, unit)| self.nanos.is_multiple_of(*unit)).copied().unwrap_or(("ns", 1));
         serializer.collect_str(&format_args!("{}{name}", self.nanos / unit))
@@ -163,5 +166,6 @@ mod tests {
     fn json_has_gos_form() {
         assert_eq!(serde_json::to_string(&Span::from_nanos(90_000_000_000)).unwrap(), "\"90s\"");
         assert_eq!(serde_json::to_string(&Span::from_nanos(1_500_000)).unwrap(), "\"1500us\"");
+        assert_eq!(serde_json::to_string(&Span::default()).unwrap(), "\"0s\"");
     }
 }

@@ -6,7 +6,9 @@
 //! - *round robin*, equal weights: one after the other in file order, from a random start per worker;
 //! - least request and round robin with unequal weights, or while endpoints warm up: a schedule by earliest deadline (see
 //!   [`Schedule`]), where for least request a busy endpoint's weight counts less: `weight / (requests under way + 1)`;
-//! - *random*: one draw; Envoy ignores weights here, so we do.
+//! - *random*: one draw; Envoy ignores weights here, so we do;
+//! - *ring hash* and *Maglev*: where the request's hash falls, see [`hash_table`](crate::hash_table); without a hash, where a
+//!   draw does.
 //!
 //! One choice costs O(1), or O(log n) with a schedule, and allocates nothing. It is made among the endpoints in service; who
 //! these are changes seldom, and then costs O(n).
@@ -16,6 +18,7 @@ use std::rc::Rc;
 use envoy_plan::LoadBalancing;
 
 use crate::draw::{Draws, index};
+use crate::hash_table::HashTable;
 use crate::pool::Endpoint;
 use crate::schedule::{PARTS, Schedule, cost};
 use crate::time::Timestamp;
@@ -43,6 +46,7 @@ enum Way {
         /// Whether requests under way make an endpoint count less.
         by_load: bool,
     },
+    Hashed(HashTable),
 }
 
 impl Balancer {
@@ -60,10 +64,18 @@ impl Balancer {
         }
     }
 
-    /// The place of the chosen endpoint; `None` if there is none to choose.
+    /// Whether a hash decides.
+    pub(crate) fn is_hashed(&self) -> bool {
+        matches!(self.way, Way::Hashed(_))
+    }
+
+    /// The place of the chosen endpoint; `None` if there is none to choose. `hash` decides where a hash does; `again` counts how
+    /// often the choice has been made before for one attempt.
     pub(crate) fn choose(
         &mut self,
         endpoints: &[Rc<Endpoint>],
+        hash: u64,
+        again: u32,
         now: Timestamp,
         draws: &mut dyn Draws,
     ) -> Option<usize> {
@@ -93,6 +105,7 @@ impl Balancer {
                 };
                 schedule.next(endpoints.len(), price, draws)
             }
+            Way::Hashed(table) => table.choose(hash, again),
         }
     }
 }
@@ -108,6 +121,8 @@ impl Way {
             LoadBalancing::LeastRequest => Self::LeastRequest,
             LoadBalancing::RoundRobin => Self::RoundRobin { next: None },
             LoadBalancing::Random => Self::Random,
+            LoadBalancing::RingHash { size_min } => Self::Hashed(HashTable::ring(endpoints, size_min)),
+            LoadBalancing::Maglev { table_size } => Self::Hashed(HashTable::maglev(endpoints, table_size)),
         }
     }
 }

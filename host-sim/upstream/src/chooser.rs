@@ -105,12 +105,26 @@ impl Chooser {
         }
     }
 
-    /// The next endpoint; `None` where there is none.
-    pub(crate) fn choose(&mut self, now: Timestamp, draws: &mut dyn Draws) -> Option<Rc<Endpoint>> {
+    /// Whether a hash decides.
+    pub(crate) fn is_hashed(&self) -> bool {
+        self.levels.first().is_some_and(|level| level.group.balancer.is_hashed())
+    }
+
+    /// The next endpoint; `None` where there is none. `hash` decides where a hash does, also among priorities; `again` counts how
+    /// often the choice has been made before for one attempt.
+    pub(crate) fn choose(
+        &mut self,
+        hash: u64,
+        again: u32,
+        now: Timestamp,
+        draws: &mut dyn Draws,
+    ) -> Option<Rc<Endpoint>> {
+        let is_hashed = self.is_hashed();
         let level = match &mut self.levels[..] {
             [only] => only,
             levels => {
-                let mut left = u64::try_from(index(draws, 100)).unwrap_or_default();
+                let drawn = if is_hashed { hash % 100 } else { u64::try_from(index(draws, 100)).unwrap_or_default() };
+                let mut left = drawn;
                 levels.iter_mut().find(|level| {
                     let is_it = left < level.share.percent;
                     left = left.saturating_sub(level.share.percent);
@@ -119,15 +133,15 @@ impl Chooser {
             }
         };
         let Level { share, group, places, turns, .. } = level;
-        // In panic localities do not matter either.
-        if !places.is_empty() && !share.panics {
+        // In panic localities do not matter either; and a hash leads to the same endpoint whatever their turns.
+        if !places.is_empty() && !share.panics && !is_hashed {
             let price =
                 |place: usize| places.get(place).filter(|place| place.parts > 0).map(|place| cost(place.parts, 1));
             if let Some(place) = turns.next(places.len(), price, draws) {
-                return places.get_mut(place)?.group.choose(now, draws);
+                return places.get_mut(place)?.group.choose(hash, again, now, draws);
             }
         }
-        group.choose(now, draws)
+        group.choose(hash, again, now, draws)
     }
 }
 
@@ -137,8 +151,8 @@ impl Group {
         self.members = members;
     }
 
-    fn choose(&mut self, now: Timestamp, draws: &mut dyn Draws) -> Option<Rc<Endpoint>> {
-        let place = self.balancer.choose(&self.members, now, draws)?;
+    fn choose(&mut self, hash: u64, again: u32, now: Timestamp, draws: &mut dyn Draws) -> Option<Rc<Endpoint>> {
+        let place = self.balancer.choose(&self.members, hash, again, now, draws)?;
         self.members.get(place).map(Rc::clone)
     }
 }

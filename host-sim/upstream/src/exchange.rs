@@ -114,6 +114,10 @@ pub struct Exchange {
     /// For the copy of a request: what its original's first attempt was told, if anything.
     copied: Option<Option<Duration>>,
     retry: Retry,
+    /// What a hash decides by, if the cluster and the request have it.
+    hash: Option<u64>,
+    /// Cookies that were made for it.
+    cookies: Vec<String>,
     /// Numbers of the endpoints that failed.
     tried: Vec<u64>,
     /// The number of the last attempt; 0 before the first.
@@ -175,11 +179,18 @@ impl Exchange {
             is_grpc: false,
             copied: None,
             retry,
+            hash: None,
+            cookies: Vec::new(),
             tried: Vec::new(),
             attempts: 0,
             received,
             state: State::Over,
         }
+    }
+
+    /// The same, chosen for by this hash; `cookies` were made for it.
+    pub(crate) fn hashed(self, hash: Option<u64>, cookies: Vec<String>) -> Self {
+        Self { hash, cookies, ..self }
     }
 
     /// Starts the next attempt, or gets in line for it.
@@ -188,7 +199,7 @@ impl Exchange {
     ///
     /// The answer where there is no endpoint, or too much under way.
     pub(crate) fn attempt(&mut self, now: Timestamp, draws: &mut dyn Draws) -> Result<Step, LocalReply> {
-        let choice = self.pool.choose(&self.tried, self.retry.policy().redraws, now, draws);
+        let choice = self.pool.choose(self.hash, &self.tried, self.retry.policy().redraws, now, draws);
         self.attempts = self.attempts.saturating_add(1);
         self.chosen(choice, now)
     }
@@ -220,6 +231,11 @@ impl Exchange {
     /// The cluster all attempts go to.
     pub fn cluster(&self) -> &str {
         &self.pool.name
+    }
+
+    /// Values of `set-cookie` for the answer that is delivered. As Envoy has it, each attempt adds them once more.
+    pub fn set_cookies(&self) -> impl Iterator<Item = &str> {
+        (0..self.attempts).flat_map(|_| self.cookies.iter().map(String::as_str))
     }
 
     /// How many attempts have been started.

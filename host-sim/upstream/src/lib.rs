@@ -9,10 +9,11 @@
 //!
 //! 1. Before the filter sees a request: refuse or rewrite its target by [`arrival::admit`], and drop the headers that are
 //!    not [`arrival::is_kept`].
-//! 2. [`Ask::read`] the request head as the filter left it; [`Upstreams::begin`] gives the first [`Step`] and the copies, or a
+//! 2. [`Ask::read`] the request head as the filter left it, and say where it comes from ([`Ask::source`]); [`Upstreams::begin`] gives the first [`Step`] and the copies, or a
 //!    [`LocalReply`].
 //! 3. Send to the attempt's endpoint the headers that [`request_head::reaches_upstream`] lets through, with
 //!    [`request_head::ATTEMPT_COUNT_HEADER`] as [`Attempt::number`] says, and with what [`Exchange::told`] says.
+//!    To the head that [`Step::Deliver`] delivers add what [`Exchange::set_cookies`] says, before the filter sees it.
 //! 4. Report to [`Exchange::on`] what happens ([`Event`]) and do what it says ([`Step`]); after each call set the one
 //!    timer to [`Exchange::wake_at`]. While it waits for a connection, somebody else's end ends that: see [`Exchange::wake_by`].
 //! 5. Drop the exchange when the answer has gone downstream or downstream has gone. That frees what it counted as.
@@ -29,8 +30,12 @@ mod exchange;
 mod failure;
 mod fault;
 mod grpc;
+mod hash_cookie;
+mod hash_keys;
+mod hash_table;
 mod levels;
 mod load;
+mod maglev;
 mod outliers;
 mod passthrough;
 mod path;
@@ -41,6 +46,7 @@ pub mod referer;
 mod reply;
 pub mod request_head;
 mod retry;
+mod ring;
 mod schedule;
 #[cfg(test)]
 mod tests;
@@ -54,6 +60,7 @@ pub use envoy_plan::{CLUSTER_HEADER, PROFILE_HEADER, PathNormalization};
 pub use exchange::{Attempt, Event, Exchange, Step};
 pub use failure::Failure;
 pub use fault::Fault;
+pub use hash_keys::{Source, client_address};
 pub use pool::Endpoint;
 pub use reply::{Flags, LocalReply};
 pub use request_head::Ask;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use envoy_plan::{Profile, RetryOn, RetryPolicy};
+use envoy_plan::{HashKey, Profile, RetryOn, RetryPolicy};
 
 use crate::backoff::Backoff;
 
@@ -50,12 +50,19 @@ pub(crate) struct Policy {
     pub(crate) backoff: Backoff,
     /// Clusters that get a copy.
     pub(crate) mirrors: Vec<String>,
+    /// What a hash is made of; headers in lower case.
+    pub(crate) hash_keys: Vec<HashKey>,
 }
 
 impl Policy {
     pub(crate) fn compile(profile: &Profile) -> Self {
-        let Profile { name: _, timeout, retry, mirrors } = profile;
-        let base = Self { timeout: limit(*timeout), mirrors: mirrors.clone(), ..Self::default() };
+        let Profile { name: _, timeout, retry, mirrors, hash_keys } = profile;
+        let lowered = |key: &HashKey| match key {
+            HashKey::Header(name) => HashKey::Header(name.to_ascii_lowercase()),
+            other => other.clone(),
+        };
+        let hash_keys = hash_keys.iter().map(lowered).collect();
+        let base = Self { timeout: limit(*timeout), mirrors: mirrors.clone(), hash_keys, ..Self::default() };
         let Some(retry) = retry else { return base };
         let RetryPolicy {
             retries,

@@ -224,25 +224,46 @@ impl Pool {
         Self { name, connect_timeout: *connect_timeout, endpoints, chooser, load, outliers, passthrough }
     }
 
+    /// Whether a hash of the request decides.
+    pub(crate) fn is_hashed(&self) -> bool {
+        self.chooser.borrow().balancer.is_hashed()
+    }
+
     /// The endpoint for an attempt.
     ///
-    /// While the choice falls on one in `avoid` (numbers) it is made again, up to `redraws` times; then it stands.
-    pub(crate) fn choose(&self, avoid: &[u64], redraws: u32, now: Timestamp, draws: &mut dyn Draws) -> Choice {
-        match self.draw(avoid, redraws, now, draws) {
+    /// While the choice falls on one in `avoid` (numbers) it is made again, up to `redraws` times; then it stands. A hash that
+    /// decides, and is not there, is drawn.
+    pub(crate) fn choose(
+        &self,
+        hash: Option<u64>,
+        avoid: &[u64],
+        redraws: u32,
+        now: Timestamp,
+        draws: &mut dyn Draws,
+    ) -> Choice {
+        match self.draw(hash, avoid, redraws, now, draws) {
             Some(endpoint) => self.admit(endpoint),
             None => Choice::Nobody,
         }
     }
 
-    fn draw(&self, avoid: &[u64], redraws: u32, now: Timestamp, draws: &mut dyn Draws) -> Option<Rc<Endpoint>> {
+    fn draw(
+        &self,
+        hash: Option<u64>,
+        avoid: &[u64],
+        redraws: u32,
+        now: Timestamp,
+        draws: &mut dyn Draws,
+    ) -> Option<Rc<Endpoint>> {
         let mut chooser = self.chooser.borrow_mut();
         chooser.heed(self.outliers.as_deref(), now);
-        let mut chosen = chooser.choose(now, draws)?;
-        for _ in 0..redraws {
+        let hash = if chooser.is_hashed() { hash.unwrap_or_else(|| draws.next_u64()) } else { 0 };
+        let mut chosen = chooser.choose(hash, 0, now, draws)?;
+        for again in 1..=redraws {
             if !avoid.contains(&chosen.id) {
                 break;
             }
-            chosen = chooser.choose(now, draws)?;
+            chosen = chooser.choose(hash, again, now, draws)?;
         }
         Some(chosen)
     }

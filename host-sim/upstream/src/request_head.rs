@@ -5,6 +5,7 @@
 //! a second proxy on the way act on the first one's decisions. Both hosts use these functions, so they remove the same.
 
 use crate::grpc;
+use crate::hash_keys::Source;
 use envoy_plan::{CLUSTER_HEADER, PROFILE_HEADER};
 
 /// Milliseconds the upstream may take, for its information; [`crate::Exchange::told`] has the value.
@@ -88,6 +89,10 @@ pub struct Ask<'a> {
     pub content_type: Option<&'a [u8]>,
     /// `:authority`: where a request goes that passes through.
     pub authority: Option<&'a [u8]>,
+    /// What the profile's hash keys are taken from. `None`: it has none of them.
+    pub source: Option<&'a Source<'a>>,
+    /// A hash key in place of the profile's: the authority of a call that the filter makes itself, as Envoy has it.
+    pub hash_key: Option<&'a [u8]>,
     /// Whether the head is the whole request; otherwise [`crate::Event::Received`] tells when the end has come.
     pub whole: bool,
 }

@@ -12,6 +12,7 @@ use envoy_plan::Plan;
 use crate::common::Common;
 use crate::draw::Draws;
 use crate::exchange::{Exchange, Step};
+use crate::hash_keys;
 use crate::policy::Policy;
 use crate::pool::Pool;
 use crate::reply::LocalReply;
@@ -123,7 +124,14 @@ impl Upstreams {
             Some(passthrough) => passthrough.pool(ask.authority.unwrap_or_default(), now)?,
             None => Rc::clone(pool),
         };
-        let mut exchange = Exchange::new(pool, Retry::new(Rc::clone(policy), ask), ask, now);
+        let mut cookies = Vec::new();
+        let hash = match (ask.hash_key, ask.source) {
+            _ if !pool.is_hashed() => None,
+            (Some(key), _) => Some(hash_keys::hash_of(key)),
+            (None, source) => source.and_then(|source| hash_keys::hash(&policy.hash_keys, source, &mut cookies)),
+        };
+        let exchange = Exchange::new(pool, Retry::new(Rc::clone(policy), ask), ask, now);
+        let mut exchange = exchange.hashed(hash, cookies);
         let step = exchange.attempt(now, draws)?;
         let shadows = policy.mirrors.iter().filter_map(|cluster| self.shadow(&exchange, cluster, now, draws)).collect();
         Ok(Begun { exchange, step, shadows })

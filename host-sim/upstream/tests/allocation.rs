@@ -3,11 +3,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use envoy_plan::{Backoff, Cluster, Endpoint, LoadBalancing, Plan, Profile, RetryOn, RetryPolicy};
-use upstream::{Answer, Ask, Event, Step, Timestamp, Upstreams};
+use envoy_plan::{Backoff, Cluster, Endpoint, HashCookie, HashKey, LoadBalancing, Plan, Profile, RetryOn, RetryPolicy};
+use upstream::{Answer, Ask, Event, Source, Step, Timestamp, Upstreams};
 
 /// The system's allocator, counting calls per thread.
 struct Counting;
@@ -58,14 +59,34 @@ fn plan(method: LoadBalancing, weights: [u32; 3]) -> Arc<Plan> {
         timeout: Some(Duration::from_secs(1)),
         retry: Some(retry),
         mirrors: Vec::new(),
+        hash_keys: vec![
+            HashKey::Header("x-user".into()),
+            HashKey::SourceIp,
+            HashKey::QueryParameter("u".into()),
+            HashKey::Cookie(HashCookie { name: "user".into(), path: String::new(), ttl: None, attributes: Vec::new() }),
+        ],
     };
     Arc::new(Plan { profiles: vec![profile], clusters: BTreeMap::from([("one".into(), cluster)]), ..Plan::default() })
 }
 
 #[test]
 fn a_request_answered_at_once_allocates_nothing() {
-    let head: [(&[u8], &[u8]); 3] = [(b":path", b"/"), (b"x-shunt-cluster", b"one"), (b"x-request-id", b"1")];
-    for method in [LoadBalancing::LeastRequest, LoadBalancing::RoundRobin, LoadBalancing::Random] {
+    let head: [(&[u8], &[u8]); 4] =
+        [(b":path", b"/?u=1"), (b"x-shunt-cluster", b"one"), (b"x-user", b"ann"), (b"cookie", b"user=ann")];
+    let remote = SocketAddr::from(([127, 0, 0, 1], 50_000));
+    let source = Source {
+        headers: &|visit| head.iter().for_each(|(name, value)| visit(name, value)),
+        client: remote.ip(),
+        remote,
+        local: remote,
+    };
+    for method in [
+        LoadBalancing::LeastRequest,
+        LoadBalancing::RoundRobin,
+        LoadBalancing::Random,
+        LoadBalancing::RingHash { size_min: 1024 },
+        LoadBalancing::Maglev { table_size: 65_537 },
+    ] {
         for weights in [[1, 1, 1], [1, 2, 3]] {
             let upstreams = Upstreams::new(plan(method, weights), Timestamp::default());
             let mut draw = 0_u64;
@@ -75,7 +96,8 @@ fn a_request_answered_at_once_allocates_nothing() {
             };
             let mut request = || {
                 let now = Timestamp::default();
-                let mut begun = upstreams.begin(&Ask::read(head, true), now, &mut draws).unwrap();
+                let ask = Ask { source: Some(&source), ..Ask::read(head, true) };
+                let mut begun = upstreams.begin(&ask, now, &mut draws).unwrap();
                 begun.exchange.on(Event::Connected, now, &mut draws);
                 let answer = Answer { status: 200, header: &|_| None };
                 let step = begun.exchange.on(Event::Answered(answer), now, &mut draws);

@@ -12,14 +12,15 @@ use crate::observed::{Arrival, Reply};
 use envoy_plan::{CLUSTER_HEADER, Caller, PROFILE_HEADER, PathNormalization, Plan};
 use host_abi::HeaderMap;
 use istio_config::{Config, Diagnostics, FilterConfig, yaml};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use traffic_policy::explain::Explanation;
 use traffic_policy::{Abort, Decision, Draw, Edit, Fact, Forward, HeaderPair, Policy, RequestHead};
 use upstream::request_head::{ATTEMPT_COUNT_HEADER, reaches_upstream};
 use upstream::{
-    Answer, Ask, Attempt, Begun, Event, Exchange, Failure, Fault, LocalReply, Step, Timestamp, Upstreams, arrival,
-    referer,
+    Answer, Ask, Attempt, Begun, Event, Exchange, Failure, Fault, LocalReply, Source, Step, Timestamp, Upstreams,
+    arrival, client_address, referer,
 };
 
 /// The arm.
@@ -39,14 +40,25 @@ impl Arm for Engine {
     }
 
     fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
-        let (plan, filter) = deployment(&Fleet::imaginary(), case)?;
+        Self::at(Fleet::imaginary(), case)
+    }
+}
+
+impl Engine {
+    /// The same with endpoints at these addresses, by which a hash chooses among them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Arm::start`].
+    pub fn at(fleet: Fleet, case: &Case) -> Result<Box<dyn Running>, String> {
+        let (plan, filter) = deployment(&fleet, case)?;
         let mut diagnostics = Diagnostics::default();
         let policy = Policy::compile(&filter, &mut diagnostics).ok_or_else(|| findings(&diagnostics))?;
         Ok(Box::new(World {
             policy,
             upstreams: Upstreams::new(plan, Timestamp::default()),
             normalization: case.normalization.0,
-            fleet: Fleet::imaginary(),
+            fleet,
             scripts: Scripts::new(case),
             arrivals: Vec::new(),
             now: Timestamp::from_nanos(1),
@@ -183,6 +195,7 @@ impl World {
                 (Response { head: answer, body: body.into() }, reply.response)
             }
             Decision::Forward(forward) => {
+                let forwarded_for = head.get("x-forwarded-for");
                 let head = written(head, &forward);
                 let mut outside = Outside {
                     fleet: &self.fleet,
@@ -190,6 +203,7 @@ impl World {
                     arrivals: &mut self.arrivals,
                     now: &mut self.now,
                     chance: &mut self.chance,
+                    forwarded_for,
                 };
                 (carry_out(&mut self.upstreams, &mut outside, &head, body)?, forward.response)
             }
@@ -276,6 +290,8 @@ struct Outside<'a> {
     arrivals: &'a mut Vec<Arrival>,
     now: &'a mut Timestamp,
     chance: &'a mut SplitMix,
+    /// `x-forwarded-for` as it came.
+    forwarded_for: Option<&'a [u8]>,
 }
 
 /// What an endpoint does with the attempt under way.
@@ -296,7 +312,14 @@ fn carry_out(
     if let Some(reply) = fault.abort {
         return Ok(local(&reply, head));
     }
-    let ask = Ask::read(head.iter(), true);
+    let here = [127, 0, 0, 1];
+    let source = Source {
+        headers: &|visit| head.iter().for_each(|(name, value)| visit(name, value)),
+        client: client_address(outside.forwarded_for, here.into()),
+        remote: SocketAddr::from((here, 50_000)),
+        local: SocketAddr::from((here, 80)),
+    };
+    let ask = Ask { source: Some(&source), ..Ask::read(head.iter(), true) };
     let begun = upstreams.begin(&ask, *outside.now, &mut || outside.chance.draw());
     let Begun { exchange, step, shadows } = match begun {
         Err(reply) => return Ok(local(&reply, head)),
@@ -339,7 +362,8 @@ fn lead(
             Step::BackOff | Step::Queue => under_way = UnderWay::Nothing,
             Step::Continue => {}
             Step::Deliver { .. } => {
-                if let UnderWay::Answers(_, response) = under_way {
+                if let UnderWay::Answers(_, mut response) = under_way {
+                    exchange.set_cookies().for_each(|cookie| response.head.append("set-cookie", cookie));
                     return Ok(response);
                 }
                 return Err("an answer was to be delivered and there was none".to_owned());

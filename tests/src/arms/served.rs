@@ -89,7 +89,9 @@ impl Proxy {
         serve(case, servers, |folder, listen, admin| {
             let [listen_text, admin_text] = [listen, admin].map(|address| address.to_string());
             let files = folder.join(FILES);
-            let arguments = ["proxy", "-f", &files.to_string_lossy(), "--listen", &listen_text, "--admin", &admin_text];
+            let files = files.to_string_lossy();
+            // One worker, as Envoy has in these tests: each worker takes turns, keeps connections and queues of its own.
+            let arguments = ["proxy", "-f", &files, "--listen", &listen_text, "--admin", &admin_text, "--workers", "1"];
             let settings = Settings::of(case);
             let arguments: Vec<&str> = arguments.into_iter().chain(settings.options()).collect();
             let mut process = Process::start(&self.shunt, arguments, folder.join("log"))?;

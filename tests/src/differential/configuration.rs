@@ -2,12 +2,23 @@
 
 use super::requests::Sketch;
 use super::rules::Scene;
+use super::words::{HEADERS, PARAMETERS};
 use crate::case::Request;
 use crate::chance::SplitMix;
 use serde_json::{Value, json};
 
 /// How many requests each configuration gets.
 pub const REQUESTS: usize = 10;
+
+/// How hosts begin whose endpoints are chosen by a hash. Of what, is the same in all arms; on whom it falls is not, as it goes by
+/// their addresses.
+const HASHED: &str = "h";
+
+/// Whether a request is to such a host.
+pub fn is_hashed(request: &Request) -> bool {
+    let host = request.send.host.to_ascii_lowercase();
+    host.strip_prefix(HASHED).is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+}
 
 /// Objects, and what is asked of them.
 #[derive(Clone, Debug)]
@@ -32,7 +43,10 @@ impl Configuration {
             0..=4 => in_mesh(&mut scene, &name("m"), &mut objects),
             5 => with_wildcard(&mut scene, &name("w"), &mut objects),
             6 => delegating(&mut scene, &name("d"), &mut objects),
-            7 => own_service(&mut scene, &name("s"), &mut objects),
+            7 => match scene.draw.percent(40) {
+                true => own_service(&mut scene, &name(HASHED), true, &mut objects),
+                false => own_service(&mut scene, &name("s"), false, &mut objects),
+            },
             _ => at_gateway(&mut scene, &name("g"), &mut objects),
         };
         let Scene { wanted, .. } = scene;
@@ -135,8 +149,8 @@ fn own((field, value): (&String, &Value)) -> (String, Value) {
     (field.clone(), value.clone())
 }
 
-/// A service with ports, subsets, perhaps rules: the endpoints are the fleet's.
-fn own_service(scene: &mut Scene<'_>, name: &str, objects: &mut Vec<Value>) -> Vec<String> {
+/// A service with ports, subsets, perhaps rules: the endpoints are the fleet's. `hashed`: chosen by a hash.
+fn own_service(scene: &mut Scene<'_>, name: &str, hashed: bool, objects: &mut Vec<Value>) -> Vec<String> {
     let host = format!("{name}.test");
     let endpoint = |at: &str, version: &str, track: &str| json!({ "address": "127.0.0.1", "ports": { "http": format!("{{{at}}}") }, "labels": { "version": version, "track": track } });
     let ports = json!([{ "number": 80, "name": "http", "protocol": "HTTP" }]);
@@ -147,10 +161,13 @@ fn own_service(scene: &mut Scene<'_>, name: &str, objects: &mut Vec<Value>) -> V
     ]);
     let entry = json!({ "hosts": [host], "resolution": "STATIC", "ports": ports, "endpoints": endpoints });
     objects.push(object("ServiceEntry", name, &entry));
-    let balancing = scene.draw.pick(&["ROUND_ROBIN", "RANDOM", "LEAST_REQUEST"]);
-    let rule = json!({
+    let balancing = match hashed {
+        true => consistent_hash(scene.draw),
+        false => json!({ "simple": scene.draw.pick(&["ROUND_ROBIN", "RANDOM", "LEAST_REQUEST"]) }),
+    };
+    let mut rule = json!({
         "host": host,
-        "trafficPolicy": { "loadBalancer": { "simple": balancing } },
+        "trafficPolicy": { "loadBalancer": balancing },
         "subsets": [
             { "name": "one", "labels": { "version": "v1" } },
             { "name": "two", "labels": { "version": "v2" } },
@@ -159,6 +176,13 @@ fn own_service(scene: &mut Scene<'_>, name: &str, objects: &mut Vec<Value>) -> V
             { "name": "all" },
         ],
     });
+    if hashed && scene.draw.percent(40) {
+        rule["subsets"][4]["trafficPolicy"] = json!({ "loadBalancer": consistent_hash(scene.draw) });
+    }
+    if hashed && scene.draw.percent(20) {
+        let of_port = json!({ "port": { "number": 80 }, "loadBalancer": consistent_hash(scene.draw) });
+        rule["trafficPolicy"]["portLevelSettings"] = json!([of_port]);
+    }
     objects.push(object("DestinationRule", name, &rule));
     scene.own = ["one", "two", "canary", "none", "all"]
         .iter()
@@ -169,6 +193,37 @@ fn own_service(scene: &mut Scene<'_>, name: &str, objects: &mut Vec<Value>) -> V
         objects.push(virtual_service(name, &json!({ "hosts": [host], "http": scene.rules() })));
     }
     vec![host]
+}
+
+/// A key and a table.
+fn consistent_hash(draw: &mut SplitMix) -> Value {
+    let mut hash = match draw.below(6) {
+        0 | 1 => json!({ "httpHeaderName": draw.pick(&HEADERS) }),
+        2 => {
+            let mut cookie = json!({ "name": "session" });
+            for (field, value) in [
+                ("ttl", json!(draw.pick(&["0s", "60s", "1.5s"]))),
+                ("path", json!("/a")),
+                ("attributes", json!([{ "name": "SameSite", "value": "Lax" }, { "name": "Secure" }])),
+            ] {
+                if draw.percent(50) {
+                    cookie[field] = value;
+                }
+            }
+            json!({ "httpCookie": cookie })
+        }
+        3 => json!({ "httpQueryParameterName": draw.pick(&PARAMETERS) }),
+        4 => json!({ "useSourceIp": draw.percent(80) }),
+        _ => json!({}),
+    };
+    match draw.below(5) {
+        0 => hash["ringHash"] = json!({ "minimumRingSize": draw.pick(&[&1, &64]) }),
+        1 => hash["minimumRingSize"] = json!(16),
+        2 => hash["maglev"] = json!({ "tableSize": draw.pick(&[&3, &101]) }),
+        3 => hash["maglev"] = json!({}),
+        _ => {}
+    }
+    json!({ "consistentHash": hash })
 }
 
 /// A Gateway with one or two servers, and up to three VirtualServices that may share hosts.

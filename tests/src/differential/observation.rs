@@ -1,5 +1,6 @@
 //! What came of one request, at both ends, in a form that two arms can be compared by.
 
+use super::configuration;
 use crate::case::Request;
 use crate::observed::{Arrival, Reply, values};
 use std::collections::BTreeMap;
@@ -61,6 +62,9 @@ impl Observation {
         let mut received: Vec<String> = arrivals.iter().map(received).collect();
         received.sort();
         lines.extend(received);
+        if configuration::is_hashed(request) {
+            lines = without_names(lines, arrivals);
+        }
         Self { lines, arrivals: arrivals.len() }
     }
 
@@ -84,6 +88,40 @@ impl Observation {
             text
         }
     }
+}
+
+/// Endpoints by the order in which they were tried, and cookies that are made without their value, which is the connection's.
+fn without_names(lines: Vec<String>, arrivals: &[Arrival]) -> Vec<String> {
+    let mut order: Vec<(bool, &str, &str)> = arrivals
+        .iter()
+        .map(|arrival| {
+            let first = |name| values(&arrival.headers, name).next();
+            let attempt = first("x-envoy-attempt-count").unwrap_or_default();
+            (first("x-envoy-internal").is_some(), attempt, arrival.endpoint)
+        })
+        .collect();
+    order.sort_unstable();
+    let mut names: Vec<&str> = Vec::new();
+    for (_, _, endpoint) in order {
+        if !names.contains(&endpoint) {
+            names.push(endpoint);
+        }
+    }
+    let masked = |line: String| {
+        let line =
+            names.iter().zip(1..).fold(line, |line, (name, number)| line.replace(name, &format!("endpoint {number}")));
+        match line.split_once("session=\\\"") {
+            Some((start, rest)) if line.starts_with("response set-cookie") => {
+                let end = rest.split_once("\\\"").map_or("", |(_, end)| end);
+                format!("{start}session=~{end}")
+            }
+            _ => line,
+        }
+    };
+    let mut lines: Vec<String> = lines.into_iter().map(masked).collect();
+    // What stood sorted by name stands sorted by number.
+    lines.sort();
+    lines
 }
 
 fn received(arrival: &Arrival) -> String {

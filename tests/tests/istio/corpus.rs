@@ -10,6 +10,9 @@ const STAR: &str = "a star of the mesh takes the services without closer rules";
 
 const NATIVE: &[Rules] = &[Rules::InIstiod];
 
+/// Where the filter has rules.
+const IN_FILTER: &[Rules] = &[Rules::InFilter, Rules::InBoth];
+
 const IN_BOTH: &[Rules] = &[Rules::InBoth];
 
 /// Where istiod has rules.
@@ -19,7 +22,9 @@ const EVERYWHERE: &[Rules] = &[Rules::InIstiod, Rules::InFilter, Rules::InBoth];
 
 /// Cases in which a mesh differs from the other arms, where it has the rules then, and why. That it does differ is a test
 /// too: a line that is no longer true is found.
-const DIFFERENT: [(&str, &[Rules], &str); 23] = [
+const DIFFERENT: [(&str, &[Rules], &str); 25] = [
+    ("other codes can be the errors", EVERYWHERE, "this istiod does not know outlierDetectionHttpErrorCodes yet"),
+    ("a request over HTTP/2 meets the same rules", IN_FILTER, "no service has this host, so it is on no port"),
     (
         "a CORS preflight is answered here",
         IN_BOTH,

@@ -10,4 +10,5 @@ mod k8s;
 mod plugins;
 mod routes;
 mod sidecar;
+mod stories;
 mod world;

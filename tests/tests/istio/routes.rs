@@ -86,14 +86,21 @@ fn for_role(mut configuration: Configuration, role: Role) -> Option<Configuratio
 enum Difference {
     OnlyIstiod(String),
     OnlyTwin(String),
-    Route { domain: String, at: String, istiod: Value, twin: Value },
+    /// The twin has the domain, and istiod has it with a dot at its end.
+    OnlyWithDot(String),
+    Route {
+        domain: String,
+        at: String,
+        istiod: Value,
+        twin: Value,
+    },
 }
 
 /// Whether a reason is about a difference.
 type About = fn(&Difference) -> bool;
 
 /// What differs, where, and why it may. Each line has to be met, or it has outlived its reason.
-const EXPLAINED: [(&[Role], About, &str); 5] = [
+const EXPLAINED: [(&[Role], About, &str); 7] = [
     (
         &[Role::Sidecar, Role::Gateway],
         |difference| match difference {
@@ -119,6 +126,16 @@ const EXPLAINED: [(&[Role], About, &str); 5] = [
         "a listener of a Sidecar knows the services that have its port",
     ),
     (
+        &[Role::Sidecar],
+        |difference| matches!(difference, Difference::OnlyWithDot(domain) if domain.ends_with(".test")),
+        "a rule's host with a dot at its end is another host for istiod, and the same for Shunt",
+    ),
+    (
+        &[Role::Sidecar],
+        |difference| matches!(difference, Difference::OnlyTwin(domain) if is_random(domain) && !domain.ends_with(".test")),
+        "istiod has short names of services; Shunt has them of every host in a namespace",
+    ),
+    (
         &[Role::Gateway],
         |difference| matches!(difference, Difference::OnlyTwin(domain) if !is_random(domain)),
         "the twin's one listener has the mesh's services too",
@@ -141,7 +158,11 @@ fn differences(istiod: &ByDomain, twin: &ByDomain) -> Vec<Difference> {
         one.keys().filter(|domain| !other.contains_key(*domain)).cloned().collect()
     };
     let mut all: Vec<Difference> = only(istiod, twin).into_iter().map(Difference::OnlyIstiod).collect();
-    all.extend(only(twin, istiod).into_iter().map(Difference::OnlyTwin));
+    let of_twin = |domain: String| match istiod.contains_key(&format!("{domain}.")) {
+        true => Difference::OnlyWithDot(domain),
+        false => Difference::OnlyTwin(domain),
+    };
+    all.extend(only(twin, istiod).into_iter().map(of_twin));
     for (domain, routes) in istiod {
         let Some(others) = twin.get(domain) else { continue };
         let found = routes::differences(&json!(routes), &json!(others));
@@ -184,6 +205,7 @@ fn run(role: Role, at_least: usize) {
             None => unexplained.push(match difference {
                 Difference::OnlyIstiod(domain) => format!("only istiod has {domain}"),
                 Difference::OnlyTwin(domain) => format!("only the twin has {domain}"),
+                Difference::OnlyWithDot(domain) => format!("istiod has {domain} with a dot alone"),
                 Difference::Route { domain, at, istiod, twin } => {
                     format!("{domain} {at}: {istiod}, and the twin {twin}")
                 }

@@ -168,9 +168,10 @@ impl<'c> World<'c> {
     fn services_alone(&self) -> Vec<Candidate> {
         let candidate = |(service, _): (&str, &[u16])| {
             let port = listeners::mesh_port(service, &self.services);
+            let hash = self.hash_of_service(service, port);
             Candidate {
                 domains: names::service_domains(service, &self.config.namespace),
-                routes: vec![routes::default_route(&names::cluster_name(port, "", service))],
+                routes: vec![routes::default_route(&names::cluster_name(port, "", service), hash)],
                 requires_tls: false,
             }
         };

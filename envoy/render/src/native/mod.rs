@@ -7,10 +7,11 @@
 //!
 //! - [`hosts`]: which rules stand under which domains, on the one listener
 //! - [`routes`]: one rule and one of its match blocks as a `Route`
-//! - [`matches`], [`edits`], [`retries`], [`filters`]: its parts
+//! - [`matches`], [`edits`], [`retries`], [`hashes`], [`filters`]: its parts
 
 mod edits;
 mod filters;
+mod hashes;
 mod hosts;
 mod matches;
 mod retries;

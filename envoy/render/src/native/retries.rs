@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 /// istiod's own conditions, where the mesh says nothing else.
 const DEFAULT_ON: &str = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
 
-/// What a rule asks for; `None`: it wants no retries.
-pub(super) fn policy(raw: Option<&HttpRetry>) -> Option<Value> {
+/// What a rule asks for; `None`: it wants no retries. `stays`: unless it says so, those that failed are not avoided, as its
+/// only destination is chosen by a hash.
+pub(super) fn policy(raw: Option<&HttpRetry>, stays: bool) -> Option<Value> {
     let Some(HttpRetry {
         attempts,
         per_try_timeout,
@@ -19,7 +20,7 @@ pub(super) fn policy(raw: Option<&HttpRetry>) -> Option<Value> {
         backoff,
     }) = raw
     else {
-        return Some(default(2, DEFAULT_ON, true));
+        return Some(default(2, DEFAULT_ON, !stays));
     };
     let attempts = attempts.filter(|attempts| *attempts > 0)?;
     let (mut on, mut codes): (Vec<&str>, Vec<u16>) = (vec![DEFAULT_ON], Vec::new());
@@ -35,7 +36,7 @@ pub(super) fn policy(raw: Option<&HttpRetry>) -> Option<Value> {
             on.push("retriable-status-codes");
         }
     }
-    let policy = default(attempts, &on.join(","), retry_ignore_previous_hosts.unwrap_or(true));
+    let policy = default(attempts, &on.join(","), retry_ignore_previous_hosts.unwrap_or(!stays));
     Some(proto::with(
         policy,
         [

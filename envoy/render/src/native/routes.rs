@@ -2,9 +2,10 @@
 
 use super::edits::Edits;
 use super::hosts::{Place, World};
-use super::{filters, matches, retries};
+use super::{filters, hashes, matches, retries};
 use crate::proto;
 use envoy_plan::PASSTHROUGH_CLUSTER;
+use istio_config::destination_rule::ConsistentHashLb;
 use istio_config::names;
 use istio_config::virtual_service::{
     Destination, HttpBody, HttpDirectResponse, HttpMatchRequest, HttpMirrorPolicy, HttpRedirect, HttpRewrite,
@@ -33,8 +34,13 @@ pub(super) fn route(
         let mut action = Map::new();
         let rewritten = rule.rewrite.as_deref().and_then(|rewrite| path_and_authority(&mut action, rewrite));
         let authority = rewritten.or(edits.authority.take());
+        let hash = |drawn: &HttpRouteDestination| world.hash(&drawn.destination, namespace);
+        let mut keys = Vec::new();
+        let mut stays = false;
         let authority = match rule.route.as_slice() {
-            [HttpRouteDestination { destination, weight: _, headers }] => {
+            [only @ HttpRouteDestination { destination, weight: _, headers }] => {
+                stays = hash(only).is_some();
+                keys.extend(hash(only).and_then(hashes::policy));
                 action.insert("cluster".to_owned(), json!(cluster(destination)));
                 let own = Edits::of(headers.as_deref());
                 let authority = authority.or(own.authority.clone());
@@ -43,6 +49,7 @@ pub(super) fn route(
             }
             several => {
                 let drawn = several.iter().filter(|destination| destination.weight.is_some_and(|weight| weight > 0));
+                keys.extend(drawn.clone().filter_map(|drawn| hashes::policy(hash(drawn)?)));
                 let drawn: Vec<_> = drawn.map(|destination| weighted(destination, cluster)).collect();
                 action.insert("weighted_clusters".to_owned(), json!({ "clusters": drawn }));
                 authority
@@ -56,7 +63,10 @@ pub(super) fn route(
             action.insert("request_mirror_policies".to_owned(), json!(mirrors));
         }
         set_timeout(&mut action, rule.timeout.map(|timeout| timeout.0));
-        if let Some(policy) = retries::policy(rule.retries.as_deref()) {
+        if !keys.is_empty() {
+            action.insert("hash_policy".to_owned(), json!(keys));
+        }
+        if let Some(policy) = retries::policy(rule.retries.as_deref(), stays) {
             action.insert("retry_policy".to_owned(), policy);
         }
         fields.insert("route".to_owned(), Value::Object(action));
@@ -69,11 +79,12 @@ pub(super) fn route(
 }
 
 /// The route of a service without rules (`BuildDefaultHTTPOutboundRoute`).
-pub(super) fn default_route(cluster: &str) -> Value {
+pub(super) fn default_route(cluster: &str, hash: Option<&ConsistentHashLb>) -> Value {
     let mut action = Map::new();
     action.insert("cluster".to_owned(), json!(cluster));
     set_timeout(&mut action, None);
-    action.extend(retries::policy(None).map(|policy| ("retry_policy".to_owned(), policy)));
+    action.extend(hash.and_then(hashes::policy).map(|key| ("hash_policy".to_owned(), json!([key]))));
+    action.extend(retries::policy(None, false).map(|policy| ("retry_policy".to_owned(), policy)));
     json!({ "match": { "prefix": "/" }, "route": action })
 }
 

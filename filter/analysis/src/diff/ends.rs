@@ -4,6 +4,7 @@
 //! is called something else moves nobody, and one that keeps its name and gets other labels moves everybody. Addresses are
 //! no versions. Nor are the labels by which Kubernetes tells the Pods of one version apart.
 
+use super::policies::{self, Policies};
 use envoy_plan::{Cluster, Plan};
 use istio_config::names;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,8 +36,8 @@ pub(crate) struct Ends {
     ends: BTreeMap<String, End>,
     /// Addresses of each cluster's endpoints.
     addresses: BTreeMap<String, BTreeSet<String>>,
-    /// How requests to a cluster are balanced, and how long a connection may take.
-    policies: BTreeMap<String, [(&'static str, String); 2]>,
+    /// How requests to a cluster are treated.
+    policies: BTreeMap<String, Policies>,
 }
 
 impl End {
@@ -58,10 +59,7 @@ impl Ends {
             let addresses = cluster.endpoints.iter();
             let addresses = addresses.map(|endpoint| format!("{}:{}", endpoint.address, endpoint.port)).collect();
             all.addresses.insert(name.clone(), addresses);
-            let Cluster { load_balancing, connect_timeout, .. } = cluster;
-            let policy =
-                [("balancing", load_balancing.name().to_owned()), ("connectTimeout", format!("{connect_timeout:?}"))];
-            all.policies.insert(name.clone(), policy);
+            all.policies.insert(name.clone(), policies::of(cluster));
             all.ends.insert(name.clone(), end(name, cluster));
         }
         all

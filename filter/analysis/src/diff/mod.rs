@@ -18,6 +18,7 @@ mod hosts;
 mod objects;
 mod outcome;
 mod patterns;
+mod policies;
 mod report;
 mod request;
 

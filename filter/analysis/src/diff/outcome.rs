@@ -41,7 +41,7 @@ pub struct Move {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detail {
     /// `path`, `authority`, `requestHeaders`, `responseHeaders`, `reply`, `body`, `delay`, `abort`, `mirrors`, `timeout`, `retries`,
-    /// `balancing`, `connectTimeout`.
+    /// `balancing`, `connectTimeout`, `limits`, `connections`, `outlierDetection`, `protocol`.
     pub what: &'static str,
     /// How it was.
     pub old: String,
@@ -68,7 +68,7 @@ pub struct Difference {
 type Copied = (String, End);
 
 /// What a profile carries out, by its names in [`Detail`].
-type Carried = [(&'static str, String); 2];
+type Carried = [(&'static str, String); 3];
 
 /// What a request meets on one side.
 pub(crate) struct Outcome<'p> {
@@ -80,7 +80,7 @@ pub(crate) struct Outcome<'p> {
     body: &'p str,
     /// Copies, each with its share.
     mirrors: Vec<Copied>,
-    /// What else the plan carries out: timeout, retries.
+    /// What else the plan carries out: timeout, retries, hash keys.
     carried: Carried,
     side: &'p Side<'p>,
 }
@@ -144,11 +144,13 @@ fn carried(said: &Explanation<'_>, side: &Side<'_>) -> (Vec<Copied>, Carried) {
         .clone()
         .fold(0_usize, |all, (bit, _)| all | 1_usize.checked_shl(bit.try_into().unwrap_or(64)).unwrap_or(0));
     let profile = side.profile(said.profiles.get(all).map_or("", |name| name));
-    let Some(Profile { name: _, timeout, retry, mirrors }) = profile else { return Default::default() };
+    let Some(Profile { name: _, timeout, retry, mirrors, hash_keys }) = profile else { return Default::default() };
     let shares = drawn.map(|(_, share)| percent(*share));
     let mirrors = shares.zip(mirrors).map(|(share, cluster)| (share, side.ends.of(cluster))).collect();
     let timeout = timeout.map_or_else(|| "none".to_owned(), |limit| format!("{limit:?}"));
-    (mirrors, [("timeout", timeout), ("retries", retries_text(retry.as_ref()))])
+    let keys: Vec<_> = hash_keys.iter().map(ToString::to_string).collect();
+    let keys = if keys.is_empty() { "none".to_owned() } else { keys.join(", ") };
+    (mirrors, [("timeout", timeout), ("retries", retries_text(retry.as_ref())), ("hashKeys", keys)])
 }
 
 /// `default`, `none`, or what is other than in the default.

@@ -31,9 +31,9 @@ impl Policy {
     pub fn compile(config: &FilterConfig, diagnostics: &mut Diagnostics) -> Option<Self> {
         let services = Services::new(&config.config);
         let expanded = delegates::expand(&config.config, diagnostics);
-        report_unknown_bindings(config, &expanded, diagnostics);
+        report_unknown_bindings(config, &expanded, &services, diagnostics);
         let mut bindings = Bindings::new();
-        for binding in &config.bindings {
+        for binding in config.bindings.iter().filter(|binding| binding.service.is_empty()) {
             bindings.entry((&binding.virtual_service, binding.http)).or_insert(binding);
         }
         report_unknown_labels(config, &expanded, diagnostics);
@@ -86,8 +86,13 @@ fn report_unknown_labels(config: &FilterConfig, expanded: &[Expanded<'_>], diagn
     }
 }
 
-/// A binding that names no rule was rendered from other files: better to say so than to route by it.
-fn report_unknown_bindings(config: &FilterConfig, expanded: &[Expanded<'_>], diagnostics: &mut Diagnostics) {
+/// A binding that names no rule and no service was rendered from other files: better to say so than to route by it.
+fn report_unknown_bindings(
+    config: &FilterConfig,
+    expanded: &[Expanded<'_>],
+    services: &Services,
+    diagnostics: &mut Diagnostics,
+) {
     let own = ObjectRef {
         kind: "FilterConfig".into(),
         namespace: "".into(),
@@ -97,14 +102,19 @@ fn report_unknown_bindings(config: &FilterConfig, expanded: &[Expanded<'_>], dia
     let rules: BTreeMap<String, usize> =
         expanded.iter().map(|rules| (rules.service.meta.full_name(), rules.service.spec.http.len())).collect();
     for (index, binding) in config.bindings.iter().enumerate() {
-        if rules.get(&binding.virtual_service).is_none_or(|rules| *rules <= binding.http) {
+        let ProfileBinding { virtual_service, http, service, profiles: _ } = binding;
+        let unknown = match service.as_str() {
+            "" => rules.get(virtual_service).is_none_or(|rules| rules <= http),
+            service => services.ports(service).is_none(),
+        };
+        if unknown {
             let object = At::object(&own);
-            diagnostics.error(
-                &object.field("bindings").index(index),
-                "unknown-rule",
-                format!("there is no rule http[{}] in VirtualService {}", binding.http, binding.virtual_service),
-                "render the filter configuration and the routes from the same files",
-            );
+            let message = match service.as_str() {
+                "" => format!("there is no rule http[{http}] in VirtualService {virtual_service}"),
+                service => format!("there is no service {service}"),
+            };
+            let help = "render the filter configuration and the routes from the same files";
+            diagnostics.error(&object.field("bindings").index(index), "unknown-rule", message, help);
         }
     }
 }

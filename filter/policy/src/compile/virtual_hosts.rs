@@ -412,10 +412,11 @@ impl Builder<'_> {
         let cluster = names::cluster_name(port, "", host).into();
         let target = push(&mut self.policy.targets, Target { cluster, authority: None, edits: Arc::default() });
         let targets = WeightedTargets::single(target);
-        self.catch_all(
-            host,
-            ActionKind::Forward(ForwardRule { targets, mirrors: Box::default(), profiles: Box::default() }),
-        )
+        let binding = self.config.bindings.iter().find(|binding| binding.service == host);
+        let profiles = binding
+            .map(|binding| binding.profiles.iter().map(|name| name.as_str().into()).collect())
+            .unwrap_or_default();
+        self.catch_all(host, ActionKind::Forward(ForwardRule { targets, mirrors: Box::default(), profiles }))
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn cluster(subset: &str, addresses: &[SocketAddr]) -> Cluster {
 }
 
 pub(crate) fn profile(name: &str) -> Profile {
-    Profile { name: name.to_owned(), timeout: None, retry: None, mirrors: Vec::new() }
+    Profile { name: name.to_owned(), ..Profile::default() }
 }
 
 pub(crate) fn retry(retries: u32, on: &[RetryOn]) -> RetryPolicy {

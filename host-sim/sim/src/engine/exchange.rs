@@ -5,22 +5,20 @@ use std::rc::Rc;
 use bytes::Bytes;
 use host_abi::{CalloutAnswer, HeaderMap};
 use upstream::request_head::{ATTEMPT_COUNT_HEADER, reaches_upstream};
-use upstream::{Ask, Attempt, Begun, Endpoint, Event, Exchange, Failure, Fault, Step, Timestamp};
+use upstream::{Ask, Attempt, Begun, Endpoint, Event, Exchange, Failure, Fault, Source, Step, Timestamp};
 
 use crate::behaviour::{Answer, Behaviour, Outcome};
-use crate::engine::Engine;
-use crate::engine::observe::{AttemptEnd, Ended, Observer, Over, Role, Sent};
+use crate::engine::observe::{AttemptEnd, Cause, Decided, Ended, Observer, Over, Role, Sent};
 use crate::engine::queue::What;
 use crate::engine::slab::Key;
+use crate::engine::task::Task;
 use crate::engine::world::Call;
-
-/// Callouts belong to no request.
-const NO_REQUEST: u64 = u64::MAX;
+use crate::engine::{Engine, LISTEN, Place};
 
 /// For whom an exchange is led.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum For {
-    /// The client of this flight.
+    /// Whoever sent this flight.
     Client(Key),
     /// Nobody.
     Nobody,
@@ -33,8 +31,10 @@ enum For {
 pub(crate) struct Job {
     pub(super) exchange: Exchange,
     purpose: For,
-    request: u64,
-    head: HeaderMap,
+    pub(super) cause: Cause,
+    /// Whose proxy leads it.
+    pub(super) sender: Place,
+    pub(super) head: HeaderMap,
     body: Bytes,
     under_way: Option<UnderWay>,
     /// The moment of the one wake-up that counts.
@@ -47,7 +47,16 @@ struct UnderWay {
     serial: u64,
     endpoint: Rc<Endpoint>,
     sent: Timestamp,
-    outcome: Outcome,
+    doing: Doing,
+}
+
+/// What the upstream does with an attempt.
+#[derive(Debug)]
+enum Doing {
+    /// This, when its time has come.
+    Ends(Outcome),
+    /// Something longer; a task knows.
+    Task,
 }
 
 impl Job {
@@ -61,11 +70,18 @@ impl Job {
 
     /// Its upstream never answers, and nothing limits the time.
     pub(super) fn may_hang(&self) -> bool {
-        let never = self.under_way.as_ref().is_some_and(|way| matches!(way.outcome, Outcome::NeverAnswers));
-        never && self.exchange.wake_at().is_none()
+        // A task that comes to no end is looked at by itself.
+        let never = |way: &UnderWay| matches!(way.doing, Doing::Ends(Outcome::NeverAnswers) | Doing::Task);
+        self.under_way.as_ref().is_some_and(never) && self.exchange.wake_at().is_none()
     }
 
-    fn role(&self) -> Role {
+    fn over<'a>(&self, way: &'a UnderWay, end: AttemptEnd, now: Timestamp) -> Over<'a> {
+        let UnderWay { serial, endpoint, sent, doing: _ } = way;
+        let (cause, sender, role, took) = (self.cause, self.sender, self.role(), now.since(*sent));
+        Over { cause, sender, serial: *serial, role, endpoint, took, at: now, end }
+    }
+
+    pub(super) fn role(&self) -> Role {
         match self.purpose {
             For::Client(_) => Role::Primary,
             For::Nobody => Role::Shadow,
@@ -77,9 +93,10 @@ impl Job {
 impl Engine {
     /// The filter has let a request go. It sets out, now or after an injected delay, or is aborted.
     pub(super) fn forward(&mut self, flight: Key, observer: &mut impl Observer) {
-        let Some(released) = self.flights.get(flight).and_then(|request| self.vm.request(request.stream)) else {
-            return;
-        };
+        let Some(request) = self.flights.get(flight) else { return };
+        let sender = self.senders.get(request.sender);
+        let Some(released) = sender.and_then(|sender| sender.vm.request(request.stream)) else { return };
+        observer.decided(&Decided { cause: request.cause, headers: released, at: self.now });
         match Fault::read(released.iter()).delay {
             Some(delay) => self.queue.push(self.now.after(delay), What::SetOut(flight)),
             None => self.set_out(flight, observer),
@@ -90,13 +107,21 @@ impl Engine {
     pub(super) fn set_out(&mut self, flight: Key, observer: &mut impl Observer) {
         let mut head = self.spare_map();
         let Some(request) = self.flights.get_mut(flight) else { return };
-        let Some(released) = self.vm.request(request.stream) else { return };
-        self.check.forwarded(request.request, released, self.upstreams.plan());
+        let (cause, place) = (request.cause, request.sender);
+        let Some(sender) = self.senders.get_mut(place) else { return };
+        let Some(released) = sender.vm.request(request.stream) else { return };
+        self.check.forwarded(cause, released, sender.upstreams.plan());
         if let Some(reply) = Fault::read(released.iter()).abort {
             return self.reply(flight, &reply, observer);
         }
-        let ask = Ask::read(released.iter(), request.whole);
-        let begun = match self.upstreams.begin(&ask, self.now, &mut self.balancing) {
+        let source = Source {
+            headers: &|visit| released.iter().for_each(|(name, value)| visit(name, value)),
+            client: request.client,
+            remote: request.remote,
+            local: LISTEN,
+        };
+        let ask = Ask { source: Some(&source), ..Ask::read(released.iter(), request.whole) };
+        let begun = match sender.upstreams.begin(&ask, self.now, &mut sender.balancing) {
             Ok(begun) => begun,
             Err(reply) => {
                 request.cluster = ask.cluster.map(|name| String::from_utf8_lossy(name).into_owned());
@@ -105,13 +130,14 @@ impl Engine {
         };
         let Begun { exchange, step, shadows } = begun;
         head.extend(released.iter().filter(|(name, _)| reaches_upstream(name)));
-        let (number, body) = (request.request, request.body.clone());
+        let body = request.body.clone();
         let mut copies = Vec::with_capacity(shadows.len());
         for shadow in shadows {
             let job = Job {
                 exchange: shadow.exchange,
                 purpose: For::Nobody,
-                request: number,
+                cause,
+                sender: place,
                 head: head.clone(),
                 body: body.clone(),
                 under_way: None,
@@ -119,8 +145,8 @@ impl Engine {
             };
             copies.push((self.jobs.insert(job), shadow.step));
         }
-        let job =
-            Job { exchange, purpose: For::Client(flight), request: number, head, body, under_way: None, armed: None };
+        let purpose = For::Client(flight);
+        let job = Job { exchange, purpose, cause, sender: place, head, body, under_way: None, armed: None };
         let primary = self.jobs.insert(job);
         request.primary = Some(primary);
         self.step(primary, step, None, observer);
@@ -132,47 +158,51 @@ impl Engine {
     /// The filter has let go of the end of the request.
     pub(super) fn received(&mut self, flight: Key, observer: &mut impl Observer) {
         let Some(flight) = self.flights.get(flight) else { return };
-        let (request, body, now) = (flight.request, flight.body.clone(), self.now);
+        let (cause, body, now) = (flight.cause, flight.body.clone(), self.now);
         let led: Vec<Key> = self
             .jobs
             .iter()
-            .filter(|(_, job)| job.request == request && job.role() != Role::Callout)
+            .filter(|(_, job)| job.cause == cause && job.role() != Role::Callout)
             .map(|(key, _)| key)
             .collect();
         for key in led {
             let Some(job) = self.jobs.get_mut(key) else { continue };
+            let Some(sender) = self.senders.get_mut(job.sender) else { continue };
             job.body = body.clone();
-            let step = job.exchange.on(Event::Received, now, &mut self.balancing);
+            let step = job.exchange.on(Event::Received, now, &mut sender.balancing);
             self.step(key, step, None, observer);
         }
     }
 
     /// The filter calls somebody.
-    pub(super) fn call_out(&mut self, call: Call, observer: &mut impl Observer) {
+    pub(super) fn call_out(&mut self, place: Place, call: Call, observer: &mut impl Observer) {
         let Call { token, cluster, headers, body, timeout } = call;
         let timeout = timeout.map(|timeout| timeout.as_millis().max(1).to_string());
         let ask = Ask {
             cluster: Some(cluster.as_bytes()),
             timeout_ms: timeout.as_ref().map(String::as_bytes),
             max_retries: Some(b"0"),
+            hash_key: headers.get(":authority"),
             whole: true,
             ..Ask::default()
         };
-        match self.upstreams.begin(&ask, self.now, &mut self.balancing) {
+        let Some(sender) = self.senders.get_mut(place) else { return };
+        match sender.upstreams.begin(&ask, self.now, &mut sender.balancing) {
             Ok(Begun { exchange, step, shadows: _ }) => {
                 let purpose = For::Filter(token);
-                let job =
-                    Job { exchange, purpose, request: NO_REQUEST, head: headers, body, under_way: None, armed: None };
+                let (cause, head) = (Cause::CALLOUT, headers);
+                let job = Job { exchange, purpose, cause, sender: place, head, body, under_way: None, armed: None };
                 let key = self.jobs.insert(job);
                 self.step(key, step, None, observer);
             }
-            Err(reply) => self.call_failed(token, &reply),
+            Err(reply) => self.callout_answered(place, token, refused(&reply)),
         }
     }
 
-    fn call_failed(&mut self, token: u32, reply: &upstream::LocalReply) {
-        let status = HeaderMap::from([(":status", reply.status.to_string())]);
-        self.vm.callout_answered(token, CalloutAnswer::new(status, reply.body));
+    fn callout_answered(&mut self, sender: Place, token: u32, answer: CalloutAnswer) {
+        if let Some(sender) = self.senders.get_mut(sender) {
+            sender.vm.callout_answered(token, answer);
+        }
     }
 
     /// Starts an attempt.
@@ -187,9 +217,10 @@ impl Engine {
         }
         self.serial += 1;
         let (serial, role) = (self.serial, job.role());
-        self.check.sent(job.request, serial, role, &job.head);
-        let Behaviour { after, outcome } = observer.behave(&Sent {
-            request: job.request,
+        self.check.sent(job.cause, serial, role, &job.head);
+        let behaviour = observer.behave(&Sent {
+            cause: job.cause,
+            sender: job.sender,
             serial,
             role,
             number,
@@ -198,15 +229,33 @@ impl Engine {
             body: &job.body,
             at: self.now,
         });
-        if !matches!(outcome, Outcome::Refused | Outcome::Unresolved) {
+        let connects = !matches!(behaviour.outcome, Outcome::Refused | Outcome::Unresolved);
+        if connects && let Some(sender) = self.senders.get_mut(job.sender) {
             // Changes nothing but the limits that hold from now on.
-            let _ = job.exchange.on(Event::Connected, self.now, &mut self.balancing);
+            let _ = job.exchange.on(Event::Connected, self.now, &mut sender.balancing);
         }
-        if !matches!(outcome, Outcome::NeverAnswers) {
-            self.queue.push(self.now.after(after), What::Finished { job: key, serial });
+        let sent = self.now;
+        if connects && (behaviour.workplace.is_some() || !behaviour.calls.is_empty()) {
+            let task = self.tasks.insert(Task::new(key, serial, Rc::clone(&endpoint), job, behaviour));
+            job.under_way = Some(UnderWay { serial, endpoint, sent, doing: Doing::Task });
+            self.take_up(task);
+        } else {
+            let Behaviour { after, outcome, .. } = behaviour;
+            if !matches!(outcome, Outcome::NeverAnswers) {
+                self.queue.push(self.now.after(after), What::Finished { job: key, serial });
+            }
+            job.under_way = Some(UnderWay { serial, endpoint, sent, doing: Doing::Ends(outcome) });
         }
-        job.under_way = Some(UnderWay { serial, endpoint, sent: self.now, outcome });
         self.arm(key);
+    }
+
+    /// A task has come to its end; its attempt ends so, if anyone still waits for it.
+    pub(super) fn conclude(&mut self, key: Key, serial: u64, outcome: Outcome, observer: &mut impl Observer) {
+        let Some(job) = self.jobs.get_mut(key).filter(|job| job.waits_for(serial)) else { return };
+        if let Some(way) = &mut job.under_way {
+            way.doing = Doing::Ends(outcome);
+        }
+        self.finished(key, observer);
     }
 
     /// Makes sure that the exchange is woken in time.
@@ -223,14 +272,17 @@ impl Engine {
     /// The upstream acts.
     pub(super) fn finished(&mut self, key: Key, observer: &mut impl Observer) {
         let Some(job) = self.jobs.get_mut(key) else { return };
-        let Some(way) = job.under_way.take() else { return };
-        let (now, draws) = (self.now, &mut self.balancing);
-        let (end, step, answer) = match way.outcome {
+        let Some(UnderWay { serial, endpoint, sent, doing: Doing::Ends(outcome) }) = job.under_way.take() else {
+            return;
+        };
+        let Some(sender) = self.senders.get_mut(job.sender) else { return };
+        let (now, draws) = (self.now, &mut sender.balancing);
+        let (end, step, answer) = match outcome {
             Outcome::Answer(answer) => {
                 let header = |name: &str| answer.head.get(name);
                 let told = upstream::Answer { status: answer.status, header: &header };
                 let step = job.exchange.on(Event::Answered(told), now, draws);
-                (AttemptEnd::Answered(answer.status), step, Some((answer, way.serial)))
+                (AttemptEnd::Answered(answer.status), step, Some((answer, serial)))
             }
             Outcome::ConnectionClosed => {
                 let failure = Failure::Disconnected { before_request: false };
@@ -244,8 +296,8 @@ impl Engine {
             }
             Outcome::NeverAnswers => return,
         };
-        let (serial, role, took) = (way.serial, job.role(), now.since(way.sent));
-        observer.over(&Over { serial, role, endpoint: &way.endpoint, took, end });
+        let (cause, sender, role, took) = (job.cause, job.sender, job.role(), now.since(sent));
+        observer.over(&Over { cause, sender, serial, role, endpoint: &endpoint, took, at: now, end });
         self.step(key, step, answer, observer);
     }
 
@@ -256,24 +308,24 @@ impl Engine {
         if job.exchange.wake_at().is_none_or(|at| at > self.now) {
             return self.arm(key);
         }
-        let step = job.exchange.on(Event::Woken, self.now, &mut self.balancing);
+        let Some(sender) = self.senders.get_mut(job.sender) else { return };
+        let step = job.exchange.on(Event::Woken, self.now, &mut sender.balancing);
         if !matches!(step, Step::Continue)
             && let Some(way) = job.under_way.take()
         {
-            let (serial, role, took) = (way.serial, job.role(), self.now.since(way.sent));
-            observer.over(&Over { serial, role, endpoint: &way.endpoint, took, end: AttemptEnd::TimedOut });
+            observer.over(&job.over(&way, AttemptEnd::TimedOut, self.now));
         }
         self.step(key, step, None, observer);
     }
 
     /// Does what the exchange says. `answer` is what has just come in, with the number of its attempt.
     fn step(&mut self, key: Key, step: Step, answer: Option<(Rc<Answer>, u64)>, observer: &mut impl Observer) {
-        let Some(purpose) = self.jobs.get(key).map(|job| job.purpose) else { return };
+        let Some((purpose, sender)) = self.jobs.get(key).map(|job| (job.purpose, job.sender)) else { return };
         match (step, purpose) {
             (Step::Continue | Step::BackOff, _) => self.arm(key),
             (Step::Queue, _) => {
-                if let Some(job) = self.jobs.get(key) {
-                    job.exchange.wake_by(&self.served.waker(key));
+                if let (Some(job), Some(sender)) = (self.jobs.get(key), self.senders.get(sender)) {
+                    job.exchange.wake_by(&sender.served.waker(key));
                 }
                 self.arm(key);
             }
@@ -285,20 +337,22 @@ impl Engine {
                     delivered.flags = flags;
                     let mut head = self.spare_map();
                     head.extend(answer.head.iter());
-                    self.respond(flight, head, answer.body.clone(), observer);
+                    let cookies = self.jobs.get(key).into_iter().flat_map(|job| job.exchange.set_cookies());
+                    cookies.for_each(|cookie| head.append("set-cookie", cookie));
+                    self.respond_slowly(flight, head, answer.body.clone(), answer.body_takes, observer);
                 }
             }
             (Step::Deliver { .. }, For::Filter(token)) => {
                 self.forget(key);
                 if let Some((answer, _)) = answer {
                     let answer = CalloutAnswer::new(answer.head.clone(), answer.body.clone());
-                    self.vm.callout_answered(token, answer);
+                    self.callout_answered(sender, token, answer);
                 }
             }
             (Step::Reply(reply), For::Client(flight)) => self.reply(flight, &reply, observer),
             (Step::Reply(reply), For::Filter(token)) => {
                 self.forget(key);
-                self.call_failed(token, &reply);
+                self.callout_answered(sender, token, refused(&reply));
             }
             (Step::Abort { flags, details }, For::Client(flight)) => {
                 if let Some(flight) = self.flights.get_mut(flight) {
@@ -308,7 +362,7 @@ impl Engine {
             }
             (Step::Abort { .. }, For::Filter(token)) => {
                 self.forget(key);
-                self.vm.callout_answered(token, CalloutAnswer::failed());
+                self.callout_answered(sender, token, CalloutAnswer::failed());
             }
             (Step::Deliver { .. } | Step::Reply(_) | Step::Abort { .. }, For::Nobody) => self.forget(key),
         }
@@ -328,8 +382,7 @@ impl Engine {
     pub(super) fn drop_job(&mut self, key: Key, end: AttemptEnd, observer: &mut impl Observer) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         if let Some(way) = job.under_way.take() {
-            let (serial, role, took) = (way.serial, job.role(), self.now.since(way.sent));
-            observer.over(&Over { serial, role, endpoint: &way.endpoint, took, end });
+            observer.over(&job.over(&way, end, self.now));
         }
         self.forget(key);
     }
@@ -339,4 +392,9 @@ impl Engine {
             self.keep_map(job.head);
         }
     }
+}
+
+/// What the filter gets for a call that no upstream could answer.
+fn refused(reply: &upstream::LocalReply) -> CalloutAnswer {
+    CalloutAnswer::new(HeaderMap::from([(":status", reply.status.to_string())]), reply.body)
 }

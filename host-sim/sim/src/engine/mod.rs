@@ -1,37 +1,56 @@
 //! One request after the other through the filter and the upstreams, all in virtual time.
 //!
-//! Two tables: a [`Flight`] is a client's request with its stream in the filter, a [`Job`] is an exchange with upstreams
-//! (the request itself, a copy, a call of the filter). [`Engine::next`] makes the next thing happen; the clock stands
-//! wherever that was. What an upstream does is asked of the [`Observer`] at the moment something is sent to it.
+//! Three tables: a [`Flight`] is a request with its stream in the filter of whoever sends it, a [`Job`] is an exchange with
+//! upstreams (the request itself, a copy, a call of the filter), a [`Task`] is a service at work on an attempt, which may
+//! send requests itself. A client's request and a service's differ in their owner alone: each passes the [`Sender`] of who
+//! sends it. [`Engine::next`] makes the next thing happen; the clock stands wherever that was. What an upstream does is
+//! asked of the [`Observer`] at the moment something is sent to it.
 //!
-//! `client` has what happens between client and filter, `exchange` what happens between filter and upstreams.
+//! `client` has what happens between a sender and his filter, `exchange` what happens between filter and upstreams, `task`
+//! what happens in a service.
 
 mod client;
 mod exchange;
 mod observe;
 mod queue;
+mod sender;
 mod served;
 mod slab;
+mod task;
+mod workplace;
 mod world;
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use envoy_plan::Plan;
-use host_abi::{Flow, HeaderMap, Module, PluginConfig, StartError, StreamId, Vm, Woken};
-use upstream::{PathNormalization, Timestamp, Upstreams};
+use host_abi::{Flow, HeaderMap, Module, StartError, StreamId, Woken};
+use upstream::{PathNormalization, Timestamp};
 
-use crate::chance::Chance;
 use crate::check::Check;
+pub(crate) use crate::engine::client::Caller;
 use crate::engine::client::Flight;
 use crate::engine::exchange::Job;
 use crate::engine::queue::{Queue, What};
-use crate::engine::served::Served;
+use crate::engine::sender::Sender;
 use crate::engine::slab::{Key, Slab};
-use crate::engine::world::World;
+use crate::engine::task::Task;
+use crate::engine::workplace::Workplaces;
+pub(crate) use crate::engine::world::World;
 
-pub use observe::{AttemptEnd, Ended, Given, RequestSpec, Role, Sent};
-pub(crate) use observe::{Observer, Over};
+pub use observe::{AttemptEnd, Cause, Ended, Given, RequestSpec, Role, Sent};
+pub(crate) use observe::{Decided, Observer, Over};
+pub use sender::{Configuration, Rules, Workload};
+
+/// Which sender.
+type Place = usize;
+
+/// The sender that all clients share: the gateway, or the proxy beside a client.
+const CLIENTS: Place = 0;
+
+/// Where simulated proxies listen.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
 
 /// Header maps that are kept for reuse.
 const SPARE_MAX: usize = 64;
@@ -45,20 +64,36 @@ pub(crate) enum Happened {
     Outside(u64),
 }
 
-/// The filter, the upstreams and the future.
+/// Why a run cannot go on.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The filter of a caller does not start.
+    Start(Box<StartError>),
+    /// The rules lead calls in a circle.
+    Circle(Cause),
+}
+
+/// The filters, the upstreams and the future.
 pub(crate) struct Engine {
-    vm: Vm<World>,
-    upstreams: Upstreams,
+    module: Module,
+    rules: Rules,
+    seed: u64,
+    senders: Vec<Sender>,
+    /// The sender of an endpoint that has made calls, by the proxy that numbered it and its number there.
+    callers: BTreeMap<(Place, u64), Place>,
     now: Timestamp,
+    /// The same, for the filters.
+    clock: Arc<AtomicU64>,
     queue: Queue,
     flights: Slab<Flight>,
     jobs: Slab<Job>,
-    /// Jobs whose connection has become free.
-    served: Served,
-    /// Streams that the guest holds.
-    held: BTreeMap<StreamId, Key>,
-    balancing: Chance,
-    request_ids: Chance,
+    tasks: Slab<Task>,
+    workplaces: Workplaces,
+    /// Calls of services so far.
+    calls: u64,
+    /// More calls than so many, each for the sake of the one before, run in a circle.
+    pub(crate) depth_max: u32,
+    broken: Option<Broken>,
     /// What is done to the path of a request before the filter sees it.
     pub(crate) path_normalization: PathNormalization,
     check: Check,
@@ -73,25 +108,24 @@ impl Engine {
     /// # Errors
     ///
     /// Whatever the filter or its host say at the start; among it the filter's reasons to refuse its configuration.
-    pub(crate) fn new(
-        module: &Module,
-        configuration: &[u8],
-        plan: Arc<Plan>,
-        seed: u64,
-    ) -> Result<Self, Box<StartError>> {
-        let config =
-            PluginConfig { name: "shunt".into(), configuration: configuration.to_vec(), ..PluginConfig::default() };
+    pub(crate) fn new(module: &Module, rules: &Rules, clients: Workload, seed: u64) -> Result<Self, Box<StartError>> {
+        let clock = Arc::default();
         Ok(Self {
-            vm: Vm::start(module, World::new(Arc::clone(&plan), seed), config)?,
-            upstreams: Upstreams::new(plan, Timestamp::default()),
+            module: module.clone(),
+            rules: rules.clone(),
+            seed,
+            senders: vec![Sender::start(module, rules, clients, &clock, seed, "")?],
+            callers: BTreeMap::new(),
             now: Timestamp::default(),
+            clock,
             queue: Queue::default(),
             flights: Slab::default(),
             jobs: Slab::default(),
-            served: Served::default(),
-            held: BTreeMap::new(),
-            balancing: Chance::new(seed, "balancing"),
-            request_ids: Chance::new(seed, "request ids"),
+            tasks: Slab::default(),
+            workplaces: Workplaces::default(),
+            calls: 0,
+            depth_max: u32::MAX,
+            broken: None,
             path_normalization: PathNormalization::default(),
             check: Check::default(),
             spare: Vec::new(),
@@ -104,11 +138,21 @@ impl Engine {
     /// # Errors
     ///
     /// The filter refuses; then everything stays as it was.
-    pub(crate) fn configure(&mut self, configuration: &[u8], plan: Arc<Plan>) -> Result<(), Box<StartError>> {
-        self.vm.configure(configuration)?;
-        self.vm.host_mut().plan = Arc::clone(&plan);
-        self.upstreams.replace_plan(plan, self.now);
+    pub(crate) fn configure(&mut self, rules: &Rules) -> Result<(), Box<StartError>> {
+        self.senders.iter_mut().try_for_each(|sender| sender.configure(rules))?;
+        self.rules = rules.clone();
         Ok(())
+    }
+
+    /// The same filters, with other endpoints.
+    pub(crate) fn scale(&mut self, rules: &Rules) {
+        self.senders.iter_mut().for_each(|sender| sender.carry_out(&rules.plan));
+        self.rules = rules.clone();
+    }
+
+    /// Why nothing more will happen, if something is wrong.
+    pub(crate) fn broken(&mut self) -> Option<Broken> {
+        self.broken.take()
     }
 
     /// The time.
@@ -116,14 +160,14 @@ impl Engine {
         self.now
     }
 
-    /// The filter's surroundings: log and metrics.
-    pub(crate) fn world(&self) -> &World {
-        self.vm.host()
+    /// The surroundings of the filters, log and metrics: the clients' first.
+    pub(crate) fn worlds(&self) -> impl Iterator<Item = &World> {
+        self.senders.iter().map(|sender| sender.vm.host())
     }
 
     /// Copies that had no cluster or no endpoint.
     pub(crate) fn dropped_shadows(&self) -> u64 {
-        self.upstreams.dropped_shadows()
+        self.senders.iter().map(|sender| sender.upstreams.dropped_shadows()).sum()
     }
 
     /// Plans something that [`Engine::next`] hands back when its time has come.
@@ -134,30 +178,57 @@ impl Engine {
     /// Makes the next thing happen. `None`: nothing ever will.
     pub(crate) fn next(&mut self, observer: &mut impl Observer) -> Option<Happened> {
         loop {
+            if self.broken.is_some() {
+                return None;
+            }
             let (at, what) = self.queue.peek()?;
             if !self.is_live(at, what) {
                 self.queue.pop();
                 continue;
             }
-            if self.vm.tick_due().is_some_and(|due| due <= at.as_nanos()) {
-                let due = self.vm.tick_due().map_or(at, Timestamp::from_nanos);
+            if let Some((due, place)) = self.tick_due().filter(|(due, _)| *due <= at) {
                 self.advance(due);
-                self.vm.tick();
-                self.settle(observer);
+                if let Some(sender) = self.senders.get_mut(place) {
+                    sender.vm.tick();
+                }
+                self.settle(place, observer);
                 return Some(Happened::Inside);
             }
             self.queue.pop();
             self.advance(at);
+            let sender = self.sender_of(what);
             match what {
                 What::Outside(name) => return Some(Happened::Outside(name)),
                 What::Finished { job, .. } => self.finished(job, observer),
                 What::Wake(job) => self.wake(job, observer),
+                What::Body(flight) => self.body(flight, observer),
                 What::SetOut(flight) => self.set_out(flight, observer),
                 What::GiveUp(flight) => self.end(flight, Ended::GaveUp, observer),
                 What::Idle { flight, .. } => self.idle(flight, observer),
+                What::GoOn(task) => self.go_on(task, observer),
+                What::Done(task) => self.done(task, None, observer),
             }
-            self.settle(observer);
+            if let Some(sender) = sender {
+                self.settle(sender, observer);
+            }
             return Some(Happened::Inside);
+        }
+    }
+
+    /// The first tick that a guest wants, and whose it is.
+    fn tick_due(&self) -> Option<(Timestamp, Place)> {
+        let due = |(place, sender): (Place, &Sender)| Some((Timestamp::from_nanos(sender.vm.tick_due()?), place));
+        self.senders.iter().enumerate().filter_map(due).min()
+    }
+
+    /// Whose proxy an event concerns. What a task does may concern several, and it sees to that itself.
+    fn sender_of(&self, what: What) -> Option<Place> {
+        match what {
+            What::Finished { job, .. } | What::Wake(job) => self.jobs.get(job).map(|job| job.sender),
+            What::Body(flight) | What::SetOut(flight) | What::GiveUp(flight) | What::Idle { flight, .. } => {
+                self.flights.get(flight).map(|flight| flight.sender)
+            }
+            What::Outside(_) | What::GoOn(_) | What::Done(_) => None,
         }
     }
 
@@ -168,21 +239,23 @@ impl Engine {
             What::Finished { job, serial } => self.jobs.get(job).is_some_and(|job| job.waits_for(serial)),
             What::Wake(job) => self.jobs.get(job).is_some_and(|job| job.is_armed(at)),
             What::SetOut(flight) | What::GiveUp(flight) => self.flights.get(flight).is_some(),
+            What::Body(flight) => self.flights.get(flight).is_some_and(Flight::waits_for_body),
+            What::GoOn(task) | What::Done(task) => self.tasks.get(task).is_some(),
             What::Idle { flight, hold } => self.flights.get(flight).is_some_and(|flight| flight.is_held(hold)),
         }
     }
 
     fn advance(&mut self, to: Timestamp) {
         self.now = self.now.max(to);
-        self.vm.host_mut().now_ns = self.now.as_nanos();
+        self.clock.store(self.now.as_nanos(), Ordering::Relaxed);
     }
 
     /// Carries out what has been moved elsewhere: streams that go on and calls, by the guest's callbacks, and requests that have waited
     /// for a connection, by the end of others.
-    fn settle(&mut self, observer: &mut impl Observer) {
+    fn settle(&mut self, place: Place, observer: &mut impl Observer) {
         loop {
-            while let Some(wakeup) = self.vm.next_wakeup() {
-                let Some(flight) = self.flight_of(wakeup.stream) else { continue };
+            while let Some(wakeup) = self.senders.get_mut(place).and_then(|sender| sender.vm.next_wakeup()) {
+                let Some(flight) = self.flight_of(place, wakeup.stream) else { continue };
                 let flow = match wakeup.what {
                     Woken::Request | Woken::Response => Flow::Continue,
                     Woken::LocalReply { details } => Flow::LocalReply { details },
@@ -190,22 +263,24 @@ impl Engine {
                 };
                 self.flow(flight, flow, observer);
             }
-            if let Some(job) = self.served.next() {
+            let Some(sender) = self.senders.get_mut(place) else { return };
+            if let Some(job) = sender.served.next() {
                 self.wake(job, observer);
                 continue;
             }
-            if self.vm.host().calls.is_empty() {
+            if sender.vm.host().calls.is_empty() {
                 return;
             }
-            for call in std::mem::take(&mut self.vm.host_mut().calls) {
-                self.call_out(call, observer);
+            for call in std::mem::take(&mut sender.vm.host_mut().calls) {
+                self.call_out(place, call, observer);
             }
         }
     }
 
-    fn flight_of(&self, stream: StreamId) -> Option<Key> {
-        let held = self.held.get(&stream).copied();
-        held.or_else(|| self.flights.iter().find(|(_, flight)| flight.stream == stream).map(|(key, _)| key))
+    fn flight_of(&self, place: Place, stream: StreamId) -> Option<Key> {
+        let held = self.senders.get(place)?.held.get(&stream).copied();
+        let is_it = |flight: &Flight| flight.sender == place && flight.stream == stream;
+        held.or_else(|| self.flights.iter().find(|(_, flight)| is_it(flight)).map(|(key, _)| key))
     }
 
     /// The run is over: whoever still waits is told so. Gives what the checks have found.
@@ -214,6 +289,12 @@ impl Engine {
     pub(crate) fn close(&mut self, calm: bool, observer: &mut impl Observer) -> Vec<String> {
         let jobs: Vec<Key> = self.jobs.iter().map(|(key, _)| key).collect();
         let flights: Vec<Key> = self.flights.iter().map(|(key, _)| key).collect();
+        let tasks: Vec<Key> = self.tasks.iter().map(|(key, _)| key).collect();
+        for key in tasks {
+            if calm && !self.tasks.get(key).is_some_and(Task::may_hang) {
+                self.check.violated(format_args!("a service did not finish its work"));
+            }
+        }
         for key in flights {
             let hangs = self.flights.get(key).is_some_and(|flight| self.may_hang(flight));
             if calm && !hangs {
@@ -228,8 +309,13 @@ impl Engine {
             }
             self.drop_job(key, AttemptEnd::Waiting, observer);
         }
-        if self.vm.open_streams() > 0 {
-            let open = self.vm.open_streams();
+        let tasks: Vec<Key> = self.tasks.iter().map(|(key, _)| key).collect();
+        for key in tasks {
+            self.tasks.remove(key);
+        }
+        self.workplaces.clear();
+        let open: usize = self.senders.iter().map(|sender| sender.vm.open_streams()).sum();
+        if open > 0 {
             self.check.violated(format_args!("{open} streams of the filter were left open"));
         }
         self.check.finish()

@@ -1,5 +1,6 @@
 //! What the engine tells whoever watches a run, and the one thing it asks: how an upstream behaves.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -84,6 +85,37 @@ impl RequestSpec {
     }
 }
 
+/// Which request something belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cause {
+    /// The client's request, as its sender numbered it; `u64::MAX` for a callout.
+    pub request: u64,
+    /// The call of a service that it has led to, numbered over the whole run from 1; 0: the client's request itself.
+    pub call: u64,
+    /// What has led to the call was a copy, so no user has to do with it.
+    pub by_copy: bool,
+    /// How many calls led here, one for the sake of the other.
+    pub(crate) depth: u32,
+}
+
+impl Cause {
+    /// Callouts belong to no request.
+    pub(crate) const CALLOUT: Self = Self::of_client(u64::MAX);
+
+    pub(crate) const fn of_client(request: u64) -> Self {
+        Self { request, call: 0, by_copy: false, depth: 0 }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.call {
+            0 => write!(f, "request {}", self.request),
+            call => write!(f, "call {call} (for request {})", self.request),
+        }
+    }
+}
+
 /// Why an upstream gets something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -95,11 +127,25 @@ pub enum Role {
     Callout,
 }
 
+/// The filter has let a request go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decided<'a> {
+    /// The request.
+    pub(crate) cause: Cause,
+    /// Its head as the filter left it, with the words for the host.
+    pub(crate) headers: &'a HeaderMap,
+    /// When.
+    pub(crate) at: Timestamp,
+}
+
 /// Something arrives at an upstream.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent<'a> {
-    /// The request that caused it, as its sender numbered it; `u64::MAX` for a callout.
-    pub request: u64,
+    /// The request that caused it.
+    pub cause: Cause,
+    /// Whose proxy sends it: 0 for the clients', and a number of its own for each endpoint that makes calls. Endpoints are
+    /// numbered anew by each.
+    pub sender: usize,
     /// A number of its own.
     pub serial: u64,
     /// Why.
@@ -136,10 +182,14 @@ pub enum AttemptEnd {
 /// An attempt, copy or callout is over.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Over<'a> {
+    pub(crate) cause: Cause,
+    pub(crate) sender: usize,
     pub(crate) serial: u64,
     pub(crate) role: Role,
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) took: Duration,
+    /// When.
+    pub(crate) at: Timestamp,
     pub(crate) end: AttemptEnd,
 }
 
@@ -156,11 +206,13 @@ pub enum Ended {
     Waiting,
 }
 
-/// What a client gets.
+/// What a client gets, or a service for its call.
 #[derive(Clone, Copy, Debug)]
 pub struct Given<'a> {
-    /// The request, as its sender numbered it.
-    pub request: u64,
+    /// The request.
+    pub cause: Cause,
+    /// The endpoint of the service that sent it; `None`: a client did.
+    pub caller: Option<&'a Endpoint>,
     /// How it ended.
     pub ended: Ended,
     /// The status, if there is a response.
@@ -185,10 +237,12 @@ pub struct Given<'a> {
 
 /// Whoever watches a run.
 pub(crate) trait Observer {
+    /// The filter has decided, and the request goes on.
+    fn decided(&mut self, _: &Decided<'_>) {}
     /// Says how the upstream behaves.
     fn behave(&mut self, sent: &Sent<'_>) -> Behaviour;
     /// An attempt is over.
     fn over(&mut self, over: &Over<'_>);
-    /// A client has its answer, or has none and never will.
+    /// A client or a service has its answer, or has none and never will.
     fn given(&mut self, given: &Given<'_>);
 }

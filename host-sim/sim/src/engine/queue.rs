@@ -22,10 +22,16 @@ pub(crate) enum What {
     },
     /// The exchange of this job wants to be woken.
     Wake(Key),
+    /// The body of the answer to this flight has come.
+    Body(Key),
     /// The injected delay of this flight is over.
     SetOut(Key),
     /// The client of this flight loses patience.
     GiveUp(Key),
+    /// A call of this task is over, and it may go on.
+    GoOn(Key),
+    /// The own time of this task is over.
+    Done(Key),
     /// The guest has held this flight for very long.
     Idle {
         /// The flight.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,8 +22,8 @@ const LINES_MAX: usize = 100;
 
 /// What the guest sees around it.
 pub(crate) struct World {
-    /// Since the start of the run.
-    pub(crate) now_ns: u64,
+    /// Nanoseconds since the start of the run; the engine sets it, for all worlds at once.
+    clock: Arc<AtomicU64>,
     pub(crate) plan: Arc<Plan>,
     /// Calls of the guest that wait for the engine.
     pub(crate) calls: Vec<Call>,
@@ -63,14 +64,14 @@ impl Lines {
 }
 
 impl World {
-    pub(crate) fn new(plan: Arc<Plan>, seed: u64) -> Self {
+    pub(crate) fn new(plan: Arc<Plan>, clock: Arc<AtomicU64>, chance: Chance) -> Self {
         Self {
-            now_ns: 0,
+            clock,
             plan,
             calls: Vec::new(),
             lines: Lines::default(),
             over_http2: BTreeSet::new(),
-            chance: Chance::new(seed, "guest"),
+            chance,
             metrics: MetricStore::new(),
         }
     }
@@ -82,11 +83,11 @@ impl World {
 
 impl Clock for World {
     fn realtime_ns(&self) -> u64 {
-        EPOCH_NS.saturating_add(self.now_ns)
+        EPOCH_NS.saturating_add(self.monotonic_ns())
     }
 
     fn monotonic_ns(&self) -> u64 {
-        self.now_ns
+        self.clock.load(Ordering::Relaxed)
     }
 }
 

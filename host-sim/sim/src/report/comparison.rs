@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::expect::Judgement;
 use crate::report::table::{Table, count, percent};
 use crate::report::text::micros;
 use crate::report::{Report, Times};
@@ -30,6 +31,12 @@ impl fmt::Display for Comparison<'_> {
             table.row(std::iter::once(what.to_owned()).chain(self.columns.iter().map(|(_, report)| cell(report))));
         };
         row("requests", &|report| count(report.totals.begun));
+        if self.columns.iter().any(|(_, report)| !report.expectations.is_empty()) {
+            row("expectations met", &|report| {
+                let met = report.expectations.iter().filter(|one| one.judgement == Judgement::Met).count();
+                format!("{met} of {}", report.expectations.len())
+            });
+        }
         row("succeeded", &|report| percent(report.totals.succeeded, report.totals.begun));
         row("answers a second", &|report| format!("{:.2}", report.rate_per_second));
         let times: [Row<Times>; 6] = [

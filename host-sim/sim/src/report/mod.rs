@@ -2,8 +2,11 @@
 //! simulation itself was is not in here.
 
 mod band;
+mod binomial;
 mod comparison;
+mod html;
 mod share;
+mod spread;
 mod table;
 mod text;
 mod times;
@@ -12,12 +15,18 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+pub(crate) use binomial::Binomial;
 pub use comparison::Comparison;
+pub use html::html;
 pub(crate) use share::shares;
 pub use share::{RuleShare, Verdict};
+pub use spread::Spread;
+pub(crate) use table::{Table, cluster, count, percent, short_host};
+pub(crate) use text::micros;
 pub use times::{Bar, Times};
-pub(crate) use times::{Clock, Shape};
+pub(crate) use times::{Clock, Shape, three_digits};
 
+use crate::expect::{Expectation, Judgement};
 use crate::span::Span;
 
 /// What came of a run. [`Report::to_string`](ToString) gives the text, serde the numbers.
@@ -40,6 +49,8 @@ pub struct Report {
     pub success_rate: f64,
     /// Answers for each second of load.
     pub rate_per_second: f64,
+    /// What the scenario expected, and what came of it.
+    pub expectations: Vec<Expectation>,
     /// Plain counts.
     pub totals: Totals,
     /// Answers that clients got, by status.
@@ -52,6 +63,9 @@ pub struct Report {
     pub timeouts: Timeouts,
     /// How long clients waited.
     pub times: Times,
+    /// The same, at any percentile.
+    #[serde(skip)]
+    pub(crate) clock: Clock,
     /// The same, drawn.
     pub histogram: Vec<Bar>,
     /// Configured and observed shares.
@@ -60,6 +74,12 @@ pub struct Report {
     pub clusters: BTreeMap<String, u64>,
     /// What each version did.
     pub versions: Vec<Version>,
+    /// People; absent where the load has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<UsersMet>,
+    /// What services asked of each other; none of it is in the figures above but in the shares. Absent where none did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<Calls>,
     /// What came back from mirrors.
     pub mirrors: Vec<Mirror>,
     /// From when on a mirror's answer counts as too slow.
@@ -96,6 +116,16 @@ pub struct Totals {
     pub callouts: u64,
 }
 
+/// How people fared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsersMet {
+    /// Users who sent at least one request.
+    pub came: u64,
+    /// Of these, at least one of whose requests was answered 500 or above, or not at all.
+    pub failed: u64,
+}
+
 /// What took too long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -116,6 +146,8 @@ pub struct Version {
     pub labels: String,
     /// How many it got.
     pub attempts: u64,
+    /// Of these, the first of their request.
+    pub requests: u64,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
     /// Closed connections.
@@ -130,6 +162,16 @@ pub struct Version {
     pub waiting: u64,
     /// From sending to the end, however it came.
     pub times: Times,
+    /// The same, at any percentile.
+    #[serde(skip)]
+    pub(crate) clock: Clock,
+}
+
+impl Report {
+    /// Expectations that did not come true.
+    pub fn failed(&self) -> impl Iterator<Item = &Expectation> {
+        self.expectations.iter().filter(|expectation| expectation.judgement == Judgement::Failed)
+    }
 }
 
 impl Version {
@@ -137,6 +179,55 @@ impl Version {
     pub fn succeeded(&self) -> u64 {
         below_500(&self.statuses)
     }
+}
+
+/// What services asked of each other for the sake of clients' requests: the same figures as of these, one level down.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Calls {
+    /// Share of all calls that were answered below 500; 0 to 1.
+    pub success_rate: f64,
+    /// Plain counts; a call is given up by the service that made it.
+    pub totals: Totals,
+    /// Calls for the sake of copies, which are counted nowhere else.
+    pub by_copies: u64,
+    /// Answers by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Answers that no upstream gave, by reason (`%RESPONSE_CODE_DETAILS%`).
+    pub details: BTreeMap<String, u64>,
+    /// Calls by their number of attempts.
+    pub attempts: BTreeMap<u32, u64>,
+    /// What took too long.
+    pub timeouts: Timeouts,
+    /// How long services waited.
+    pub times: Times,
+    /// The same, at any percentile.
+    #[serde(skip)]
+    pub(crate) clock: Clock,
+    /// Calls by the cluster that the filter of the caller chose.
+    pub clusters: BTreeMap<String, u64>,
+    /// Who asked whom.
+    pub edges: Vec<Edge>,
+    /// What each version did with calls, attempt by attempt.
+    pub versions: Vec<Version>,
+}
+
+/// The calls of one version to one cluster.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Edge {
+    /// The service that asks.
+    pub caller: String,
+    /// Labels of its endpoints, `version=v2`; may be empty.
+    pub caller_labels: String,
+    /// The cluster that the filter chose; empty where it chose none.
+    pub cluster: String,
+    /// How many.
+    pub calls: u64,
+    /// Answered below 500.
+    pub succeeded: u64,
+    /// How long the caller waited.
+    pub times: Times,
 }
 
 /// What came back from a mirror. No user saw any of it.

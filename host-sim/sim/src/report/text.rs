@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use crate::expect::{Expectation, Judgement};
 use crate::report::table::{Table, cluster, count, percent, short_host};
-use crate::report::{Mirror, Report, Times, Verdict};
+use crate::report::{Calls, Mirror, Report, Times, UsersMet, Verdict, Version};
 use crate::span::Span;
 
 /// Columns of the longest bar.
@@ -12,10 +13,12 @@ const BAR: u64 = 50;
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.head(f)?;
+        expectations(f, "Expectations", &self.expectations)?;
         self.rules(f)?;
         self.response_times(f)?;
-        self.by_version(f)?;
+        by_version("Versions, attempt by attempt", &self.versions, f)?;
         self.answers(f)?;
+        self.between_services(f)?;
         self.mirrored(f)?;
         self.remarks(f)
     }
@@ -48,6 +51,10 @@ impl Report {
             if number > 0 {
                 writeln!(f, "  {} {what}", count(number))?;
             }
+        }
+        if let Some(UsersMet { came, failed }) = self.users {
+            let (share, failed, came) = (percent(failed, came), count(failed), count(came));
+            writeln!(f, "  {failed} of {came} users met a failure at least once: {share}")?;
         }
         Ok(())
     }
@@ -83,7 +90,8 @@ impl Report {
             let split = share.weight > 0 && share.weight < share.weights;
             if split && share.verdict != Verdict::NotToldApart {
                 let (had, needed) = (count(share.total), count(share.shows_one_percent));
-                writeln!(f, "    {had} requests; one percentage point off would show from {needed} on")?;
+                let what = if self.calls.is_some() { "requests and calls" } else { "requests" };
+                writeln!(f, "    {had} {what}; one percentage point off would show from {needed} on")?;
             }
         }
         if self.shares.is_empty() && !self.clusters.is_empty() {
@@ -130,30 +138,51 @@ impl Report {
         Ok(())
     }
 
-    fn by_version(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.versions.is_empty() {
-            return Ok(());
-        }
-        writeln!(f, "\nVersions, attempt by attempt")?;
-        let mut table = Table::default();
-        table.row(["", "attempts", "below 500", "5xx", "no answer", "p50", "p90", "p99", "max"].map(str::to_owned));
-        let mut host = "";
-        for version in &self.versions {
-            if version.host != host {
-                host = &version.host;
-                table.row([short_host(host)]);
+    /// What services asked of each other.
+    fn between_services(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(calls) = &self.calls else { return Ok(()) };
+        let Calls { totals, by_copies, statuses, details, timeouts, edges, versions, .. } = calls;
+        writeln!(f, "\nCalls between services, which are not among the requests above")?;
+        writeln!(
+            f,
+            "  {} calls, {} for each hundred requests",
+            count(totals.begun),
+            hundredths(totals.begun, self.totals.begun)
+        )?;
+        writeln!(f, "  {} succeeded (answered below 500)", percent(totals.succeeded, totals.begun))?;
+        for (number, what) in [
+            (*by_copies, "more were made for the sake of copies"),
+            (totals.reset, "were broken off"),
+            (totals.gave_up, "were given up by their caller"),
+            (totals.waiting, "were still without an answer at the end"),
+            (totals.retries, "retries"),
+            (timeouts.attempts, "attempts ran out of time"),
+        ] {
+            if number > 0 {
+                writeln!(f, "  {} {what}", count(number))?;
             }
-            let succeeded = version.succeeded();
-            let answered: u64 = version.statuses.values().sum();
-            let Times { p50_us, p90_us, p99_us, max_us, .. } = version.times;
-            let cells = [
-                format!("  {}", if version.labels.is_empty() { "no labels" } else { &version.labels }),
-                count(version.attempts),
-                percent(succeeded, version.attempts),
-                percent(answered - succeeded, version.attempts),
-                percent(version.attempts.saturating_sub(answered), version.attempts),
-            ];
-            table.row(cells.into_iter().chain([p50_us, p90_us, p99_us, max_us].map(micros)));
+        }
+        writeln!(f)?;
+        let mut table = Table::default();
+        table.row(["", "calls", "below 500", "mean", "p50", "p90", "p99", "max"].map(str::to_owned));
+        let mut caller = (String::new(), String::new());
+        for edge in edges {
+            if (&caller.0, &caller.1) != (&edge.caller, &edge.caller_labels) {
+                caller = (edge.caller.clone(), edge.caller_labels.clone());
+                table.row([format!("{} {} asks", short_host(&caller.0), caller.1).replace("  ", " ")]);
+            }
+            let Times { mean_us, p50_us, p90_us, p99_us, max_us, .. } = edge.times;
+            let whom = if edge.cluster.is_empty() { "nobody".to_owned() } else { cluster(&edge.cluster) };
+            let cells = [format!("  {whom}"), count(edge.calls), percent(edge.succeeded, edge.calls)];
+            table.row(cells.into_iter().chain([mean_us, p50_us, p90_us, p99_us, max_us].map(micros)));
+        }
+        table.write(f)?;
+        by_version("Versions, attempt by attempt of these calls", versions, f)?;
+        writeln!(f, "\nAnswers to these calls by status")?;
+        let mut table = Table::default();
+        let by_status = statuses.iter().map(|(status, number)| (status.to_string(), number));
+        for (what, number) in by_status.chain(details.iter().map(|(details, number)| (details.clone(), number))) {
+            table.row([what, count(*number), percent(*number, totals.begun)]);
         }
         table.write(f)
     }
@@ -249,8 +278,63 @@ impl Report {
     }
 }
 
+fn by_version(title: &str, versions: &[Version], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if versions.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "\n{title}")?;
+    let mut table = Table::default();
+    table.row(["", "attempts", "below 500", "5xx", "no answer", "p50", "p90", "p99", "max"].map(str::to_owned));
+    let mut host = "";
+    for version in versions {
+        if version.host != host {
+            host = &version.host;
+            table.row([short_host(host)]);
+        }
+        let succeeded = version.succeeded();
+        let answered: u64 = version.statuses.values().sum();
+        let Times { p50_us, p90_us, p99_us, max_us, .. } = version.times;
+        let cells = [
+            format!("  {}", if version.labels.is_empty() { "no labels" } else { &version.labels }),
+            count(version.attempts),
+            percent(succeeded, version.attempts),
+            percent(answered - succeeded, version.attempts),
+            percent(version.attempts.saturating_sub(answered), version.attempts),
+        ];
+        table.row(cells.into_iter().chain([p50_us, p90_us, p99_us, max_us].map(micros)));
+    }
+    table.write(f)
+}
+
+/// A line for each, the remark below it.
+pub(super) fn expectations(f: &mut fmt::Formatter<'_>, title: &str, all: &[Expectation]) -> fmt::Result {
+    if all.is_empty() {
+        return Ok(());
+    }
+    let number = |judgement| all.iter().filter(|one| one.judgement == judgement).count();
+    let counts = [(Judgement::Met, "met"), (Judgement::Failed, "FAILED"), (Judgement::Undecided, "undecided")];
+    let counts = counts.map(|(judgement, word)| (number(judgement), word));
+    let counts: Vec<String> =
+        counts.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")).collect();
+    writeln!(f, "\n{title}: {}", counts.join(", "))?;
+    let mut table = Table::default();
+    for Expectation { name, wanted, confidence, seen, judgement, remark, .. } in all {
+        let sure = confidence.map_or_else(String::new, |confidence| format!(" ({confidence} sure)"));
+        let judged = match judgement {
+            Judgement::Met => "met",
+            Judgement::Failed => "FAILED",
+            Judgement::Undecided => "undecided",
+        };
+        table.row([name.clone(), seen.to_string(), format!("{wanted}{sure}"), judged.to_owned()]);
+        if !remark.is_empty() {
+            table.row([format!("  {remark}")]);
+        }
+    }
+    table.write(f)
+}
+
 /// Microseconds for people.
-pub(super) fn micros(us: u64) -> String {
+pub(crate) fn micros(us: u64) -> String {
     Span::from_nanos(us.saturating_mul(1_000)).to_string()
 }
 

@@ -28,7 +28,7 @@ pub struct Times {
 }
 
 /// Gathers times.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Clock {
     /// In microseconds; made with the first time.
     histogram: Option<Histogram<u64>>,
@@ -54,14 +54,44 @@ impl Clock {
         self.max_us = self.max_us.max(us);
     }
 
+    /// Adds what another has gathered.
+    pub(crate) fn add(&mut self, other: &Self) {
+        match (&mut self.histogram, &other.histogram) {
+            (_, None) => {}
+            (None, Some(_)) => *self = other.clone(),
+            (Some(histogram), Some(others)) => {
+                // It grows as needed, so it takes every value.
+                let _ = histogram.add(others);
+                self.sum_us += other.sum_us;
+                self.min_us = self.min_us.min(other.min_us);
+                self.max_us = self.max_us.max(other.max_us);
+            }
+        }
+    }
+
+    /// The mean; `None` without times.
+    pub(crate) fn mean_us(&self) -> Option<u64> {
+        let count = self.histogram.as_ref()?.len();
+        Some(u64::try_from(self.sum_us / u128::from(count.max(1))).unwrap_or(u64::MAX))
+    }
+
+    /// So many millionths of all took no longer; `None` without times.
+    #[expect(clippy::cast_precision_loss, reason = "at most a million")]
+    pub(crate) fn at_ppm(&self, ppm: u64) -> Option<u64> {
+        self.histogram.as_ref().map(|histogram| self.at(histogram, ppm as f64 / 1e6))
+    }
+
+    /// A bucket's upper end may lie above all that was recorded.
+    fn at(&self, histogram: &Histogram<u64>, quantile: f64) -> u64 {
+        histogram.value_at_quantile(quantile).clamp(self.min_us, self.max_us)
+    }
+
     pub(crate) fn times(&self) -> Times {
         let Some(histogram) = &self.histogram else { return Times::default() };
-        let count = histogram.len();
-        // A bucket's upper end may lie above all that was recorded.
-        let at = |quantile| histogram.value_at_quantile(quantile).clamp(self.min_us, self.max_us);
+        let at = |quantile| self.at(histogram, quantile);
         Times {
-            count,
-            mean_us: u64::try_from(self.sum_us / u128::from(count.max(1))).unwrap_or(u64::MAX),
+            count: histogram.len(),
+            mean_us: self.mean_us().unwrap_or(0),
             min_us: self.min_us,
             p50_us: at(0.5),
             p90_us: at(0.9),
@@ -70,6 +100,12 @@ impl Clock {
             max_us: self.max_us,
         }
     }
+}
+
+/// Microseconds to three digits, as they are shown and as percentiles are true.
+pub(crate) fn three_digits(us: u64) -> u64 {
+    let unit = us.checked_ilog10().and_then(|digits| 10_u64.checked_pow(digits.saturating_sub(2))).unwrap_or(1);
+    us.saturating_add(unit / 2) / unit * unit
 }
 
 /// One bar: how many took at least `from_us` and less than `to_us` microseconds.
@@ -154,6 +190,31 @@ mod tests {
         assert!((500_000..=500_500).contains(&times.p50_us), "{times:?}");
         assert!((990_000..=991_000).contains(&times.p99_us), "{times:?}");
         assert_eq!((times.min_us, times.max_us, times.mean_us), (1_000, 1_000_000, 500_500));
+    }
+
+    #[test]
+    fn three_digits_are_kept() {
+        for (us, rounded) in
+            [(0, 0), (7, 7), (999, 999), (1_004, 1_000), (20_015, 20_000), (20_050, 20_100), (9_996, 10_000)]
+        {
+            assert_eq!(three_digits(us), rounded, "{us}");
+        }
+    }
+
+    #[test]
+    fn times_of_two_are_those_of_both() {
+        let clock = |range: std::ops::RangeInclusive<u64>| {
+            let mut clock = Clock::default();
+            range.for_each(|ms| clock.record(Duration::from_millis(ms)));
+            clock
+        };
+        let mut both = clock(1..=100);
+        both.add(&clock(101..=50_000));
+        both.add(&Clock::default());
+        assert_eq!(both.times(), clock(1..=50_000).times());
+        let mut from_nothing = Clock::default();
+        from_nothing.add(&both);
+        assert_eq!((from_nothing.at_ppm(999_000), Clock::default().at_ppm(1)), (both.at_ppm(999_000), None));
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! Plays a scenario: clients send, services behave as described, and a report says what came of it.
 
 mod arrivals;
+mod books;
+mod circles;
 mod models;
+mod ramp;
 mod tally;
+mod timeline;
+mod users;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -13,12 +17,19 @@ use envoy_plan::Plan;
 use host_abi::{Module, StartError};
 
 use crate::behaviour::Behaviour;
-use crate::engine::{Engine, Given, Happened, Observer, Over, RequestSpec, Sent};
+use crate::engine::{
+    Broken, Caller, Decided, Engine, Given, Happened, Observer, Over, RequestSpec, Rules, Sent, Workload,
+};
+use crate::expect::Expectations;
 use crate::report::Report;
 use crate::run::arrivals::Arrivals;
 use crate::run::models::Models;
-use crate::run::tally::Tally;
-use crate::scenario::{RequestKind, Scenario, ScenarioError};
+use crate::run::tally::{Phase, Tally};
+use crate::run::timeline::Timeline;
+use crate::run::users::Users;
+use crate::scenario::{Load, Moment, RequestKind, Scenario, ScenarioError, TraceLine};
+use crate::span::Span;
+use crate::trace::{Trace, Tracer};
 
 /// How often progress is told and the stop flag is looked at, in events.
 const PROGRESS_EVERY: u64 = 16_384;
@@ -28,11 +39,20 @@ const PROGRESS_EVERY: u64 = 16_384;
 pub struct Setup<'a> {
     /// The filter.
     pub module: &'a Module,
-    /// Its configuration.
-    pub configuration: &'a [u8],
-    /// What carries its decisions out; made from the same manifests.
-    pub plan: Arc<Plan>,
+    /// What the scenario's manifests say.
+    pub rules: Rules,
     /// The shares that the manifests ask for, for the report to compare with. May be empty.
+    pub configured: Vec<ConfiguredShare>,
+    /// The same of the manifests that the scenario's moments apply, in their order.
+    pub later: Vec<Later>,
+}
+
+/// What the manifests say that a moment applies.
+#[derive(Clone)]
+pub struct Later {
+    /// What they say.
+    pub rules: Rules,
+    /// The shares that they ask for.
     pub configured: Vec<ConfiguredShare>,
 }
 
@@ -70,7 +90,7 @@ pub struct Progress {
 /// Why a scenario could not be played.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The scenario does not fit the plan.
+    /// The scenario does not fit the plan, or leads in a circle.
     #[error("{}", lines(.0))]
     Scenario(Vec<ScenarioError>),
     /// The filter does not start, or refuses its configuration.
@@ -87,33 +107,92 @@ fn lines(errors: &[ScenarioError]) -> String {
 /// # Errors
 ///
 /// The scenario names what the plan does not have, or the filter does not start.
-pub fn run(scenario: &Scenario, setup: Setup<'_>, mut control: Control<'_>) -> Result<Report, RunError> {
-    let Setup { module, configuration, plan, configured } = setup;
+pub fn run(scenario: &Scenario, setup: Setup<'_>, control: Control<'_>) -> Result<Report, RunError> {
+    play(scenario, setup, control, None).map(|(report, _)| report)
+}
+
+/// Plays `scenario` until all has happened that one request causes, and tells it; `None` where the load has fewer requests.
+/// Requests are numbered from 1 in the order in which they come.
+///
+/// # Errors
+///
+/// The scenario names what the plan does not have, or the filter does not start.
+pub fn trace(
+    scenario: &Scenario,
+    setup: Setup<'_>,
+    control: Control<'_>,
+    request: u64,
+) -> Result<Option<Trace>, RunError> {
+    let (_, tracer) = play(scenario, setup, control, Some(Tracer::new(request)))?;
+    Ok(tracer.and_then(|tracer| tracer.finish(&scenario.metadata.name, scenario.spec.seed)))
+}
+
+fn play(
+    scenario: &Scenario,
+    setup: Setup<'_>,
+    mut control: Control<'_>,
+    tracer: Option<Tracer>,
+) -> Result<(Report, Option<Tracer>), RunError> {
+    let Setup { module, rules, configured, later } = setup;
     let spec = &scenario.spec;
-    let models = Models::new(&spec.services, &plan, spec.seed).map_err(RunError::Scenario)?;
-    let mut engine = Engine::new(module, configuration, plan, spec.seed)?;
+    let plans: Vec<&Plan> =
+        std::iter::once(&rules).chain(later.iter().map(|later| &later.rules)).map(|rules| &*rules.plan).collect();
+    let models = Models::new(&spec.services, &plans, spec.seed);
+    let expectations = Expectations::new(&spec.expect, &spec.services, spec.load.users.is_some(), &plans);
+    let (models, expectations) = both(models, expectations).map_err(RunError::Scenario)?;
+    let kinds_of_calls = circles::check(&spec.services, &plans).map_err(RunError::Scenario)?;
+    let wrong = timeline::check(&spec.timeline, &models, &plans);
+    if !wrong.is_empty() {
+        return Err(RunError::Scenario(wrong));
+    }
+    let phases = phases(&spec.timeline, configured, &later);
+    let mut timeline = Timeline::new(&spec.timeline, rules.clone(), later);
+    let clients = Workload { namespace: "default".to_owned(), labels: spec.labels.clone() };
+    let mut engine = Engine::new(module, &rules, clients, spec.seed)?;
+    engine.depth_max = kinds_of_calls;
     engine.path_normalization = spec.path_normalization.0;
     let mut arrivals = Arrivals::new(spec);
-    let requests: Vec<RequestSpec> = spec.load.requests.iter().map(|kind| request(kind, spec.client_timeout)).collect();
-    let mut stage = Stage { models, tally: Tally::new(spec.too_slow, spec.duration), free: Vec::new() };
+    let requests = requests(&spec.load, spec.client_timeout);
+    let users = spec.load.users.as_ref().map(|users| Users::new(users, spec.seed));
+    let mut stage = Stage { models, tally: Tally::new(spec.too_slow, spec.duration), users, free: Vec::new(), tracer };
 
+    // First, so that they are first where a request comes at the same moment.
+    timeline.start(&mut engine);
     arrivals.start(&mut engine);
     let (mut events, mut stopped) = (0_u64, false);
     loop {
         match engine.next(&mut stage) {
             None => break,
             Some(Happened::Inside) => {}
+            Some(Happened::Outside(name)) if let Some(moment) = timeline.moment(name) => {
+                if timeline.come(moment, &mut engine, &mut stage.models)? {
+                    stage.tally.other_rules(engine.now());
+                }
+            }
             Some(Happened::Outside(client)) => {
                 if let Some((number, kind)) = arrivals.arrive(client, &mut engine)
                     && let Some(spec) = requests.get(kind)
                 {
                     stage.tally.begun();
-                    engine.begin(number, spec, &mut stage);
+                    if let Some(tracer) = &mut stage.tracer {
+                        tracer.begun(number, spec, engine.now());
+                    }
+                    let own = stage.users.as_mut().map(|users| users.send(number).clone());
+                    let address = stage.users.as_ref().and_then(|users| users.address(number));
+                    let caller = Caller {
+                        address: address.unwrap_or_else(|| arrivals.address(client, number)),
+                        headers: own.as_ref(),
+                    };
+                    engine.begin(number, spec, caller, &mut stage);
                 }
             }
         }
         for request in stage.free.drain(..) {
             arrivals.freed(request, &mut engine);
+        }
+        if stage.tracer.as_ref().is_some_and(Tracer::is_over) {
+            stopped = true;
+            break;
         }
         events += 1;
         if events.is_multiple_of(PROGRESS_EVERY) {
@@ -126,43 +205,108 @@ pub fn run(scenario: &Scenario, setup: Setup<'_>, mut control: Control<'_>) -> R
             }
         }
     }
+    match engine.broken() {
+        None => {}
+        Some(Broken::Start(error)) => return Err(RunError::Start(error)),
+        Some(Broken::Circle(cause)) => {
+            let message = format!(
+                "the rules lead calls in a circle: {cause} is the {}th in a row, each for the sake of the one before, and \
+                 there are only {kinds_of_calls} kinds of calls",
+                cause.depth
+            );
+            return Err(RunError::Scenario(vec![ScenarioError::new("spec.services", message)]));
+        }
+    }
     let violations = engine.close(!stopped, &mut stage);
     if let Some(progress) = &mut control.progress {
         progress(arrivals.progress(&engine));
     }
-    let Stage { models, tally, free: _ } = stage;
-    Ok(tally.report(scenario, &engine, models.undescribed(), &configured, violations, stopped))
+    let Stage { models, tally, users, free: _, tracer } = stage;
+    let users = users.map(|users| users.met());
+    let mut report = tally.report(scenario, &engine, models.undescribed(), &phases, users, violations, stopped);
+    report.expectations = expectations.judge(&report);
+    Ok((report, tracer))
 }
 
-fn request(kind: &RequestKind, timeout: Option<crate::span::Span>) -> RequestSpec {
-    let RequestKind { weight: _, method, host, path, headers, body } = kind;
-    let spec = RequestSpec::new(method, host, path, headers, Bytes::copy_from_slice(body.as_bytes()));
-    match timeout {
-        Some(timeout) => spec.with_timeout(timeout.into()),
-        None => spec,
+/// Both, or the faults of both.
+fn both<A, B, E>(first: Result<A, Vec<E>>, second: Result<B, Vec<E>>) -> Result<(A, B), Vec<E>> {
+    match (first, second) {
+        (Ok(first), Ok(second)) => Ok((first, second)),
+        (Err(errors), Ok(_)) | (Ok(_), Err(errors)) => Err(errors),
+        (Err(mut errors), Err(more)) => {
+            errors.extend(more);
+            Err(errors)
+        }
     }
+}
+
+/// The shares that hold at first, and from each moment on that applies others.
+fn phases(moments: &[Moment], configured: Vec<ConfiguredShare>, later: &[Later]) -> Vec<Phase> {
+    let applied = moments.iter().filter(|moment| moment.apply.is_some()).zip(later);
+    let rest = applied.map(|(moment, later)| Phase { from: Some(moment.at), configured: later.configured.clone() });
+    std::iter::once(Phase { from: None, configured }).chain(rest).collect()
+}
+
+/// What may be sent: a request of each kind, or for each line of a trace.
+fn requests(load: &Load, timeout: Option<Span>) -> Vec<RequestSpec> {
+    let kinds = load.requests.iter().map(|kind| {
+        let RequestKind { weight: _, method, host, path, headers, body } = kind;
+        RequestSpec::new(method, host, path, headers, Bytes::copy_from_slice(body.as_bytes()))
+    });
+    let lines = load.trace.iter().flat_map(|trace| &*trace.lines).map(|line| {
+        let TraceLine { at: _, method, host, path } = line;
+        RequestSpec::new(method, host, path, [("", ""); 0], Bytes::new())
+    });
+    let within = |request: RequestSpec| match timeout {
+        Some(timeout) => request.with_timeout(timeout.into()),
+        None => request,
+    };
+    kinds.chain(lines).map(within).collect()
 }
 
 /// The services on one side, the books on the other.
 struct Stage {
     models: Models,
     tally: Tally,
+    users: Option<Users>,
     /// Requests that have ended since the last look.
     free: Vec<u64>,
+    /// Whoever looks at one request.
+    tracer: Option<Tracer>,
 }
 
 impl Observer for Stage {
+    fn decided(&mut self, decided: &Decided<'_>) {
+        if let Some(tracer) = &mut self.tracer {
+            tracer.decided(decided);
+        }
+    }
+
     fn behave(&mut self, sent: &Sent<'_>) -> Behaviour {
+        if let Some(tracer) = &mut self.tracer {
+            tracer.sent(sent);
+        }
         self.tally.sent(sent);
-        self.models.behave(sent.endpoint)
+        self.models.behave(sent)
     }
 
     fn over(&mut self, over: &Over<'_>) {
+        if let Some(tracer) = &mut self.tracer {
+            tracer.over(over);
+        }
         self.tally.over(over);
     }
 
     fn given(&mut self, given: &Given<'_>) {
+        if let Some(tracer) = &mut self.tracer {
+            tracer.given(given);
+        }
         self.tally.given(given);
-        self.free.push(given.request);
+        if given.cause.call == 0 {
+            if let Some(users) = &mut self.users {
+                users.given(given);
+            }
+            self.free.push(given.cause.request);
+        }
     }
 }

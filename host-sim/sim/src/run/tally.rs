@@ -1,137 +1,92 @@
-//! The books of a run: counts and times as they come in, made into a report at the end.
+//! The books of a run, made into a report at the end: clients' requests, the calls of services, copies.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use host_abi::LogLevel;
-use upstream::{Endpoint, Flags, Timestamp};
+use upstream::{Endpoint, Timestamp};
 
 use crate::engine::{AttemptEnd, Ended, Engine, Given, Over, Role, Sent};
-use crate::report::{Clock, Mirror, Report, Shape, Timeouts, Totals, Version, Warning, shares};
+use crate::names::{host, labels};
+use crate::report::{Calls, Clock, Edge, Mirror, Report, Totals, UsersMet, Warning, shares};
 use crate::run::ConfiguredShare;
-use crate::run::models::{host, labels};
+use crate::run::books::{Books, ByEndpoint, count};
 use crate::scenario::Scenario;
 use crate::span::Span;
 
 /// Counts and times of a run.
 pub(crate) struct Tally {
     too_slow: Option<Span>,
-    totals: Totals,
-    statuses: BTreeMap<u16, u64>,
-    clusters: BTreeMap<String, u64>,
-    details: BTreeMap<String, u64>,
-    attempts: BTreeMap<u32, u64>,
-    timeouts: Timeouts,
-    times: Clock,
-    shape: Shape,
-    last_end: Timestamp,
-    versions: ByEndpoint<Version, Clock>,
-    mirrors: ByEndpoint<Mirror, Clock>,
-    /// Answers that came while the load went on.
-    in_time: u64,
     duration: Option<Duration>,
+    /// Requests of clients.
+    clients: Books,
+    /// Requests of services for their sake.
+    services: Books,
+    /// The same by who asks what.
+    edges: Vec<(Edge, Clock)>,
+    /// Requests of services for the sake of copies.
+    by_copies: u64,
+    mirrors: ByEndpoint<Mirror, Clock>,
+    /// Requests and calls by cluster, under each set of rules but the first, with the moment from which on it holds.
+    later: Vec<(Timestamp, BTreeMap<String, u64>)>,
 }
 
-/// Rows by name, found by the number of an endpoint.
-struct ByEndpoint<R, C> {
-    rows: Vec<(R, C)>,
-    places: Vec<Option<usize>>,
-}
-
-impl<R, C> Default for ByEndpoint<R, C> {
-    fn default() -> Self {
-        Self { rows: Vec::new(), places: Vec::new() }
-    }
-}
-
-impl<R, C: Default> ByEndpoint<R, C> {
-    /// The row of this endpoint; `is` knows it among those that exist, `new` makes it.
-    fn row(
-        &mut self,
-        endpoint: &Endpoint,
-        is: impl Fn(&R, &Endpoint) -> bool,
-        new: impl Fn(&Endpoint) -> R,
-    ) -> Option<&mut (R, C)> {
-        let id = usize::try_from(endpoint.id()).ok()?;
-        let place = match self.places.get(id).copied().flatten() {
-            Some(place) => place,
-            None => {
-                let place = self.rows.iter().position(|(row, _)| is(row, endpoint)).unwrap_or(self.rows.len());
-                if place == self.rows.len() {
-                    self.rows.push((new(endpoint), C::default()));
-                }
-                if self.places.len() <= id {
-                    self.places.resize(id.saturating_add(1), None);
-                }
-                if let Some(slot) = self.places.get_mut(id) {
-                    *slot = Some(place);
-                }
-                place
-            }
-        };
-        self.rows.get_mut(place)
-    }
+/// The shares that hold from a moment on.
+pub(crate) struct Phase {
+    /// `None`: from the start.
+    pub(crate) from: Option<Span>,
+    pub(crate) configured: Vec<ConfiguredShare>,
 }
 
 impl Tally {
     pub(crate) fn new(too_slow: Option<Span>, duration: Option<Span>) -> Self {
         Self {
             too_slow,
-            totals: Totals::default(),
-            statuses: BTreeMap::new(),
-            clusters: BTreeMap::new(),
-            details: BTreeMap::new(),
-            attempts: BTreeMap::new(),
-            timeouts: Timeouts::default(),
-            times: Clock::default(),
-            shape: Shape::default(),
-            last_end: Timestamp::default(),
-            versions: ByEndpoint::default(),
-            mirrors: ByEndpoint::default(),
-            in_time: 0,
             duration: duration.map(Duration::from),
+            clients: Books::default(),
+            services: Books::default(),
+            edges: Vec::new(),
+            by_copies: 0,
+            mirrors: ByEndpoint::default(),
+            later: Vec::new(),
         }
     }
 
+    /// From now on other rules hold, and endpoints may be others.
+    pub(crate) fn other_rules(&mut self, now: Timestamp) {
+        self.later.push((now, BTreeMap::new()));
+        self.clients.forget();
+        self.services.forget();
+        self.mirrors.forget();
+    }
+
+    /// A client sends a request.
     pub(crate) fn begun(&mut self) {
-        self.totals.begun += 1;
+        self.clients.totals.begun += 1;
     }
 
     pub(crate) fn sent(&mut self, sent: &Sent<'_>) {
         match sent.role {
-            Role::Primary => {
-                if let Some((version, _)) = self.version(sent.endpoint) {
-                    version.attempts += 1;
-                }
-            }
+            Role::Primary if sent.cause.by_copy => {}
+            Role::Primary if sent.cause.call > 0 => self.services.sent(sent),
+            Role::Primary => self.clients.sent(sent),
             Role::Shadow => {
-                if let Some((mirror, _)) = self.mirror(sent.endpoint) {
+                if let Some((mirror, _)) = self.mirror(sent.sender, sent.endpoint) {
                     mirror.sent += 1;
                 }
             }
-            Role::Callout => self.totals.callouts += 1,
+            Role::Callout => self.clients.totals.callouts += 1,
         }
     }
 
     pub(crate) fn over(&mut self, over: &Over<'_>) {
         match over.role {
-            Role::Primary => {
-                self.timeouts.attempts += u64::from(over.end == AttemptEnd::TimedOut);
-                if let Some((version, clock)) = self.version(over.endpoint) {
-                    match over.end {
-                        AttemptEnd::Answered(status) => *version.statuses.entry(status).or_default() += 1,
-                        AttemptEnd::ConnectionClosed => version.connection_closed += 1,
-                        AttemptEnd::Refused => version.refused += 1,
-                        AttemptEnd::TimedOut => version.timed_out += 1,
-                        AttemptEnd::Abandoned => version.abandoned += 1,
-                        AttemptEnd::Waiting => version.waiting += 1,
-                    }
-                    clock.record(over.took);
-                }
-            }
+            Role::Primary if over.cause.by_copy => {}
+            Role::Primary if over.cause.call > 0 => self.services.over(over),
+            Role::Primary => self.clients.over(over),
             Role::Shadow => {
                 let late = self.too_slow.is_some_and(|limit| over.took > Duration::from(limit));
-                if let Some((mirror, clock)) = self.mirror(over.endpoint) {
+                if let Some((mirror, clock)) = self.mirror(over.sender, over.endpoint) {
                     match over.end {
                         AttemptEnd::Answered(status) => {
                             *mirror.statuses.entry(status).or_default() += 1;
@@ -151,51 +106,51 @@ impl Tally {
     }
 
     pub(crate) fn given(&mut self, given: &Given<'_>) {
-        if let Some(cluster) = given.cluster {
-            count(&mut self.clusters, cluster);
+        if given.cause.by_copy {
+            self.by_copies += 1;
+            return;
         }
-        if !given.details.is_empty() {
-            count(&mut self.details, given.details);
+        // Requests finish on the rules they began with.
+        let rules = self.later.iter_mut().rev().find(|(from, _)| *from <= given.begun);
+        if let (Some((_, met)), Some(cluster)) = (rules, given.cluster) {
+            count(met, cluster);
         }
-        *self.attempts.entry(given.attempts).or_default() += 1;
-        self.totals.retries += u64::from(given.attempts.saturating_sub(1));
-        self.timeouts.requests += u64::from(given.flags.contains(Flags::UPSTREAM_TIMEOUT));
-        match given.ended {
-            Ended::Answered => {
-                self.totals.answered += 1;
-                let status = given.status.unwrap_or(0);
-                self.totals.succeeded += u64::from(status < 500);
-                *self.statuses.entry(status).or_default() += 1;
-            }
-            Ended::Reset => self.totals.reset += 1,
-            Ended::GaveUp => self.totals.gave_up += 1,
-            Ended::Waiting => {
-                self.totals.waiting += 1;
-                return;
-            }
+        if given.cause.call > 0 {
+            self.services.totals.begun += 1;
+            self.services.given(given, self.duration);
+            self.went(given);
+        } else {
+            self.clients.given(given, self.duration);
         }
-        let took = given.at.since(given.begun);
-        self.times.record(took);
-        self.shape.record(took);
-        self.last_end = given.at;
-        let in_time = self.duration.is_none_or(|duration| given.at <= Timestamp::default().after(duration));
-        self.in_time += u64::from(in_time && given.ended == Ended::Answered);
     }
 
-    fn version(&mut self, endpoint: &Endpoint) -> Option<&mut (Version, Clock)> {
-        let is = |row: &Version, endpoint: &Endpoint| (&*row.host, &row.labels) == (host(endpoint), &labels(endpoint));
-        let new = |endpoint: &Endpoint| Version {
-            host: host(endpoint).to_owned(),
-            labels: labels(endpoint),
-            ..Version::default()
+    /// A service has asked another.
+    fn went(&mut self, given: &Given<'_>) {
+        let Some(caller) = given.caller else { return };
+        let (own_host, own_labels) = (host(caller), labels(caller));
+        let cluster = given.cluster.unwrap_or_default();
+        let is = |(edge, _): &(Edge, Clock)| {
+            edge.caller == own_host && edge.caller_labels == own_labels && edge.cluster == cluster
         };
-        self.versions.row(endpoint, is, new)
+        let place = self.edges.iter().position(is).unwrap_or(self.edges.len());
+        if place == self.edges.len() {
+            let (caller, cluster) = (own_host.to_owned(), cluster.to_owned());
+            let edge = Edge { caller, caller_labels: own_labels, cluster, ..Edge::default() };
+            self.edges.push((edge, Clock::default()));
+        }
+        if let Some((edge, clock)) = self.edges.get_mut(place) {
+            edge.calls += 1;
+            edge.succeeded += u64::from(given.status.is_some_and(|status| status < 500));
+            if given.ended != Ended::Waiting {
+                clock.record(given.at.since(given.begun));
+            }
+        }
     }
 
-    fn mirror(&mut self, endpoint: &Endpoint) -> Option<&mut (Mirror, Clock)> {
+    fn mirror(&mut self, sender: usize, endpoint: &Endpoint) -> Option<&mut (Mirror, Clock)> {
         let is = |row: &Mirror, endpoint: &Endpoint| row.cluster == endpoint.cluster();
         let new = |endpoint: &Endpoint| Mirror { cluster: endpoint.cluster().to_owned(), ..Mirror::default() };
-        self.mirrors.row(endpoint, is, new)
+        self.mirrors.row(sender, endpoint, is, new)
     }
 
     /// Closes the books.
@@ -204,21 +159,37 @@ impl Tally {
         scenario: &Scenario,
         engine: &Engine,
         undescribed: Vec<String>,
-        configured: &[ConfiguredShare],
+        phases: &[Phase],
+        users: Option<UsersMet>,
         violations: Vec<String>,
         stopped: bool,
     ) -> Report {
+        let Self { too_slow, duration, mut clients, services, edges, by_copies, mirrors, later } = self;
         let simulated = Duration::from_nanos(engine.now().as_nanos());
         // The load's own time: what comes in afterwards only drains.
-        let last = Duration::from_nanos(self.last_end.as_nanos());
-        let period = self.duration.map_or(last, |duration| duration.min(last));
-        let mut versions: Vec<Version> =
-            self.versions.rows.into_iter().map(|(row, clock)| Version { times: clock.times(), ..row }).collect();
-        versions.sort_by(|a, b| (&a.host, &a.labels).cmp(&(&b.host, &b.labels)));
+        let last = Duration::from_nanos(clients.last_end.as_nanos());
+        let period = duration.map_or(last, |duration| duration.min(last));
         let mut mirrors: Vec<Mirror> =
-            self.mirrors.rows.into_iter().map(|(row, clock)| Mirror { times: clock.times(), ..row }).collect();
+            mirrors.rows.into_iter().map(|(row, clock)| Mirror { times: clock.times(), ..row }).collect();
         mirrors.sort_by(|a, b| a.cluster.cmp(&b.cluster));
-        let warnings = engine.world().lines.all.iter().filter(|(level, ..)| *level >= LogLevel::Warn);
+        // A rule is met by whoever asks.
+        let mut first = clients.clusters.clone();
+        for (cluster, number) in &services.clusters {
+            *first.entry(cluster.clone()).or_default() += number;
+        }
+        for (cluster, number) in later.iter().flat_map(|(_, met)| met) {
+            first.entry(cluster.clone()).and_modify(|all| *all = all.saturating_sub(*number));
+        }
+        let met = std::iter::once(&first).chain(later.iter().map(|(_, met)| met));
+        let shares = phases.iter().zip(met).flat_map(|(phase, met)| {
+            let mut rows = shares(&phase.configured, met);
+            if let Some(from) = phase.from {
+                rows.iter_mut().for_each(|row| row.rule = format!("{} (from {from} on)", row.rule));
+            }
+            rows
+        });
+        let shares = shares.collect();
+        let versions = clients.take_versions();
         Report {
             scenario: scenario.metadata.name.clone(),
             description: scenario.spec.description.clone(),
@@ -226,39 +197,67 @@ impl Tally {
             stopped,
             simulated_us: micros(simulated),
             load_us: micros(period),
-            success_rate: ratio(self.totals.succeeded, self.totals.begun),
-            rate_per_second: ratio(self.in_time, 1) / (ratio(micros(period).max(1), 1) / 1e6),
-            totals: Totals { dropped_mirrors: engine.dropped_shadows(), ..self.totals },
-            statuses: self.statuses,
-            details: self.details,
-            attempts: self.attempts,
-            timeouts: self.timeouts,
-            times: self.times.times(),
-            histogram: self.shape.bars(),
-            shares: shares(configured, &self.clusters),
-            clusters: self.clusters,
+            success_rate: ratio(clients.totals.succeeded, clients.totals.begun),
+            rate_per_second: ratio(clients.in_time, 1) / (ratio(micros(period).max(1), 1) / 1e6),
+            expectations: Vec::new(),
+            totals: Totals { dropped_mirrors: engine.dropped_shadows(), ..clients.totals },
+            statuses: clients.statuses,
+            details: clients.details,
+            attempts: clients.attempts,
+            timeouts: clients.timeouts,
+            times: clients.times.times(),
+            clock: clients.times,
+            histogram: clients.shape.bars(),
+            shares,
+            clusters: clients.clusters,
             versions,
+            users,
+            calls: calls(services, edges, by_copies),
             mirrors,
-            too_slow: self.too_slow,
+            too_slow,
             undescribed,
-            warnings: warnings
-                .map(|(level, message, count)| Warning {
-                    level: format!("{level:?}").to_lowercase(),
-                    message: message.clone(),
-                    count: *count,
-                })
-                .collect(),
+            warnings: warnings(engine),
             violations,
         }
     }
 }
 
-fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
-    if let Some(count) = counts.get_mut(name) {
-        *count += 1;
-    } else {
-        counts.insert(name.to_owned(), 1);
+/// What services asked of each other, if they did.
+fn calls(mut books: Books, edges: Vec<(Edge, Clock)>, by_copies: u64) -> Option<Calls> {
+    if books.totals.begun == 0 && by_copies == 0 {
+        return None;
     }
+    let mut edges: Vec<Edge> = edges.into_iter().map(|(edge, clock)| Edge { times: clock.times(), ..edge }).collect();
+    edges.sort_by(|a, b| (&a.caller, &a.caller_labels, &a.cluster).cmp(&(&b.caller, &b.caller_labels, &b.cluster)));
+    let versions = books.take_versions();
+    Some(Calls {
+        success_rate: ratio(books.totals.succeeded, books.totals.begun),
+        totals: books.totals,
+        by_copies,
+        statuses: books.statuses,
+        details: books.details,
+        attempts: books.attempts,
+        timeouts: books.timeouts,
+        times: books.times.times(),
+        clock: books.times,
+        clusters: books.clusters,
+        edges,
+        versions,
+    })
+}
+
+/// What the filters complained about, each line once.
+fn warnings(engine: &Engine) -> Vec<Warning> {
+    let mut warnings: Vec<Warning> = Vec::new();
+    let lines = engine.worlds().flat_map(|world| &world.lines.all);
+    for (level, message, count) in lines.filter(|(level, ..)| *level >= LogLevel::Warn) {
+        let level = format!("{level:?}").to_lowercase();
+        match warnings.iter_mut().find(|known| known.level == level && known.message == *message) {
+            Some(known) => known.count += count,
+            None => warnings.push(Warning { level, message: message.clone(), count: *count }),
+        }
+    }
+    warnings
 }
 
 fn micros(duration: Duration) -> u64 {

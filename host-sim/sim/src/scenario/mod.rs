@@ -24,15 +24,30 @@
 //!
 //! Unknown fields are refused. What depends on the plan (whether a service exists) is checked when a run begins.
 
+mod calls;
+mod expect;
 mod latency;
 mod load;
+mod schema;
 mod service;
+mod timeline;
+mod trace;
+mod when;
 
-pub use latency::Latency;
-pub use load::{ClosedLoad, Load, OpenArrivals, OpenLoad, Rate, RequestKind};
-pub use service::{Fault, OutcomeSpec, ServiceSpec, VersionSpec};
+pub use calls::{CallSpec, Count, OnFailure, Share};
+pub(crate) use expect::Wanted;
+pub use expect::{ExpectSpec, Measure, OfSpec, Percentile, Statuses};
+pub use latency::{Latency, Samples};
+pub use load::{ClosedLoad, Load, OpenArrivals, OpenLoad, RampPoint, Rate, RequestKind, Users};
+pub use schema::scenario_schema;
+pub use service::{Capacity, Fault, OutcomeSpec, ServiceSpec, VersionSpec};
+pub use timeline::{Break, Moment, Scale, Which};
+pub(crate) use trace::TraceLine;
+pub use trace::TraceLoad;
+pub use when::{Text, When};
 
 use envoy_plan::{PathNormalization, UnknownPathNormalization};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -45,12 +60,14 @@ const API_VERSION: &str = "shunt.dev/v1alpha1";
 const KIND: &str = "Scenario";
 
 /// A whole scenario.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Scenario {
     /// `shunt.dev/v1alpha1`.
+    #[schemars(extend("const" = API_VERSION))]
     pub api_version: String,
     /// `Scenario`.
+    #[schemars(extend("const" = KIND))]
     pub kind: String,
     /// Its name.
     pub metadata: Metadata,
@@ -59,7 +76,7 @@ pub struct Scenario {
 }
 
 /// What the report calls it. Other fields of a Kubernetes `metadata` may stand there and mean nothing.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
     /// The name in the report.
@@ -67,7 +84,7 @@ pub struct Metadata {
 }
 
 /// What happens in a scenario.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Spec {
     /// Where all chance comes from; 1 unless given.
@@ -107,6 +124,9 @@ pub struct Spec {
     /// How the services behave. An endpoint that no version describes answers 200 at once, and the report says so.
     #[serde(default)]
     pub services: Vec<ServiceSpec>,
+    /// What changes meanwhile.
+    #[serde(default)]
+    pub timeline: Vec<Moment>,
     /// Who sends what.
     pub load: Load,
     /// The client gives up after this time. Absent: it waits for ever.
@@ -115,6 +135,9 @@ pub struct Spec {
     /// A mirror's answer later than this counts as a failure in the mirror's balance. Absent: however late, it counts.
     #[serde(default)]
     pub too_slow: Option<Span>,
+    /// What shall come of the run; a report says of each whether it did.
+    #[serde(default)]
+    pub expect: Vec<ExpectSpec>,
 }
 
 /// [`PathNormalization`] by Istio's name, in upper or lower case.
@@ -134,6 +157,9 @@ fn one() -> u64 {
     1
 }
 
+/// Gives the text of a file that a scenario names, or says why it cannot.
+pub type Files<'a> = &'a dyn Fn(&str) -> Result<String, String>;
+
 /// What is wrong with a scenario, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {message}")]
@@ -151,17 +177,35 @@ impl ScenarioError {
 }
 
 impl Scenario {
-    /// Reads a scenario from its JSON form (the caller has read the YAML).
+    /// Reads a scenario that names no files from its JSON form (the caller has read the YAML).
     ///
     /// # Errors
     ///
     /// The first field that cannot be read, or else every field whose value makes no sense.
     pub fn read(value: Value) -> Result<Self, Vec<ScenarioError>> {
-        let scenario: Self = serde_path_to_error::deserialize(value).map_err(|error| {
+        Self::read_with(value, &|name| Err(format!("there is no file {name} here")))
+    }
+
+    /// The same with the files it names, manifests excepted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scenario::read`], and files that cannot be had or understood.
+    pub fn read_with(value: Value, files: Files<'_>) -> Result<Self, Vec<ScenarioError>> {
+        let mut scenario: Self = serde_path_to_error::deserialize(value).map_err(|error| {
             let field = error.path().to_string();
             vec![ScenarioError::new(field, error.into_inner().to_string())]
         })?;
-        let errors = scenario.check();
+        let mut errors = Vec::new();
+        let Spec { services, timeline, load, .. } = &mut scenario.spec;
+        for (index, service) in services.iter_mut().enumerate() {
+            service.read_files(&format!("spec.services[{index}]"), files, &mut errors);
+        }
+        for (index, moment) in timeline.iter_mut().enumerate() {
+            moment.read_files(&format!("spec.timeline[{index}]"), files, &mut errors);
+        }
+        load.read_files("spec.load", files, &mut errors);
+        errors.extend(scenario.check());
         if errors.is_empty() { Ok(scenario) } else { Err(errors) }
     }
 
@@ -188,11 +232,13 @@ impl Scenario {
             outbound_traffic_policy: _,
             envoy_version: _,
             services,
+            timeline,
             load,
             client_timeout,
             too_slow: _,
+            expect,
         } = spec;
-        if duration.is_none() && requests.is_none() {
+        if duration.is_none() && requests.is_none() && load.trace.is_none() {
             errors.push(ScenarioError::new("spec", "give `duration`, `requests` or both, or the load never ends"));
         }
         for (field, zero) in [
@@ -207,7 +253,21 @@ impl Scenario {
         for (index, service) in services.iter().enumerate() {
             service.check(&format!("spec.services[{index}]"), &mut errors);
         }
+        for (index, moment) in timeline.iter().enumerate() {
+            moment.check(&format!("spec.timeline[{index}]"), &mut errors);
+        }
+        if let Some(place) = timeline.windows(2).position(|pair| matches!(pair, [a, b] if a.at > b.at)) {
+            let field = format!("spec.timeline[{}].at", place + 1);
+            errors.push(ScenarioError::new(field, "moments come in the order of time"));
+        }
         load.check("spec.load", &mut errors);
+        for (index, expectation) in expect.iter().enumerate() {
+            let at = format!("spec.expect[{index}]");
+            expectation.check(&at, &mut errors);
+            if expect.iter().take(index).any(|other| other.name == expectation.name) {
+                errors.push(ScenarioError::new(format!("{at}.name"), "another expectation has this name"));
+            }
+        }
         errors
     }
 }

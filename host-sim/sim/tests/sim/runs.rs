@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use traffic_sim::{Comparison, ConfiguredShare, Control, Progress, Report, Setup, Verdict, run};
+use traffic_sim::{Comparison, ConfiguredShare, Control, Progress, Report, Rules, Setup, Verdict, run};
 
 use crate::support::{MODULE, Mesh, V1, V2, analyse, buggy, passthrough, scenario};
 
@@ -113,9 +113,8 @@ fn shares_are_compared_with_what_was_configured() {
     let share = |cluster: &str, weight| ConfiguredShare { rule: "sa-logic".into(), cluster: cluster.into(), weight };
     let judged = |v1: u64, v2: u64| {
         let mesh = Mesh::split(75, 25);
-        let configuration = mesh.configuration();
         let configured = vec![share(V1, v1), share(V2, v2)];
-        let setup = Setup { module: &MODULE, configuration: &configuration, plan: mesh.plan(), configured };
+        let setup = Setup { module: &MODULE, rules: mesh.rules(), configured, later: Vec::new() };
         run(&scenario(closed(10, 2_000)).unwrap(), setup, Control::default()).unwrap()
     };
     assert!(judged(75, 25).shares.iter().all(|row| row.verdict == Verdict::Inside), "{}", judged(75, 25));
@@ -150,8 +149,7 @@ fn progress_is_told_and_a_stop_is_heeded() {
         stop.store(true, Ordering::Relaxed);
     };
     let mesh = Mesh::split(100, 0);
-    let configuration = mesh.configuration();
-    let setup = Setup { module: &MODULE, configuration: &configuration, plan: mesh.plan(), configured: Vec::new() };
+    let setup = Setup { module: &MODULE, rules: mesh.rules(), configured: Vec::new(), later: Vec::new() };
     let control = Control { progress: Some(&mut progress), stop: Some(&stop) };
     let report = run(&scenario(closed(10, 1_000_000)).unwrap(), setup, control).unwrap();
     assert!(report.stopped && report.totals.begun < 100_000 && report.violations.is_empty(), "{report}");
@@ -213,9 +211,9 @@ fn outside(host: &str, labels: Value) -> Result<Report, String> {
     });
     let setup = Setup {
         module: &MODULE,
-        configuration: configuration.as_bytes(),
-        plan: std::sync::Arc::new(plan),
+        rules: Rules::for_all(configuration, std::sync::Arc::new(plan)),
         configured: Vec::new(),
+        later: Vec::new(),
     };
     run(&scenario(spec)?, setup, Control::default()).map_err(|error| error.to_string())
 }
@@ -249,19 +247,18 @@ fn errors_name_the_field() {
     let endless = fault(|spec| spec["requests"] = Value::Null);
     assert!(endless.starts_with("spec: give `duration`, `requests` or both"), "{endless}");
     let twice = fault(|spec| spec["load"]["open"] = json!({"ratePerSecond": 1}));
-    assert_eq!(twice, "spec.load: give either `closed` or `open`");
+    assert_eq!(twice, "spec.load: give one of `closed`, `open` and `trace`");
 }
 
 #[test]
 fn a_service_that_the_manifests_do_not_have_is_named() {
     let mesh = Mesh::split(1, 1);
-    let configuration = mesh.configuration();
     let told = |host: &str, version: &str| {
         let mut spec = closed(1, 1);
         let outcomes = json!([{}]);
         spec["services"] =
             json!([{"host": host, "versions": [{"labels": {"version": version}, "outcomes": outcomes}]}]);
-        let setup = Setup { module: &MODULE, configuration: &configuration, plan: mesh.plan(), configured: Vec::new() };
+        let setup = Setup { module: &MODULE, rules: mesh.rules(), configured: Vec::new(), later: Vec::new() };
         run(&scenario(spec).unwrap(), setup, Control::default())
             .map_or_else(|error| error.to_string(), |_| "ran".into())
     };
@@ -275,7 +272,12 @@ fn a_service_that_the_manifests_do_not_have_is_named() {
 
 #[test]
 fn a_configuration_the_filter_refuses_does_not_run() {
-    let setup = Setup { module: &MODULE, configuration: b"{", plan: Mesh::split(1, 1).plan(), configured: Vec::new() };
+    let setup = Setup {
+        module: &MODULE,
+        rules: Rules::for_all("{", Mesh::split(1, 1).plan()),
+        configured: Vec::new(),
+        later: Vec::new(),
+    };
     let error = run(&scenario(closed(1, 1)).unwrap(), setup, Control::default()).unwrap_err();
     assert!(error.to_string().starts_with("the filter refuses its configuration"), "{error}");
 }
@@ -286,9 +288,8 @@ fn reports_are_as_in_the_golden_file() {
     let canary = |mesh: &Mesh, name: &str| {
         let share =
             |cluster: &str, weight| ConfiguredShare { rule: "sa-logic".into(), cluster: cluster.into(), weight };
-        let configuration = mesh.configuration();
         let configured = vec![share(V1, 80), share(V2, 20)];
-        let setup = Setup { module: &MODULE, configuration: &configuration, plan: mesh.plan(), configured };
+        let setup = Setup { module: &MODULE, rules: mesh.rules(), configured, later: Vec::new() };
         let mut spec = closed(10, 2_000);
         spec["description"] = name.into();
         run(&scenario(spec).unwrap(), setup, Control::default()).unwrap()

@@ -1,7 +1,6 @@
 //! The service these tests rehearse: sa-logic with versions v1 and v2, as filter configuration and as plan.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "clippy knows tests by their attribute, and these are helpers")]
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -9,7 +8,7 @@ use std::time::Duration;
 use envoy_plan::{Backoff, Cluster, Endpoint, Plan, Profile, RetryOn, RetryPolicy};
 use host_abi::Module;
 use serde_json::{Value, json};
-use traffic_sim::{Report, Scenario, Setup, Simulator, run};
+use traffic_sim::{Report, Rules, Scenario, Setup, Simulator, run};
 
 pub(crate) const HOST: &str = "sa-logic.default.svc.cluster.local";
 pub(crate) const V1: &str = "outbound|80|v1|sa-logic.default.svc.cluster.local";
@@ -111,24 +110,32 @@ impl Mesh {
         })
     }
 
+    pub(crate) fn rules(&self) -> Rules {
+        Rules::for_all(self.configuration(), self.plan())
+    }
+
     pub(crate) fn simulator(&self, seed: u64) -> Simulator {
         Simulator::new(&MODULE, &self.configuration(), self.plan(), seed).unwrap()
     }
 
     /// Plays a scenario of this `spec` with nobody watching.
     pub(crate) fn run(&self, spec: Value) -> Report {
-        let configuration = self.configuration();
-        let setup = Setup { module: &MODULE, configuration: &configuration, plan: self.plan(), configured: Vec::new() };
+        let setup = Setup { module: &MODULE, rules: self.rules(), configured: Vec::new(), later: Vec::new() };
         run(&scenario(spec).unwrap(), setup, traffic_sim::Control::default()).unwrap()
     }
 }
 
 fn profile(name: &str) -> Profile {
-    Profile { name: name.to_owned(), timeout: None, retry: None, mirrors: Vec::new() }
+    Profile { name: name.to_owned(), ..Profile::default() }
 }
 
 fn cluster(name: &str, address: &str, version: &str) -> Cluster {
-    let labels = BTreeMap::from([("version".to_owned(), version.to_owned())]);
+    cluster_of(name, address, &[("version", version)])
+}
+
+/// A cluster of one endpoint.
+pub(crate) fn cluster_of(name: &str, address: &str, labels: &[(&str, &str)]) -> Cluster {
+    let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Cluster {
         name: name.to_owned(),
         connect_timeout: Duration::from_secs(10),

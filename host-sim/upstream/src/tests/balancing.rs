@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use envoy_plan::LoadBalancing;
+use envoy_plan::{HashKey, LoadBalancing, Profile, RetryOn, RetryPolicy};
 
 use super::story::{CLUSTER, ask, cluster, endpoint, half, header, plan, profile};
-use crate::{Begun, Draws, Timestamp, Upstreams};
+use crate::{Answer, Ask, Begun, Draws, Event, Source, Step, Timestamp, Upstreams};
 
 const NOW: Timestamp = Timestamp::from_nanos(0);
 
@@ -188,5 +188,90 @@ fn one_endpoint_is_always_chosen() {
         for _ in 0..10 {
             assert!(upstreams.begin(&ask(&head, true), Timestamp::default(), &mut half).is_ok());
         }
+    }
+}
+
+const HASHED: [LoadBalancing; 2] =
+    [LoadBalancing::RingHash { size_min: 1024 }, LoadBalancing::Maglev { table_size: 65_537 }];
+
+/// Five endpoints, chosen from by the header `x-user`; a retry avoids who has failed, or not.
+fn hashed(method: LoadBalancing, avoid_previous_hosts: bool) -> Upstreams {
+    let on = vec![RetryOn::FiveXx];
+    let retry = RetryPolicy { retries: 3, on, avoid_previous_hosts, ..RetryPolicy::mesh_default() };
+    let hash_keys = vec![HashKey::Header("X-User".to_owned())];
+    let profile = Profile { retry: Some(retry), hash_keys, ..profile("default") };
+    let endpoints = "abcde".chars().map(|name| endpoint(&name.to_string(), 1)).collect();
+    Upstreams::new(plan(vec![profile], vec![cluster(CLUSTER, method, endpoints)]), NOW)
+}
+
+/// By whom a request is answered whose first `failures` attempts fail: all that were tried.
+fn tried(upstreams: &Upstreams, user: Option<&str>, failures: usize, draws: &mut Seeded) -> Vec<String> {
+    let mut head = vec![header("x-shunt-cluster", CLUSTER)];
+    head.extend(user.map(|user| header("x-user", user)));
+    let address = "10.0.0.9:1".parse().unwrap();
+    let source = Source {
+        headers: &|visit| head.iter().for_each(|(name, value)| visit(name.as_bytes(), value.as_bytes())),
+        client: "10.0.0.9".parse().unwrap(),
+        remote: address,
+        local: address,
+    };
+    let mut now = Timestamp::default();
+    let Begun { mut exchange, mut step, .. } =
+        upstreams.begin(&Ask { source: Some(&source), ..ask(&head, true) }, now, draws).unwrap();
+    let mut tried = Vec::new();
+    loop {
+        match step {
+            Step::Attempt(attempt) => {
+                tried.push(attempt.endpoint.address().to_owned());
+                let status = if tried.len() <= failures { 503 } else { 200 };
+                step = exchange.on(Event::Answered(Answer { status, header: &|_| None }), now, draws);
+            }
+            Step::BackOff => {
+                now = exchange.wake_at().unwrap();
+                step = exchange.on(Event::Woken, now, draws);
+            }
+            Step::Deliver { .. } => return tried,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_key_stays_with_its_endpoint_and_no_key_is_left_to_chance() {
+    for method in HASHED {
+        let (upstreams, mut draws) = (hashed(method, true), Seeded(1));
+        let mut counts = BTreeMap::new();
+        for user in 0..500 {
+            let user = format!("user-{user}");
+            let first = tried(&upstreams, Some(&user), 0, &mut draws);
+            assert_eq!(tried(&upstreams, Some(&user), 0, &mut draws), first);
+            *counts.entry(first).or_insert(0_usize) += 1;
+        }
+        check_near(&counts.into_values().collect::<Vec<_>>(), &[100; 5], 45);
+        let mut counts = BTreeMap::new();
+        for _ in 0..5000 {
+            *counts.entry(tried(&upstreams, None, 0, &mut draws)).or_insert(0_usize) += 1;
+        }
+        check_near(&counts.into_values().collect::<Vec<_>>(), &[1000; 5], 200);
+    }
+}
+
+#[test]
+fn a_retry_stays_unless_it_is_to_avoid_who_failed() {
+    for method in HASHED {
+        let (stays, leaves) = (hashed(method, false), hashed(method, true));
+        let mut away = 0;
+        for user in 0..100 {
+            let user = format!("user-{user}");
+            let met = tried(&stays, Some(&user), 2, &mut Seeded(1));
+            assert!(met.len() == 3 && met.iter().all(|endpoint| *endpoint == met[0]), "{met:?}");
+            let others = tried(&leaves, Some(&user), 2, &mut Seeded(2));
+            assert_eq!((others.len(), &others[0]), (3, &met[0]));
+            // Six places are looked at, which may all be those of endpoints that have failed.
+            away += usize::from(others[0] != others[1] && others[2] != others[0] && others[2] != others[1]);
+            // The same again, whatever is drawn.
+            assert_eq!(tried(&leaves, Some(&user), 2, &mut Seeded(3)), others);
+        }
+        assert!(away > 90, "{away}");
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn cluster(name: &str, load_balancing: LoadBalancing, endpoints: Vec<
 }
 
 pub(super) fn profile(name: &str) -> Profile {
-    Profile { name: name.to_owned(), timeout: None, retry: None, mirrors: Vec::new() }
+    Profile { name: name.to_owned(), ..Profile::default() }
 }
 
 pub(super) fn plan(profiles: Vec<Profile>, clusters: Vec<Cluster>) -> Arc<Plan> {
