@@ -223,12 +223,8 @@ pub(crate) fn compile_load_balancer(
         let message = "`simple` beside `consistentHash`";
         diagnostics.error(at, "two-load-balancers", message, "keep one of them");
     }
-    for (field, is_set, what) in
-        [("zoneAwareLbSetting", zone_aware_lb_setting.is_some(), "endpoints are chosen without regard to zones")]
-    {
-        if is_set {
-            not_yet(&at.field(field), what, diagnostics);
-        }
+    if zone_aware_lb_setting.is_some() {
+        not_yet(&at.field("zoneAwareLbSetting"), "endpoints are chosen without regard to zones", diagnostics);
     }
     if let Some(raw) = consistent_hash {
         let (table, hash) = consistent_hash::compile(&at.field("consistentHash"), raw, diagnostics);

@@ -65,7 +65,8 @@ impl Chooser {
             by_priority.entry(endpoint.priority()).or_default().push(Rc::clone(endpoint));
         }
         let level = |all: Vec<Rc<Endpoint>>| {
-            let weights = cluster.locality_weights.as_ref();
+            // A hash leads to the same endpoint, whatever the turns of localities.
+            let weights = cluster.locality_weights.as_ref().filter(|_| !group().balancer.is_hashed());
             let places = weights.map(|weights| places(&all, weights, &group)).unwrap_or_default();
             Level { share: Share::default(), group: group(), places, turns: Schedule::default(), all }
         };
@@ -99,7 +100,7 @@ impl Chooser {
             level.turns = Schedule::default();
             for place in &mut level.places {
                 let members = healthy(&place.all);
-                place.parts = levels::part(count(&place.all, &members), place.weight * PARTS);
+                place.parts = levels::part(count(&place.all, &members), place.weight.saturating_mul(PARTS));
                 place.group.serve(members, now);
             }
         }
@@ -133,8 +134,8 @@ impl Chooser {
             }
         };
         let Level { share, group, places, turns, .. } = level;
-        // In panic localities do not matter either; and a hash leads to the same endpoint whatever their turns.
-        if !places.is_empty() && !share.panics && !is_hashed {
+        // In panic localities do not matter either.
+        if !places.is_empty() && !share.panics {
             let price =
                 |place: usize| places.get(place).filter(|place| place.parts > 0).map(|place| cost(place.parts, 1));
             if let Some(place) = turns.next(places.len(), price, draws) {
