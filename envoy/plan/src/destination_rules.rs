@@ -23,6 +23,8 @@ pub(crate) struct DestinationRules<'a> {
     by_host: BTreeMap<String, Merged<'a>>,
     /// All of them, oldest first.
     rules: Vec<Rule<'a>>,
+    /// For whom they were read.
+    caller: Caller,
 }
 
 /// What all rules of one service say together.
@@ -89,7 +91,7 @@ impl<'a> DestinationRules<'a> {
         for rule in &rules {
             report_if_useless(rule, services, caller, diagnostics);
         }
-        Self { by_host, rules }
+        Self { by_host, rules, caller: caller.clone() }
     }
 
     /// What holds for a service, by its full host name.
@@ -104,8 +106,8 @@ impl<'a> DestinationRules<'a> {
             let of_subset = merged.subsets.iter().find(|known| known.name == subset);
             return (Some(&merged.policy), of_subset.map(|subset| &subset.policy));
         }
-        let unknown = Service { namespace: OWN_NAMESPACE, ports: BTreeMap::new() };
-        let holding = holding(&self.rules, host, &unknown);
+        let unknown = Service { namespace: &self.caller.namespace, ports: BTreeMap::new() };
+        let holding = holding(&self.rules, host, &unknown, &self.caller);
         let policy = holding.iter().find_map(|rule| rule.policy.as_ref());
         let mut subsets = holding.iter().flat_map(|rule| &rule.subsets);
         (policy, subsets.find(|(_, known, _)| known.name == subset).map(|(_, _, policy)| policy))

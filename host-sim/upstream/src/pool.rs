@@ -226,7 +226,7 @@ impl Pool {
 
     /// Whether a hash of the request decides.
     pub(crate) fn is_hashed(&self) -> bool {
-        self.chooser.borrow().balancer.is_hashed()
+        self.chooser.borrow().is_hashed()
     }
 
     /// The endpoint for an attempt.
