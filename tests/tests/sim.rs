@@ -205,7 +205,7 @@ fn the_schema_takes_every_example_and_refuses_what_the_reader_refuses() {
         ("/spec/services/0/versions/0/outcomes/0/latency", "{uniform: [1ms]}"),
         ("/spec/services/0/versions/0/outcomes/0/latency", "{even: 1ms}"),
         ("/spec/services/0/versions/0/outcomes/1/fault", "broken"),
-        ("/spec/services/0/versions/0/outcomes/0/when", "{path: 1}"),
+        ("/spec/services/0/versions/0/outcomes/5/when", "{path: 1}"),
         ("/spec/services/0/versions/0/capacity", "2"),
         ("/spec/services/0/versions/0/calls/0/share", "1.5"),
         ("/spec/services/0/versions/0/calls/0/count", "-1"),
