@@ -194,6 +194,17 @@ fn the_schema_takes_every_example_and_refuses_what_the_reader_refuses() {
         code == 2 && said.contains("rules.yaml: "),
         "the reader takes it, and only its manifest is not there: {said}"
     );
+    // What excludes what stands there.
+    for (pointer, right) in [
+        ("/spec/load", "{closed: {clients: 1, thinkTime: {exponential: 1ms}}, requests: [{host: shop}]}"),
+        ("/spec/load/open", "{ramp: [{at: 0s, ratePerSecond: 0}, {at: 1s, ratePerSecond: 5}]}"),
+        ("/spec/services/0/versions/0/outcomes/0/latency", "{constant: 1ms}"),
+        ("/spec/expect/0/of", "{service: shop}"),
+    ] {
+        let mut scenario = whole.clone();
+        *scenario.pointer_mut(pointer).unwrap() = serde_yaml_ng::from_str(right).unwrap();
+        assert_eq!(schema.faults(&scenario), Vec::<String>::new(), "{pointer}");
+    }
     for (pointer, wrong) in [
         ("/apiVersion", "shunt.dev/v1"),
         ("/kind", "Scenaro"),
@@ -204,13 +215,19 @@ fn the_schema_takes_every_example_and_refuses_what_the_reader_refuses() {
         ("/spec/services/0/versions", "1"),
         ("/spec/services/0/versions/0/outcomes/0/latency", "{uniform: [1ms]}"),
         ("/spec/services/0/versions/0/outcomes/0/latency", "{even: 1ms}"),
-        ("/spec/services/0/versions/0/outcomes/1/fault", "broken"),
+        ("/spec/services/0/versions/0/outcomes/4/fault", "broken"),
         ("/spec/load/open/ratePerSecond", "-1"),
         ("/spec/services/0/versions/0/calls/0/count", "many"),
         ("/spec/services/0/versions/0/calls/0/share", "2"),
         ("/spec/services/0/versions/0/calls/1/onFailure", "retry"),
         ("/spec/services/0/versions/0/capacity/concurrency", "-1"),
+        ("/spec/services/0/versions/0/capacity", "2"),
+        ("/spec/services/0/versions/0/calls/0/timeout", "-1s"),
+        ("/spec/services/0/versions/0/outcomes/1/when", "{path: 1}"),
         ("/spec/timeline/0/at", "soon"),
+        ("/spec/timeline/0/scale/endpoints", "-1"),
+        ("/spec/timeline/1/break/outcomes", "1"),
+        ("/spec/load/users/count", "-1"),
         ("/spec/load/open/arrivals", "often"),
         ("/spec/load/requests/0/headers", "[a]"),
         ("/spec/expect/0/measure", "shares"),

@@ -70,6 +70,17 @@ impl fmt::Display for Comparison<'_> {
         }
         row("retries", &|report| count(report.totals.retries));
         row("attempts out of time", &|report| count(report.timeouts.attempts));
+        if self.columns.iter().any(|(_, report)| report.users.is_some()) {
+            row("users who met a failure", &|report| {
+                report.users.map_or_else(|| "-".to_owned(), |users| percent(users.failed, users.came))
+            });
+        }
+        if self.columns.iter().any(|(_, report)| report.calls.is_some()) {
+            let made = |report: &Report| report.calls.as_ref().map_or(0, |calls| calls.totals.begun);
+            let well = |report: &Report| report.calls.as_ref().map_or(0, |calls| calls.totals.succeeded);
+            row("calls between services", &|report| count(made(report)));
+            row("calls that succeeded", &|report| percent(well(report), made(report)));
+        }
         let mut head = Table::default();
         head.row(std::iter::once(String::new()).chain(self.columns.iter().map(|(name, _)| (*name).to_owned())));
         head.followed_by(table).write(f)

@@ -50,6 +50,7 @@ pub struct ClosedLoad {
 pub struct OpenLoad {
     /// How many arrive each second; may be a fraction. This or `ramp`.
     #[serde(default)]
+    #[schemars(extend("minimum" = 0.000_001))]
     pub rate_per_second: Option<Rate>,
     /// Rates at moments; between them the rate changes evenly, before the first and after the last it stays.
     #[serde(default)]

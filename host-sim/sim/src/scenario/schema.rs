@@ -110,9 +110,14 @@ schema!(Text, "Text", {
         {"type": "string"},
         {
             "type": "object",
-            "properties": {"exact": {"type": "string"}, "prefix": {"type": "string"}},
-            "minProperties": 1,
-            "maxProperties": 1,
+            "properties": {"exact": {"type": "string"}},
+            "required": ["exact"],
+            "additionalProperties": false,
+        },
+        {
+            "type": "object",
+            "properties": {"prefix": {"type": "string"}},
+            "required": ["prefix"],
             "additionalProperties": false,
         },
     ],
