@@ -232,7 +232,7 @@ fn the_schema_takes_every_example_and_refuses_what_the_reader_refuses() {
         ("/spec/load/requests/0/headers", "[a]"),
         ("/spec/expect/0/measure", "shares"),
         ("/spec/expect/0/equal", "0.5"),
-        ("/spec/expect/0/of", "{labels: {}}"),
+        ("/spec/expect/0/of", "{service: 1}"),
         ("/spec/expect/1/status", "6xx"),
         ("/spec/expect/2/percentile", "p101"),
     ] {
@@ -244,7 +244,7 @@ fn the_schema_takes_every_example_and_refuses_what_the_reader_refuses() {
     // No part takes a field that nobody knows, but `metadata`, where Kubernetes has more.
     let mut objects = Vec::new();
     paths_of_objects(&whole, String::new(), &mut objects);
-    let free = ["/metadata", "/headers", "/labels", "/percentiles"];
+    let free = ["/metadata", "/annotations", "/headers", "/labels", "/percentiles"];
     for pointer in objects.iter().filter(|pointer| !free.iter().any(|end| pointer.ends_with(end))) {
         let mut scenario = whole.clone();
         scenario.pointer_mut(pointer).unwrap().as_object_mut().unwrap().insert("nobodyKnows".into(), 1.into());
@@ -316,11 +316,11 @@ spec:
         body: b
         timeout: 1s
         onFailure: {status: 502}
-      - {host: cart, alongside: true, count: 2, onFailure: ignore}
+      - {host: cart, alongside: true, count: 1, onFailure: ignore}
       forwards: [x-request-id]
       outcomes:
       - {share: 1, status: 200, latency: 1ms, body: b, headers: {a: b}}
-      - {when: {path: /}, from: 1s, until: 2s, untilRequest: 3, bodyTakes: 1ms}
+      - {when: {path: /}, from: 1s, until: 2s, untilRequest: 3, body: b, bodyTakes: 1ms}
       - {latency: {logNormal: {p50: 1ms, p99: 2ms}}}
       - {latency: {samples: [1ms, 2ms]}}
       - {fault: neverAnswers, latency: {constant: 1ms}}
