@@ -11,6 +11,7 @@
 //!   ...
 //! normalization: MERGE_SLASHES                     # of paths, before they are matched; BASE unless said
 //! outbound: REGISTRY_ONLY                          # what unknown hosts meet, or ALLOW_ANY; 404 unless said
+//! locality: region/zone/subzone                    # where the caller runs; unknown unless said
 //! behaviour:                                       # of endpoints, for each request they receive; 200 unless said
 //!   reviews-v1: [503, 503]                         # two times 503, then 200
 //!   reviews-v2: {status: 201, headers: {x-a: [1, 2]}, body: text, after: 20ms}   # always
@@ -78,6 +79,9 @@ pub struct Case {
     pub normalization: Normalization,
     /// What a host meets that neither the registry nor a rule knows.
     pub outbound: Option<OutboundMode>,
+    /// Where the caller runs.
+    #[serde(default)]
+    pub locality: String,
     /// What endpoints do.
     #[serde(default)]
     pub behaviour: BTreeMap<String, Script>,

@@ -216,6 +216,7 @@ fn the_schema_takes_every_example_and_refuses_what_the_reader_refuses() {
         ("/spec/services/0/versions/0/outcomes/0/latency", "{even: 1ms}"),
         ("/spec/services/0/versions/0/outcomes/4/fault", "broken"),
         ("/spec/load/open/ratePerSecond", "-1"),
+        ("/spec/load/open/ratePerSecond", "0"),
         ("/spec/services/0/versions/0/calls/0/count", "many"),
         ("/spec/services/0/versions/0/calls/0/share", "2"),
         ("/spec/services/0/versions/0/calls/1/onFailure", "retry"),

@@ -5,13 +5,16 @@ use crate::destination_rules::DestinationRules;
 use crate::destinations::Destinations;
 use crate::mirrors::{self, Mirrors};
 use crate::profiles::{Native, Profiles};
-use crate::{DEFAULT_PROFILE, Plan, clusters, service_entries};
+use crate::{Caller, DEFAULT_PROFILE, Plan, clusters, service_entries};
 use istio_config::diagnostic::At;
 use istio_config::filter_config::{Listener, ProfileBinding};
 use istio_config::services::Services;
 use istio_config::virtual_service::{HttpRoute, HttpRouteDestination};
-use istio_config::{Config, Diagnostics, Resource, VirtualService, delegates, listeners, names};
+use istio_config::{Config, Diagnostic, Diagnostics, Resource, VirtualService, delegates, listeners, names};
 use std::collections::BTreeSet;
+
+/// The code of what a plan cannot carry out, and istiod's own clusters can.
+pub(crate) const ONLY_IN_A_MESH: &str = "only-in-a-mesh";
 
 impl Plan {
     /// Builds the plan of a configuration, and the bindings that tie its rules to the plan's profiles. Every fault
@@ -20,19 +23,26 @@ impl Plan {
     /// The bindings belong into the filter's configuration ([`istio_config::FilterConfig::bindings`]). Rules that meet
     /// the default profile whatever they draw have none.
     pub fn build(config: &Config, diagnostics: &mut Diagnostics) -> (Self, Vec<ProfileBinding>) {
-        Self::build_for(config, None, diagnostics)
+        Self::build_for(config, &Caller::default(), None, diagnostics)
     }
 
-    /// The same for a listener of Istio's. The plan then holds the clusters that the files tell of, and istiod has them
-    /// and others.
+    /// The same for this caller, by whose place and labels endpoints are preferred; and for a listener of Istio's. The plan
+    /// then holds the clusters that the files tell of, and istiod has them and others.
     pub fn build_for(
         config: &Config,
+        caller: &Caller,
         listener: Option<&Listener>,
         diagnostics: &mut Diagnostics,
     ) -> (Self, Vec<ProfileBinding>) {
-        let services = service_entries::collect(config, diagnostics);
-        let rules = DestinationRules::collect(config, &services, diagnostics);
-        let clusters = clusters::build(&services, &rules);
+        let mut found = Diagnostics::default();
+        let services = service_entries::collect(config, &mut found);
+        let rules = DestinationRules::collect(config, &services, caller, &mut found);
+        // In a mesh istiod finds endpoints, also where nobody else can.
+        let is_solved = |finding: &&Diagnostic| listener.is_some() && finding.code == ONLY_IN_A_MESH;
+        for finding in found.iter().filter(|finding| !is_solved(finding)) {
+            diagnostics.push(finding.clone());
+        }
+        let clusters = clusters::build(&services, &rules, caller);
 
         let registry = Services::new(config);
         let destinations = Destinations::new(config, &registry, &rules, listener);
@@ -143,4 +153,40 @@ fn takes_all(service: &Resource<VirtualService>, host: &str) -> bool {
             });
             blocks.is_empty() || anywhere
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use istio_config::yaml;
+
+    /// Findings for a service and a policy, in a mesh and outside.
+    fn findings(service: &str, policy: &str) -> [Vec<String>; 2] {
+        let text = format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: s}}\nspec: {{hosts: [a.com], ports: [{{number: 80, name: http}}], {service}}}\n---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: d}}\nspec: {{host: a.com, {policy}}}\n---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: v}}\nspec: {{hosts: [a.com], http: [{{route: [{{destination: {{host: a.com, subset: v1}}}}]}}]}}\n"
+        );
+        let (mut config, mut sources) = <(Config, yaml::Sources)>::default();
+        yaml::read("test.yaml", &text, &mut config, &mut sources, &mut Diagnostics::default());
+        let mesh = Listener { gateway: "mesh".to_owned(), port: 80 };
+        [Some(&mesh), None].map(|listener| {
+            let mut diagnostics = Diagnostics::default();
+            Plan::build_for(&config, &Caller::default(), listener, &mut diagnostics);
+            diagnostics.iter().map(|found| format!("{}[{}]", found.path, found.code)).collect()
+        })
+    }
+
+    #[test]
+    fn what_only_istiod_can_carry_out_is_an_error_outside_a_mesh() {
+        let subsets = "subsets: [{name: v1, labels: {version: v1}}]";
+        let none = Vec::<String>::new();
+        let by_client = findings("resolution: NONE", subsets);
+        assert_eq!(by_client, [none.clone(), vec!["spec.resolution[only-in-a-mesh]".to_owned()]]);
+        let selected = findings("resolution: STATIC, workloadSelector: {labels: {app: a}}", subsets);
+        assert_eq!(selected, [none.clone(), vec!["spec.workloadSelector[only-in-a-mesh]".to_owned()]]);
+        let fixed = "resolution: STATIC, endpoints: [{address: 10.0.0.1, labels: {version: v1}}]";
+        let passthrough =
+            findings(fixed, &format!("{subsets}, trafficPolicy: {{loadBalancer: {{simple: PASSTHROUGH}}}}"));
+        let path = "spec.trafficPolicy.loadBalancer.simple[only-in-a-mesh]";
+        assert_eq!(passthrough, [none, vec![path.to_owned()]]);
+    }
 }

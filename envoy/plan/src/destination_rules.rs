@@ -2,19 +2,18 @@
 //!
 //! A sidecar looks for a rule in its own namespace, then in the service's, then in the root namespace; the first that
 //! has any rule for the host decides. There the most specific host pattern wins, and rules with that same pattern are
-//! merged: oldest first, subsets strung together, the first policy and the first of equal subset names kept
-//! (istio `model/push_context.go`, `destinationRule`; `model/destination_rule.go`, `mergeDestinationRule`).
+//! merged as far as they are for the same ([`merging`]): oldest first, subsets strung together, the first policy and the first
+//! of equal subset names kept (istio `model/push_context.go`, `destinationRule`; `model/destination_rule.go`,
+//! `mergeDestinationRule`).
 
+use crate::merging::{self, Scope};
 use crate::service_entries::{Service, Services};
-use crate::syntax;
 use crate::traffic_policy::TrafficPolicy;
+use crate::{Caller, syntax};
 use istio_config::destination_rule::{Subset, WorkloadSelector};
 use istio_config::diagnostic::At;
 use istio_config::{Config, DestinationRule, Diagnostics, ObjectMeta, names};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Namespace of the proxy itself.
-const OWN_NAMESPACE: &str = "default";
 
 /// Namespace of mesh-wide rules.
 const ROOT_NAMESPACE: &str = "istio-system";
@@ -24,6 +23,8 @@ pub(crate) struct DestinationRules<'a> {
     by_host: BTreeMap<String, Merged<'a>>,
     /// All of them, oldest first.
     rules: Vec<Rule<'a>>,
+    /// For whom they were read.
+    caller: Caller,
 }
 
 /// What all rules of one service say together.
@@ -55,6 +56,7 @@ impl MergedSubset<'_> {
 struct Rule<'a> {
     meta: &'a ObjectMeta,
     host: String,
+    scope: Scope,
     policy: Option<TrafficPolicy>,
     /// With their index in the rule.
     subsets: Vec<(usize, &'a Subset, TrafficPolicy)>,
@@ -62,10 +64,15 @@ struct Rule<'a> {
 
 impl<'a> DestinationRules<'a> {
     /// Reads every rule and finds out which hold for which service.
-    pub(crate) fn collect(config: &'a Config, services: &Services<'_>, diagnostics: &mut Diagnostics) -> Self {
+    pub(crate) fn collect(
+        config: &'a Config,
+        services: &Services<'_>,
+        caller: &Caller,
+        diagnostics: &mut Diagnostics,
+    ) -> Self {
         let mut rules: Vec<Rule<'a>> = Vec::new();
         for resource in &config.destination_rules {
-            rules.extend(Rule::compile(&resource.meta, &resource.spec, diagnostics));
+            rules.extend(Rule::compile(&resource.meta, &resource.spec, caller, diagnostics));
         }
         // Istio's order of age; objects without a time stamp are equally old, and then names decide.
         rules.sort_by_key(|rule| (rule.meta.creation_timestamp.as_str(), rule.meta.name(), rule.meta.namespace()));
@@ -73,7 +80,7 @@ impl<'a> DestinationRules<'a> {
         let mut merger = Merger::default();
         let mut by_host = BTreeMap::new();
         for (host, service) in services {
-            let holding = holding(&rules, host, service);
+            let holding = holding(&rules, host, service, caller);
             if !holding.is_empty() {
                 by_host.insert(
                     host.clone(),
@@ -82,9 +89,9 @@ impl<'a> DestinationRules<'a> {
             }
         }
         for rule in &rules {
-            report_if_useless(rule, services, diagnostics);
+            report_if_useless(rule, services, caller, diagnostics);
         }
-        Self { by_host, rules }
+        Self { by_host, rules, caller: caller.clone() }
     }
 
     /// What holds for a service, by its full host name.
@@ -99,8 +106,8 @@ impl<'a> DestinationRules<'a> {
             let of_subset = merged.subsets.iter().find(|known| known.name == subset);
             return (Some(&merged.policy), of_subset.map(|subset| &subset.policy));
         }
-        let unknown = Service { namespace: OWN_NAMESPACE, ports: BTreeMap::new() };
-        let holding = holding(&self.rules, host, &unknown);
+        let unknown = Service { namespace: &self.caller.namespace, ports: BTreeMap::new() };
+        let holding = holding(&self.rules, host, &unknown, &self.caller);
         let policy = holding.iter().find_map(|rule| rule.policy.as_ref());
         let mut subsets = holding.iter().flat_map(|rule| &rule.subsets);
         (policy, subsets.find(|(_, known, _)| known.name == subset).map(|(_, _, policy)| policy))
@@ -113,7 +120,12 @@ impl<'a> DestinationRules<'a> {
 }
 
 impl<'a> Rule<'a> {
-    fn compile(meta: &'a ObjectMeta, raw: &'a DestinationRule, diagnostics: &mut Diagnostics) -> Option<Self> {
+    fn compile(
+        meta: &'a ObjectMeta,
+        raw: &'a DestinationRule,
+        caller: &Caller,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Self> {
         let DestinationRule { host, traffic_policy, subsets, export_to, workload_selector } = raw;
         let object = At::object(&meta.reference);
         let spec = object.field("spec");
@@ -123,21 +135,20 @@ impl<'a> Rule<'a> {
             diagnostics.error(&spec.field("host"), "bad-host", message, "write the name of a service");
             holds = false;
         }
-        if !export_to.is_empty() && export_to.iter().any(|namespace| namespace != "*") {
-            let message = "the rule is seen from every namespace";
-            diagnostics.warning(&spec.field("exportTo"), "not-carried-out-yet", message, "remove the field");
+        let selector = workload_selector.as_ref().map(|WorkloadSelector { match_labels }| match_labels.clone());
+        if caller.labels.is_empty() && selector.as_ref().is_some_and(|labels| !labels.is_empty()) {
+            let message = "nothing tells the labels of the proxy, so the rule does not hold for it";
+            diagnostics.warning(&spec.field("workloadSelector"), "no-labels", message, "say them: `--labels`");
         }
-        if let Some(WorkloadSelector { match_labels }) = workload_selector
-            && !match_labels.is_empty()
-        {
-            let message = "the proxy has no labels yet, so the rule does not hold for it";
-            diagnostics.warning(&spec.field("workloadSelector"), "not-carried-out-yet", message, "remove the field");
-            holds = false;
-        }
+        let export_to = match selector {
+            Some(_) => BTreeSet::from([".".to_owned()]),
+            None => export_to.iter().cloned().collect(),
+        };
+        let scope = Scope { export_to, selector };
         let policy =
             traffic_policy.as_ref().map(|raw| TrafficPolicy::compile(&spec.field("trafficPolicy"), raw, diagnostics));
         let subsets = compile_subsets(&spec.field("subsets"), subsets, diagnostics);
-        holds.then(|| Self { meta, host: names::full_host(host, meta.namespace()), policy, subsets })
+        holds.then(|| Self { meta, host: names::full_host(host, meta.namespace()), scope, policy, subsets })
     }
 }
 
@@ -168,22 +179,33 @@ fn compile_subsets<'a>(
 
 /// The namespaces in which rules for a service are looked for, in that order. That of a host inside the cluster counts
 /// even where its ServiceEntry was written elsewhere: there the service itself would be.
-fn namespaces<'s>(host: &'s str, service: &Service<'s>) -> [Option<&'s str>; 4] {
+fn namespaces<'s>(host: &'s str, service: &Service<'s>, caller: &'s Caller) -> [Option<&'s str>; 4] {
     let suffix = format!(".svc.{}", names::CLUSTER_DOMAIN);
     let of_host = host.strip_suffix(&suffix).and_then(|short| short.split_once('.')).map(|(_, namespace)| namespace);
-    [Some(OWN_NAMESPACE), Some(service.namespace), of_host, Some(ROOT_NAMESPACE)]
+    // For callers in the root namespace its rules are no more than everybody's.
+    let own = Some(caller.namespace.as_str()).filter(|own| *own != ROOT_NAMESPACE);
+    [own, Some(service.namespace), of_host, Some(ROOT_NAMESPACE)]
 }
 
 /// The rules that hold for a service, oldest first.
-fn holding<'r, 'a>(rules: &'r [Rule<'a>], host: &str, service: &Service<'_>) -> Vec<&'r Rule<'a>> {
-    for namespace in namespaces(host, service).into_iter().flatten() {
-        let mut here: Vec<&Rule<'a>> =
-            rules.iter().filter(|rule| rule.meta.namespace() == namespace && names::covers(&rule.host, host)).collect();
+fn holding<'r, 'a>(rules: &'r [Rule<'a>], host: &str, service: &Service<'_>, caller: &Caller) -> Vec<&'r Rule<'a>> {
+    for namespace in namespaces(host, service, caller).into_iter().flatten() {
+        let is_own = namespace == caller.namespace;
+        let is_here = |rule: &&Rule<'a>| {
+            let counts = match is_own {
+                true => rule.scope.is_seen_from(namespace, namespace),
+                false => !rule.scope.is_private(namespace),
+            };
+            counts && rule.meta.namespace() == namespace && names::covers(&rule.host, host)
+        };
+        let mut here: Vec<&Rule<'a>> = rules.iter().filter(is_here).collect();
         // A plain name is more specific than any wildcard; among wildcards the longest is.
         let most = here.iter().map(|rule| specificity(&rule.host)).max();
         here.retain(|rule| Some(specificity(&rule.host)) == most);
+        here.retain(|rule| rule.scope.is_seen_from(&caller.namespace, namespace));
+        // A namespace with rules decides, also where none of them is for this caller.
         if !here.is_empty() {
-            return here;
+            return merging::holding(&here, |rule| rule.scope.clone(), &caller.labels);
         }
     }
     Vec::new()
@@ -253,7 +275,7 @@ impl Merger {
     }
 }
 
-fn report_if_useless(rule: &Rule<'_>, services: &Services<'_>, diagnostics: &mut Diagnostics) {
+fn report_if_useless(rule: &Rule<'_>, services: &Services<'_>, caller: &Caller, diagnostics: &mut Diagnostics) {
     let object = At::object(&rule.meta.reference);
     let mut covered = services.iter().filter(|(host, _)| names::covers(&rule.host, host)).peekable();
     if covered.peek().is_none() {
@@ -263,7 +285,7 @@ fn report_if_useless(rule: &Rule<'_>, services: &Services<'_>, diagnostics: &mut
             format!("there is no service `{}`: the rule has no effect", rule.host),
             "add a ServiceEntry with this host, or correct the name; names without a dot get the rule's namespace",
         );
-    } else if !covered.any(|(host, service)| namespaces(host, service).contains(&Some(rule.meta.namespace()))) {
+    } else if !covered.any(|(host, service)| namespaces(host, service, caller).contains(&Some(rule.meta.namespace()))) {
         diagnostics.warning(
             &object.field("metadata").field("namespace"),
             "rule-out-of-reach",
@@ -275,7 +297,8 @@ fn report_if_useless(rule: &Rule<'_>, services: &Services<'_>, diagnostics: &mut
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{SERVICES, build, check_findings};
+    use crate::testing::{SERVICES, build, build_for, check_findings};
+    use crate::{Caller, LoadBalancing};
 
     /// Several rules `(metadata, spec)` beside the services of [`SERVICES`].
     fn config(rules: &[(&str, &str)]) -> String {
@@ -379,6 +402,41 @@ mod tests {
         );
     }
 
+    /// Balancing of `a` for a caller in this namespace with the label `app: x`.
+    fn check_for(namespace: &str, rules: &[(&str, &str)], expected: LoadBalancing) {
+        let labels = [("app".to_owned(), "x".to_owned())].into_iter().collect();
+        let caller = Caller { namespace: namespace.to_owned(), labels, ..Caller::default() };
+        let plan = build_for(&config(rules), &caller);
+        let balancing = plan.clusters["outbound|80||a.default.svc.cluster.local"].load_balancing;
+        assert_eq!(balancing, expected, "{namespace}: {rules:?}");
+    }
+
+    #[test]
+    fn who_calls_decides_which_rules_hold() {
+        let host = |more: &str, simple: &str| {
+            format!("host: a.default.svc.cluster.local, {more}trafficPolicy: {{loadBalancer: {{simple: {simple}}}}}")
+        };
+        let (open, random) = (host("", "ROUND_ROBIN"), host("", "RANDOM"));
+        let rules = [("name: a, namespace: default", open.as_str()), ("name: b, namespace: mine", random.as_str())];
+        check_for("mine", &rules, LoadBalancing::Random);
+        check_for("default", &rules, LoadBalancing::RoundRobin);
+        check_for("other", &rules, LoadBalancing::RoundRobin);
+        check_for("istio-system", &rules, LoadBalancing::RoundRobin);
+        let private = host("exportTo: [.], ", "RANDOM");
+        let rules = [("name: a, namespace: default", private.as_str())];
+        check_for("default", &rules, LoadBalancing::Random);
+        check_for("other", &rules, LoadBalancing::LeastRequest);
+        let for_one = host("exportTo: [mine], ", "RANDOM");
+        let rules = [("name: a, namespace: default", for_one.as_str())];
+        check_for("mine", &rules, LoadBalancing::Random);
+        check_for("default", &rules, LoadBalancing::LeastRequest);
+        let selected = host("workloadSelector: {matchLabels: {app: x}}, ", "RANDOM");
+        let rules =
+            [("name: a, namespace: default", open.as_str()), ("name: b, namespace: default", selected.as_str())];
+        check_for("default", &rules, LoadBalancing::Random);
+        check_for("other", &rules, LoadBalancing::RoundRobin);
+    }
+
     #[test]
     fn a_rule_in_the_namespace_of_a_cluster_host_holds() {
         let rule = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: prod}\nspec: {host: web, subsets: [{name: v1}]}\n";
@@ -422,10 +480,7 @@ mod tests {
                 "name: d",
                 "host: a, exportTo: [.], workloadSelector: {matchLabels: {app: b}}, subsets: [{name: x}]",
             )]),
-            &[
-                "DestinationRule spec.exportTo: warning[not-carried-out-yet]",
-                "DestinationRule spec.workloadSelector: warning[not-carried-out-yet]",
-            ],
+            &["DestinationRule spec.workloadSelector: warning[no-labels]"],
         );
     }
 }

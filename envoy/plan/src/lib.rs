@@ -9,6 +9,7 @@
 //! weights and edits are the policy's subject.
 
 mod build;
+mod caller;
 mod clusters;
 mod connection_pool;
 mod consistent_hash;
@@ -17,6 +18,10 @@ mod destinations;
 mod durations;
 mod hash_keys;
 mod limits;
+mod load_balancer;
+mod locality;
+mod locality_lb;
+mod merging;
 mod mirrors;
 mod outbound;
 mod outliers;
@@ -27,15 +32,21 @@ mod resolution;
 mod retries;
 mod service_entries;
 mod syntax;
+mod tls;
 mod traffic_policy;
+mod warmup;
 
 #[cfg(test)]
 mod testing;
 
+pub use caller::Caller;
 pub use hash_keys::{HashCookie, HashKey, RING_SIZE_MAX};
 pub use limits::{Connections, Limits, OutlierDetection, PerMillion, Pings, RetryBudget, TcpKeepalive};
+pub use locality::Locality;
 pub use path_normalization::{PathNormalization, UnknownPathNormalization};
 pub use plan::{
     Backoff, CLUSTER_HEADER, Cluster, DEFAULT_PROFILE, Discovery, Endpoint, LoadBalancing, PASSTHROUGH_CLUSTER,
     PROFILE_HEADER, Plan, Profile, RetryOn, RetryPolicy, UpstreamProtocol,
 };
+pub use tls::{ClientCertificate, Roots, UpstreamTls};
+pub use warmup::Warmup;

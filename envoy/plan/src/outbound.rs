@@ -1,10 +1,7 @@
 //! What carries out `outboundTrafficPolicy: ALLOW_ANY`: the cluster of requests that pass through, and their profile.
 
 use crate::profiles;
-use crate::{
-    Cluster, Connections, Discovery, Limits, LoadBalancing, PASSTHROUGH_CLUSTER, Plan, Profile, UpstreamProtocol,
-    connection_pool,
-};
+use crate::{Cluster, Discovery, PASSTHROUGH_CLUSTER, Plan, Profile, connection_pool};
 use istio_config::filter_config::OutboundTrafficPolicy;
 use istio_config::outbound::OutboundMode;
 
@@ -18,14 +15,9 @@ impl Plan {
             OutboundMode::AllowAny => {
                 let cluster = Cluster {
                     name: PASSTHROUGH_CLUSTER.to_owned(),
-                    load_balancing: LoadBalancing::default(),
                     connect_timeout: connection_pool::CONNECT_TIMEOUT,
-                    limits: Limits::default(),
-                    connections: Connections::default(),
-                    outliers: None,
-                    protocol: UpstreamProtocol::Http1,
                     discovery: Discovery::RequestHost,
-                    endpoints: Vec::new(),
+                    ..Cluster::default()
                 };
                 self.clusters.insert(cluster.name.clone(), cluster);
                 profiles::name_of(&mut self.profiles, Profile::default())

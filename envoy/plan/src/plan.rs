@@ -1,6 +1,6 @@
 //! The plan itself: profiles, clusters and endpoints, in the terms of Envoy and Istio.
 
-use crate::{Connections, HashKey, Limits, OutlierDetection};
+use crate::{Connections, HashKey, Limits, Locality, OutlierDetection, UpstreamTls, Warmup};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -160,12 +160,18 @@ impl RetryOn {
 }
 
 /// One group of endpoints that answers for a service port, whole or by subset.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cluster {
     /// `outbound|PORT|SUBSET|HOST`, the subset empty for the whole service.
     pub name: String,
     /// How an endpoint is chosen (`trafficPolicy.loadBalancer`).
     pub load_balancing: LoadBalancing,
+    /// How an endpoint that joins comes to its share (`loadBalancer.warmup`). `None`: it has it at once.
+    pub warmup: Option<Warmup>,
+    /// Localities of one priority share requests by weight before an endpoint is chosen there (Envoy's locality weighted
+    /// balancing): by this weight, or where there is none by the weights of its endpoints together. `None`: localities do not
+    /// matter within a priority.
+    pub locality_weights: Option<BTreeMap<Locality, u32>>,
     /// Limit for opening a connection (`connectionPool.tcp.connectTimeout`, default 10 s).
     pub connect_timeout: Duration,
     /// What may be under way at the same time (`connectionPool`, `retryBudget`).
@@ -176,9 +182,11 @@ pub struct Cluster {
     pub outliers: Option<OutlierDetection>,
     /// What is spoken to the endpoints (the protocol of the service port, or `connectionPool.http.h2UpgradePolicy`).
     pub protocol: UpstreamProtocol,
+    /// TLS towards the endpoints (`trafficPolicy.tls`). `None`: none.
+    pub tls: Option<UpstreamTls>,
     /// What stands in [`Endpoint::address`], and when it is looked up.
     pub discovery: Discovery,
-    /// In file order. Empty: every request gets 503 (Envoy's `UH`).
+    /// By priority, then by locality, then in file order. Empty: every request gets 503 (Envoy's `UH`).
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -204,7 +212,7 @@ impl Discovery {
 }
 
 /// What is spoken to the endpoints of a cluster.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum UpstreamProtocol {
     /// HTTP/1.1, whatever the client speaks; Istio's default.
     #[default]
@@ -249,7 +257,7 @@ impl LoadBalancing {
 }
 
 /// One place that answers requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endpoint {
     /// IP address, or a DNS name where [`Cluster::discovery`] allows it.
     pub address: String,
@@ -259,4 +267,8 @@ pub struct Endpoint {
     pub weight: u32,
     /// Labels of the workload, `version` and the like.
     pub labels: BTreeMap<String, String>,
+    /// Where it is.
+    pub locality: Locality,
+    /// From 0, none left out: endpoints of a higher number get requests only as those of lower ones fail.
+    pub priority: u32,
 }

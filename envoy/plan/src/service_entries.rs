@@ -1,6 +1,7 @@
 //! ServiceEntries: which hosts there are, on which ports, and who answers for them.
 
-use crate::{Discovery, Endpoint, UpstreamProtocol, syntax};
+use crate::build::ONLY_IN_A_MESH;
+use crate::{Discovery, Endpoint, Locality, UpstreamProtocol, syntax};
 use istio_config::diagnostic::At;
 use istio_config::service_entry::{Resolution, ServicePort, WorkloadEntry};
 use istio_config::{Config, Diagnostics, Resource, ServiceEntry, names};
@@ -40,6 +41,8 @@ pub(crate) struct Port {
     pub(crate) protocol: UpstreamProtocol,
     /// How endpoints are found.
     pub(crate) discovery: Discovery,
+    /// Names that the certificates of endpoints carry (`subjectAltNames`).
+    pub(crate) names: Vec<String>,
     /// In file order.
     pub(crate) endpoints: Vec<Endpoint>,
 }
@@ -82,7 +85,6 @@ fn add<'a>(services: &mut Services<'a>, entry: &'a Resource<ServiceEntry>, diagn
         !matches!(export_to.as_slice(), [] | [_] if export_to.iter().all(|to| to == "*")),
         "the service is visible everywhere",
     );
-    not_yet("subjectAltNames", !subject_alt_names.is_empty(), "there is no TLS towards endpoints yet");
 
     let at_hosts = spec.field("hosts");
     check_hosts(&at_hosts, hosts, diagnostics);
@@ -92,7 +94,8 @@ fn add<'a>(services: &mut Services<'a>, entry: &'a Resource<ServiceEntry>, diagn
     if let Some(discovery) = discovery {
         for (number, port) in &ports {
             let protocol = upstream_protocol(&port.protocol);
-            by_port.insert(*number, Port { protocol, discovery, endpoints: Vec::new() });
+            let names = subject_alt_names.clone();
+            by_port.insert(*number, Port { protocol, discovery, names, endpoints: Vec::new() });
         }
         let list = spec.field("endpoints");
         for (index, endpoint) in endpoints.iter().enumerate() {
@@ -156,7 +159,7 @@ fn own_endpoint(host: &str, number: u16, ports: &[(u16, &ServicePort)]) -> Optio
         address: host.to_ascii_lowercase(),
         port: target.unwrap_or(number),
         weight: 1,
-        labels: BTreeMap::new(),
+        ..Endpoint::default()
     })
 }
 
@@ -226,7 +229,8 @@ fn discovery(
             diagnostics.error(&at, "selector-and-endpoints", message, "keep one of them");
         } else {
             let help = "list the addresses under `endpoints`";
-            diagnostics.error(&at, "not-served-yet", "endpoints cannot be selected by labels of workloads", help);
+            let message = "endpoints by labels of workloads: outside a mesh nobody knows the workloads";
+            diagnostics.error(&at, ONLY_IN_A_MESH, message, help);
         }
         return None;
     }
@@ -241,13 +245,15 @@ fn discovery(
             }
             return Some(Discovery::LogicalDns);
         }
-        None | Some(Resolution::None) => "NONE (the default)",
-        Some(Resolution::DynamicDns) => "DYNAMIC_DNS",
+        None | Some(Resolution::None) => {
+            "NONE (the default) sends a request where the client's packets were to go, which only a mesh with its redirection knows"
+        }
+        Some(Resolution::DynamicDns) => "DYNAMIC_DNS is served in a mesh only",
     };
     diagnostics.error(
         &spec.field("resolution"),
-        "not-served-yet",
-        format!("resolution {name} is not served yet"),
+        ONLY_IN_A_MESH,
+        format!("resolution {name}"),
         "write `resolution: STATIC` and the addresses: `endpoints: [{address: 10.0.0.1, labels: {version: v1}}]`; or `DNS`",
     );
     None
@@ -265,8 +271,7 @@ fn endpoint_ports(
     let WorkloadEntry { address, ports, labels, network, locality, weight, service_account } = entry;
     for (field, is_set, what) in [
         ("network", !network.is_empty(), "all endpoints are reached directly"),
-        ("locality", !locality.is_empty(), "endpoints are chosen without regard to locality"),
-        ("serviceAccount", !service_account.is_empty(), "there is no TLS towards endpoints yet"),
+        ("serviceAccount", !service_account.is_empty(), "there is no mutual TLS of a mesh towards endpoints"),
     ] {
         if is_set {
             diagnostics.warning(&at.field(field), "not-carried-out-yet", what, "remove the field");
@@ -306,6 +311,8 @@ fn endpoint_ports(
             port: own.or(target).unwrap_or(*number),
             weight: weight.filter(|weight| *weight != 0).unwrap_or(1),
             labels: labels.clone(),
+            locality: Locality::of(locality, labels),
+            priority: 0,
         };
         endpoints.push((*number, endpoint));
     }
@@ -393,13 +400,13 @@ mod tests {
         for resolution in ["NONE", "DYNAMIC_DNS"] {
             refuse(
                 &format!("hosts: [a.com], resolution: {resolution}, {PORT}"),
-                &["resolution: error[not-served-yet]"],
+                &["resolution: error[only-in-a-mesh]"],
             );
         }
-        refuse(&format!("hosts: [a.com], {PORT}"), &["resolution: error[not-served-yet]"]);
+        refuse(&format!("hosts: [a.com], {PORT}"), &["resolution: error[only-in-a-mesh]"]);
         refuse(
             &format!("hosts: [a.com], resolution: STATIC, {PORT}, workloadSelector: {{labels: {{a: b}}}}"),
-            &["workloadSelector: error[not-served-yet]"],
+            &["workloadSelector: error[only-in-a-mesh]"],
         );
         refuse(
             &format!(
@@ -546,9 +553,7 @@ mod tests {
             ),
             &[
                 "exportTo: warning[not-carried-out-yet]",
-                "subjectAltNames: warning[not-carried-out-yet]",
                 "endpoints[0].network: warning[not-carried-out-yet]",
-                "endpoints[0].locality: warning[not-carried-out-yet]",
                 "endpoints[0].serviceAccount: warning[not-carried-out-yet]",
             ],
         );

@@ -1,6 +1,6 @@
 //! What the tests of this crate share: text in, plan and findings out.
 
-use crate::{Plan, Profile};
+use crate::{Caller, Plan, Profile};
 use istio_config::filter_config::ProfileBinding;
 use istio_config::{Config, Diagnostics, yaml};
 
@@ -44,6 +44,16 @@ pub(crate) fn build(text: &str) -> (Plan, Vec<ProfileBinding>, Vec<String>) {
     let (plan, bindings) = Plan::build(&config, &mut diagnostics);
     let findings = diagnostics.iter().map(|d| format!("{} {}: {}[{}]", d.object.kind, d.path, d.severity, d.code));
     (plan, bindings, findings.collect())
+}
+
+/// The plan of a caller; no error is found on the way.
+pub(crate) fn build_for(text: &str, caller: &Caller) -> Plan {
+    let (mut config, mut sources, mut diagnostics) =
+        (Config::default(), yaml::Sources::default(), Diagnostics::default());
+    yaml::read("test.yaml", text, &mut config, &mut sources, &mut diagnostics);
+    let (plan, _) = Plan::build_for(&config, caller, None, &mut diagnostics);
+    assert!(!diagnostics.has_errors(), "{diagnostics:?}");
+    plan
 }
 
 /// Builds and compares the findings.

@@ -4,17 +4,22 @@
 //! leaves the host's `loadBalancer` alone (istio `model.MergeTrafficPolicy`). What is said of a port replaces all four
 //! blocks that can be said of one, also those it does not have (`util.GetPortLevelTrafficPolicy`).
 
+use crate::build::ONLY_IN_A_MESH;
 use crate::connection_pool::{self, CONNECT_TIMEOUT, ConnectionPool};
 use crate::consistent_hash::{self, Hashed};
-use crate::{Connections, Limits, LoadBalancing, OutlierDetection, RetryBudget, UpstreamProtocol, outliers};
+use crate::load_balancer::LoadBalancer;
+use crate::tls::TlsBlock;
+use crate::{
+    Connections, Limits, LoadBalancing, OutlierDetection, RetryBudget, UpstreamProtocol, UpstreamTls, outliers,
+};
 use istio_config::Diagnostics;
 use istio_config::destination_rule as raw;
-use istio_config::destination_rule::{ClientTlsMode, SimpleLb};
+use istio_config::destination_rule::SimpleLb;
 use istio_config::diagnostic::At;
 use std::time::Duration;
 
 /// What a policy says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct TrafficPolicy {
     blocks: Blocks,
     retry_budget: Option<RetryBudget>,
@@ -25,13 +30,14 @@ pub(crate) struct TrafficPolicy {
 }
 
 /// The blocks that can be said of a port.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Blocks {
-    load_balancer: Option<LoadBalancing>,
+    load_balancer: Option<LoadBalancer>,
     /// Of the same block; layered by itself, see [`consistent_hash`].
     hash: Option<Hashed>,
     connection_pool: Option<ConnectionPool>,
     outliers: Option<OutlierDetection>,
+    tls: Option<TlsBlock>,
 }
 
 impl TrafficPolicy {
@@ -104,19 +110,25 @@ impl TrafficPolicy {
         if self.is_of_port {
             return Self { retry_budget, ..self };
         }
-        let Blocks { load_balancer, hash, connection_pool, outliers } = self.blocks;
+        let Blocks { load_balancer, hash, connection_pool, outliers, tls } = self.blocks;
         let blocks = Blocks {
-            load_balancer: load_balancer.or(host.blocks.load_balancer),
+            load_balancer: load_balancer.or_else(|| host.blocks.load_balancer.clone()),
             hash,
             connection_pool: connection_pool.or_else(|| host.blocks.connection_pool.clone()),
             outliers: outliers.or_else(|| host.blocks.outliers.clone()),
+            tls: tls.or_else(|| host.blocks.tls.clone()),
         };
         Self { blocks, retry_budget, ..self }
     }
 
     /// How an endpoint is chosen.
-    pub(crate) fn load_balancing(&self) -> LoadBalancing {
-        self.blocks.load_balancer.unwrap_or_default()
+    pub(crate) fn load_balancer(&self) -> LoadBalancer {
+        self.blocks.load_balancer.clone().unwrap_or_default()
+    }
+
+    /// TLS towards the endpoints of a service whose ServiceEntry has these `subjectAltNames`.
+    pub(crate) fn tls(&self, names: &[String]) -> Option<UpstreamTls> {
+        self.blocks.tls.as_ref().and_then(|tls| tls.for_service(names))
     }
 
     /// What it says of keys, by itself and for all ports.
@@ -170,12 +182,10 @@ struct RawBlocks<'a> {
 impl Blocks {
     fn compile(at: &At<'_>, raw: &RawBlocks<'_>, diagnostics: &mut Diagnostics) -> Self {
         let RawBlocks { load_balancer, connection_pool, outlier_detection, tls } = raw;
-        if tls.is_some_and(|tls| tls.mode.is_some_and(|mode| mode != ClientTlsMode::Disable)) {
-            not_yet(&at.field("tls"), "endpoints are called without TLS", diagnostics);
-        }
-        let load_balancer = load_balancer.map(|raw| compile_load_balancer(&at.field("loadBalancer"), raw, diagnostics));
+        let load_balancer = load_balancer.map(|raw| LoadBalancer::compile(&at.field("loadBalancer"), raw, diagnostics));
         let (load_balancer, hash) = load_balancer.unzip();
         Self {
+            tls: tls.map(|raw| TlsBlock::compile(&at.field("tls"), raw, diagnostics)),
             load_balancer,
             hash: hash.flatten(),
             connection_pool: connection_pool
@@ -195,7 +205,8 @@ pub(crate) fn not_yet(at: &At<'_>, what: &str, diagnostics: &mut Diagnostics) {
     );
 }
 
-fn compile_load_balancer(
+/// The method and the keys alone; what else stands there is the subject of [`LoadBalancer`].
+pub(crate) fn compile_load_balancer(
     at: &At<'_>,
     raw: &raw::LoadBalancerSettings,
     diagnostics: &mut Diagnostics,
@@ -203,24 +214,17 @@ fn compile_load_balancer(
     let raw::LoadBalancerSettings {
         simple,
         consistent_hash,
-        locality_lb_setting,
         zone_aware_lb_setting,
-        warmup_duration_secs,
-        warmup,
+        locality_lb_setting: _,
+        warmup_duration_secs: _,
+        warmup: _,
     } = raw;
     if simple.is_some() && consistent_hash.is_some() {
         let message = "`simple` beside `consistentHash`";
         diagnostics.error(at, "two-load-balancers", message, "keep one of them");
     }
-    for (field, is_set, what) in [
-        ("localityLbSetting", locality_lb_setting.is_some(), "endpoints are chosen without regard to locality"),
-        ("zoneAwareLbSetting", zone_aware_lb_setting.is_some(), "endpoints are chosen without regard to zones"),
-        ("warmupDurationSecs", warmup_duration_secs.is_some(), "new endpoints get their full share at once"),
-        ("warmup", warmup.is_some(), "new endpoints get their full share at once"),
-    ] {
-        if is_set {
-            not_yet(&at.field(field), what, diagnostics);
-        }
+    if zone_aware_lb_setting.is_some() {
+        not_yet(&at.field("zoneAwareLbSetting"), "endpoints are chosen without regard to zones", diagnostics);
     }
     if let Some(raw) = consistent_hash {
         let (table, hash) = consistent_hash::compile(&at.field("consistentHash"), raw, diagnostics);
@@ -234,7 +238,8 @@ fn compile_load_balancer(
         Some(SimpleLb::Random) => LoadBalancing::Random,
         Some(SimpleLb::Passthrough) => {
             let help = "choose LEAST_REQUEST, ROUND_ROBIN or RANDOM";
-            diagnostics.error(&at.field("simple"), "not-served-yet", "PASSTHROUGH is not served yet", help);
+            let message = "PASSTHROUGH sends a request where the client's packets were to go, which only a mesh knows";
+            diagnostics.error(&at.field("simple"), ONLY_IN_A_MESH, message, help);
             LoadBalancing::default()
         }
     };
@@ -293,7 +298,7 @@ mod tests {
         ] {
             check(&format!("{{loadBalancer: {{simple: {name}}}}}"), "~", (balancing, 10), (balancing, 10));
         }
-        refuse("{loadBalancer: {simple: PASSTHROUGH}}", &[".loadBalancer.simple: error[not-served-yet]"]);
+        refuse("{loadBalancer: {simple: PASSTHROUGH}}", &[".loadBalancer.simple: error[only-in-a-mesh]"]);
     }
 
     #[test]
@@ -309,24 +314,19 @@ mod tests {
     #[test]
     fn what_is_not_carried_out_is_named() {
         refuse(
-            "{loadBalancer: {localityLbSetting: {}, zoneAwareLbSetting: {}, warmupDurationSecs: 1s, warmup: {}}}",
-            &[
-                ".loadBalancer.localityLbSetting: warning[not-carried-out-yet]",
-                ".loadBalancer.zoneAwareLbSetting: warning[not-carried-out-yet]",
-                ".loadBalancer.warmupDurationSecs: warning[not-carried-out-yet]",
-                ".loadBalancer.warmup: warning[not-carried-out-yet]",
-            ],
+            "{loadBalancer: {zoneAwareLbSetting: {}}}",
+            &[".loadBalancer.zoneAwareLbSetting: warning[not-carried-out-yet]"],
         );
         refuse(
             "{connectionPool: {http: {useClientProtocol: true}}}",
             &[".connectionPool.http.useClientProtocol: warning[not-carried-out-yet]"],
         );
         refuse(
-            "{tls: {mode: SIMPLE}, portLevelSettings: [{port: {number: 80}, tls: {mode: MUTUAL}}], tunnel: {}}",
+            "{tls: {mode: ISTIO_MUTUAL}, portLevelSettings: [{port: {number: 80}, tls: {mode: SIMPLE, credentialName: c}}], tunnel: {}}",
             &[
                 ".tunnel: warning[not-carried-out-yet]",
-                ".portLevelSettings[0].tls: warning[not-carried-out-yet]",
-                ".tls: warning[not-carried-out-yet]",
+                ".portLevelSettings[0].tls.credentialName: warning[not-carried-out-yet]",
+                ".tls.mode: warning[not-carried-out-yet]",
             ],
         );
         refuse("{proxyProtocol: {}}", &[".proxyProtocol: warning[not-carried-out-yet]"]);

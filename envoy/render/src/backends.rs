@@ -171,7 +171,7 @@ fn ports(service: &Value) -> Vec<Map<String, Value>> {
 }
 
 fn endpoint(endpoint: &Endpoint) -> Value {
-    let Endpoint { address, port, weight: _, labels: _ } = endpoint;
+    let Endpoint { address, port, weight: _, labels: _, locality: _, priority: _ } = endpoint;
     match address.parse::<std::net::IpAddr>() {
         Ok(_) => json!({ "ip": { "address": address, "port": port } }),
         Err(_) => json!({ "fqdn": { "hostname": address, "port": port } }),

@@ -1,7 +1,10 @@
 //! Clusters with their endpoints, as istiod sets them up.
 
-use crate::{hashing, limits, proto};
-use envoy_plan::{Cluster, Connections, Discovery, Endpoint, OutlierDetection, TcpKeepalive, UpstreamProtocol};
+use crate::{hashing, limits, localities, proto, tls};
+use envoy_plan::{
+    Cluster, Connections, Discovery, LoadBalancing, OutlierDetection, TcpKeepalive, UpstreamProtocol, UpstreamTls,
+    Warmup,
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -12,11 +15,14 @@ pub(crate) fn cluster(cluster: &Cluster) -> Value {
     let Cluster {
         name,
         load_balancing,
+        warmup,
+        locality_weights,
         connect_timeout,
         limits,
         connections,
         outliers,
         protocol,
+        tls: upstream_tls,
         discovery,
         endpoints,
     } = cluster;
@@ -29,14 +35,17 @@ pub(crate) fn cluster(cluster: &Cluster) -> Value {
             (_, balancing) => balancing.name(),
         },
         // Unhealthy endpoints get nothing, even when there are no others, unless the rule says otherwise.
-        "common_lb_config": { "healthy_panic_threshold": { "value": healthy_min } },
+        "common_lb_config": proto::with(
+            json!({ "healthy_panic_threshold": { "value": healthy_min } }),
+            [("locality_weighted_lb_config", locality_weights.as_ref().map(|_| json!({})))],
+        ),
         "circuit_breakers": { "thresholds": [limits::thresholds(limits)] },
     });
     let by_name = discovery.is_by_name();
     let assignment = || {
         json!({
             "cluster_name": name,
-            "endpoints": [{ "lb_endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>() }],
+            "endpoints": localities::endpoints(endpoints, locality_weights.as_ref()),
         })
     };
     let kind = match discovery {
@@ -58,7 +67,12 @@ pub(crate) fn cluster(cluster: &Cluster) -> Value {
             ("respect_dns_ttl", by_name.then_some(Value::Bool(true))),
             ("cluster_type", kind.is_none().then(forward_proxy)),
             (sizes.unwrap_or_default(), table),
-            ("typed_extension_protocol_options", protocol_options(*protocol, connections, outliers.as_ref())),
+            (slow_start_field(*load_balancing), warmup.as_ref().map(slow_start)),
+            (
+                "typed_extension_protocol_options",
+                protocol_options(*protocol, connections, outliers.as_ref(), upstream_tls.as_ref()),
+            ),
+            ("transport_socket", upstream_tls.as_ref().map(|tls| tls::transport_socket(tls, *protocol))),
             ("outlier_detection", outliers.as_ref().map(limits::outlier_detection)),
             ("upstream_connection_options", connections.keepalive.as_ref().map(keepalive)),
         ],
@@ -70,10 +84,12 @@ fn protocol_options(
     protocol: UpstreamProtocol,
     connections: &Connections,
     outliers: Option<&OutlierDetection>,
+    tls: Option<&UpstreamTls>,
 ) -> Option<Value> {
     let common = limits::common_options(connections);
     let errors = outliers.and_then(limits::error_matcher);
-    if protocol == UpstreamProtocol::Http1 && common.is_none() && errors.is_none() {
+    let upstream = tls.and_then(tls::http_options);
+    if protocol == UpstreamProtocol::Http1 && common.is_none() && errors.is_none() && upstream.is_none() {
         return None;
     }
     let explicit = match protocol {
@@ -82,7 +98,11 @@ fn protocol_options(
     };
     let options = proto::with(
         json!({ "explicit_http_config": explicit }),
-        [("common_http_protocol_options", common), ("outlier_detection", errors)],
+        [
+            ("common_http_protocol_options", common),
+            ("outlier_detection", errors),
+            ("upstream_http_protocol_options", upstream),
+        ],
     );
     Some(json!({
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions":
@@ -108,11 +128,22 @@ fn forward_proxy() -> Value {
     )
 }
 
-/// Labels have done their work in the plan: each subset is a cluster.
-fn endpoint(endpoint: &Endpoint) -> Value {
-    let Endpoint { address, port, weight, labels: _ } = endpoint;
+/// Where the slow start of a method stands.
+fn slow_start_field(method: LoadBalancing) -> &'static str {
+    match method {
+        LoadBalancing::RoundRobin => "round_robin_lb_config",
+        _ => "least_request_lb_config",
+    }
+}
+
+/// How endpoints that join come to their share. istiod names no key for the runtime, and Envoy wants one.
+fn slow_start(warmup: &Warmup) -> Value {
+    let Warmup { window, least, aggression } = warmup;
     json!({
-        "endpoint": { "address": proto::socket_address(address, *port) },
-        "load_balancing_weight": weight,
+        "slow_start_config": {
+            "slow_start_window": proto::duration(*window),
+            "aggression": { "default_value": aggression, "runtime_key": "(" },
+            "min_weight_percent": { "value": least.percent() },
+        },
     })
 }

@@ -13,12 +13,14 @@ mod filters;
 mod hashing;
 mod limits;
 mod listener;
+mod localities;
 mod mesh;
 mod native;
 mod profiles;
 mod proto;
 mod routes;
 pub mod text;
+mod tls;
 mod wasm_plugin;
 mod written;
 

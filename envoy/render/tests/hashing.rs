@@ -162,8 +162,8 @@ fn watched_routes_have_the_keys_under_names_that_say_so() {
 fn the_routes_of_a_mesh_have_the_keys_of_its_rules() {
     let (mut plan, mut config) = read(CONFIG);
     let listener = Listener { gateway: "mesh".to_owned(), port: 80 };
-    let (here, bindings) =
-        envoy_plan::Plan::build_for(&config.config, Some(&listener), &mut istio_config::Diagnostics::default());
+    let (caller, mut found) = (envoy_plan::Caller::default(), istio_config::Diagnostics::default());
+    let (here, bindings) = envoy_plan::Plan::build_for(&config.config, &caller, Some(&listener), &mut found);
     (plan.profiles, config.bindings, config.listener) = (here.profiles, bindings, Some(listener.clone()));
     let manifest = Manifest {
         name: "shunt".to_owned(),

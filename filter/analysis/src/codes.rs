@@ -19,7 +19,7 @@ pub fn code(code: &str) -> Option<&'static Code> {
 }
 
 /// Sorted by code.
-pub(crate) const CODES: [Code; 123] = [
+pub(crate) const CODES: [Code; 124] = [
     Code { code: "IST0002", istio: Some("IST0002"), meaning: "A deprecated field" },
     Code { code: "IST0101", istio: Some("IST0101"), meaning: "A host, port, subset or Gateway that does not exist" },
     Code {
@@ -129,7 +129,11 @@ pub(crate) const CODES: [Code; 123] = [
         istio: Some("IST0106"),
         meaning: "A VirtualService without hosts that nobody delegates to",
     },
-    Code { code: "no-labels", istio: None, meaning: "`sourceLabels` where nothing tells the labels of the proxy" },
+    Code {
+        code: "no-labels",
+        istio: None,
+        meaning: "`sourceLabels` or `workloadSelector` where nothing tells the labels of the proxy",
+    },
     Code { code: "no-name", istio: None, meaning: "An object without a name" },
     Code { code: "no-rules", istio: Some("IST0106"), meaning: "A VirtualService without rules" },
     Code { code: "no-weight", istio: Some("IST0106"), meaning: "Several destinations, all with weight 0" },
@@ -139,6 +143,7 @@ pub(crate) const CODES: [Code; 123] = [
     Code { code: "not-served-yet", istio: None, meaning: "Something that Shunt does not serve yet" },
     Code { code: "null-match", istio: Some("IST0106"), meaning: "A match that is null" },
     Code { code: "oneof", istio: Some("IST0106"), meaning: "Two fields of which only one may be set" },
+    Code { code: "only-in-a-mesh", istio: None, meaning: "Endpoints that only istiod can find" },
     Code { code: "own-answer-status", istio: None, meaning: "A status that Istio's own routes do not know" },
     Code { code: "path-without-slash", istio: None, meaning: "A rewrite to a path that does not begin with `/`" },
     Code {

@@ -29,6 +29,7 @@ mod cover;
 mod deprecated;
 pub mod diff;
 mod endpoints;
+mod failover;
 mod gateways;
 mod hashing;
 mod headers;
@@ -56,12 +57,12 @@ pub use report::{Finding, Report, Summary};
 pub use suppression::{BadSuppression, Suppression};
 pub use view::View;
 
-use envoy_plan::Plan;
+use envoy_plan::{Caller, Plan};
 use istio_config::{Config, Diagnostic, Diagnostics, FilterConfig, Severity};
 use traffic_policy::Policy;
 
 /// All analysers, in the order of their findings.
-const ANALYSERS: [fn(&View<'_>, &mut Diagnostics); 15] = [
+const ANALYSERS: [fn(&View<'_>, &mut Diagnostics); 16] = [
     reach::analyse,
     never::analyse,
     endpoints::analyse,
@@ -77,13 +78,15 @@ const ANALYSERS: [fn(&View<'_>, &mut Diagnostics); 15] = [
     names::analyse,
     deprecated::analyse,
     chain::analyse,
+    failover::analyse,
 ];
 
 /// Everything that can be said about a configuration: what the plan and the policy report while they are built, and what
 /// the analysers add. `namespace` is the proxy's.
 pub fn check(mut config: Config, namespace: &str, diagnostics: &mut Diagnostics) -> Config {
     config.complete(diagnostics);
-    let (_, bindings) = Plan::build(&config, diagnostics);
+    let caller = Caller { namespace: namespace.to_owned(), ..Caller::default() };
+    let (_, bindings) = Plan::build_for(&config, &caller, None, diagnostics);
     let filter = FilterConfig { config, bindings, namespace: namespace.to_owned(), ..FilterConfig::default() };
     // Whether there is a policy at all does not matter here; its findings do.
     let _ = Policy::compile(&filter, diagnostics);

@@ -4,7 +4,7 @@ use crate::envoy_version;
 use crate::names;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use envoy_plan::PathNormalization;
+use envoy_plan::{Locality, PathNormalization};
 use istio_config::filter_config::RepeatedHeaders;
 use istio_config::outbound::OutboundMode;
 use std::net::SocketAddr;
@@ -80,9 +80,12 @@ pub(crate) struct Mesh {
     /// Compare a header that comes more than once as the routes of this Envoy do: up to 1.38 all values joined with commas, since 1.39 each alone. Without it: each alone
     #[arg(long = "envoy-version", value_name = "VERSION", value_parser = envoy_version::repeated_headers, default_value = "1.39")]
     pub(crate) repeated_headers: RepeatedHeaders,
-    /// Labels of the proxy's workload, with which `sourceLabels` are compared
+    /// Labels of the proxy's workload, with which `sourceLabels` and `failoverPriority` are compared
     #[arg(long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = names::label)]
     pub(crate) labels: Vec<(String, String)>,
+    /// Where the proxy's workload runs; endpoints near it are preferred as `localityLbSetting` and `outlierDetection` say
+    #[arg(long, value_name = "REGION/ZONE/SUBZONE", default_value = "", hide_default_value = true)]
+    pub(crate) locality: Locality,
 }
 
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use traffic_explain::read;
 
 /// Options of `shunt explain` that take the next argument.
-const WITH_ARGUMENT: [&str; 13] = [
+const WITH_ARGUMENT: [&str; 14] = [
     "-f",
     "--filename",
     "-n",
@@ -20,6 +20,7 @@ const WITH_ARGUMENT: [&str; 13] = [
     "--host",
     "--tried",
     "--path-normalization",
+    "--locality",
     "-o",
     "--output",
     "--module",

@@ -3,7 +3,7 @@
 use crate::arguments::{Manifests, Mesh};
 use crate::failure::Failure;
 use crate::input::{self, Input};
-use envoy_plan::Plan;
+use envoy_plan::{Caller, Locality, Plan};
 use istio_config::filter_config::{RepeatedHeaders, Tracing};
 use istio_config::outbound::OutboundMode;
 use istio_config::yaml::Sources;
@@ -31,17 +31,20 @@ pub(crate) struct Wished {
     pub(crate) fresh_spans: bool,
     pub(crate) outbound: Option<OutboundMode>,
     pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) locality: Locality,
     pub(crate) repeated_headers: RepeatedHeaders,
 }
 
 impl From<&Mesh> for Wished {
     fn from(mesh: &Mesh) -> Self {
-        let Mesh { path_normalization: _, fresh_spans, outbound_traffic_policy, repeated_headers, labels } = mesh;
+        let Mesh { path_normalization: _, fresh_spans, outbound_traffic_policy, repeated_headers, labels, locality } =
+            mesh;
         let labels = labels.iter().cloned().collect();
         Self {
             fresh_spans: *fresh_spans,
             outbound: *outbound_traffic_policy,
             labels,
+            locality: locality.clone(),
             repeated_headers: *repeated_headers,
         }
     }
@@ -82,8 +85,9 @@ impl Deployment {
         accept: impl FnOnce(&Input) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
         input.config.complete(&mut input.diagnostics);
-        let (mut plan, bindings) = Plan::build(&input.config, &mut input.diagnostics);
-        let Wished { fresh_spans, outbound, labels, repeated_headers } = wished;
+        let Wished { fresh_spans, outbound, labels, locality, repeated_headers } = wished;
+        let caller = Caller { namespace: namespace.to_owned(), locality, labels: labels.clone() };
+        let (mut plan, bindings) = Plan::build_for(&input.config, &caller, None, &mut input.diagnostics);
         let outbound = outbound.map(|mode| plan.let_out(mode));
         let filter = FilterConfig {
             config: std::mem::take(&mut input.config),

@@ -5,7 +5,7 @@ use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::{input, say};
-use envoy_plan::PathNormalization;
+use envoy_plan::{Locality, PathNormalization};
 use istio_config::filter_config::RepeatedHeaders;
 use rule_analysis::diff::{Effort, Recorded, Sample, Side, diff};
 use std::path::Path;
@@ -39,6 +39,7 @@ pub(crate) fn run(options: &DiffOptions) -> Result<(), Failure> {
             outbound_traffic_policy: None,
             repeated_headers: RepeatedHeaders::default(),
             labels: Vec::new(),
+            locality: Locality::default(),
         };
         Deployment::load(&Manifests { files: vec![path.to_owned()], recursive, namespace, strict: false }, &mesh)
     };

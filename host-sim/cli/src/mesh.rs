@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::input::Input;
 use crate::output::Output;
 use crate::{code, say, size};
-use envoy_plan::Plan;
+use envoy_plan::{Caller, Plan};
 use envoy_render::{Format, Manifest, Plugin, Shipped, TargetRef, companion, envoy_filter, wasm_plugins};
 use istio_config::filter_config::{Listener, Tracing};
 use istio_config::listeners::MESH;
@@ -160,7 +160,10 @@ fn ship(
     let mut shipped = Vec::new();
     for (port, listening) in ports {
         let listener = Listener { gateway: gateway.to_owned(), port: *port };
-        let (here, bindings) = Plan::build_for(&input.config, Some(&listener), &mut input.diagnostics);
+        // istiod sets up the clusters, by where each of its proxies is.
+        let namespace = options.manifests.namespace.clone();
+        let caller = Caller { namespace, labels: labels.clone(), ..Caller::default() };
+        let (here, bindings) = Plan::build_for(&input.config, &caller, Some(&listener), &mut input.diagnostics);
         let config = FilterConfig {
             config: input.config.clone(),
             bindings,

@@ -128,6 +128,8 @@ fn dump(plan: &Plan, counts: &Snapshot) -> Value {
                 "address": address,
                 "weight": endpoint.weight,
                 "labels": endpoint.labels,
+                "locality": endpoint.locality.to_string(),
+                "priority": endpoint.priority,
                 "requests": counted.requests,
                 "active": counted.active,
             })

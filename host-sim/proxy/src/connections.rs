@@ -7,9 +7,14 @@
 
 use crate::dns;
 use crate::feed::UpstreamBody;
+use crate::settings::LogSink;
+use crate::tls::Contexts;
+use crate::world::Said;
 use envoy_plan::{PASSTHROUGH_CLUSTER, UpstreamProtocol};
+use host_abi::LogLevel;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::header::HeaderValue;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::{Cell, RefCell};
@@ -19,6 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use upstream::{Endpoint, Failure};
 
@@ -73,9 +79,28 @@ struct Idle {
     since: Instant,
 }
 
-/// All connections of a worker, by the number of the endpoint.
+/// What a connection leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Target {
+    endpoint: u64,
+    /// The host that its certificate was looked at for, where that counts: no other host's requests go there.
+    host: Option<HeaderValue>,
+}
+
+impl Target {
+    /// Where a request to `host` leads at this endpoint.
+    pub(crate) fn new(endpoint: &Endpoint, host: &HeaderValue) -> Self {
+        let by_host = endpoint.tls().is_some_and(|tls| tls.server_name.is_none());
+        Target { endpoint: endpoint.id(), host: by_host.then(|| host.clone()) }
+    }
+}
+
+/// All connections of a worker.
 pub(crate) struct Connections {
-    idle: RefCell<HashMap<u64, Vec<Idle>>>,
+    idle: RefCell<HashMap<Target, Vec<Idle>>>,
+    tls: RefCell<Contexts>,
+    log: LogSink,
+    said: Said,
     idle_timeout: Duration,
     idle_max: usize,
     opened: Cell<u64>,
@@ -84,8 +109,15 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    pub(crate) fn new(idle_timeout: Duration, idle_max: usize, own: &[SocketAddr]) -> Self {
-        Connections { idle: RefCell::default(), idle_timeout, idle_max, opened: Cell::new(0), own: own.into() }
+    /// `said` keeps the log from telling the same failure more than once.
+    pub(crate) fn new(idle_timeout: Duration, idle_max: usize, own: &[SocketAddr], log: LogSink, said: Said) -> Self {
+        let (idle, tls, opened) = (RefCell::default(), RefCell::default(), Cell::new(0));
+        Connections { idle, tls, log, said, idle_timeout, idle_max, opened, own: own.into() }
+    }
+
+    /// Speaks TLS with these from now on.
+    pub(crate) fn trust(&self, contexts: Contexts) {
+        *self.tls.borrow_mut() = contexts;
     }
 
     /// How many connections were opened so far.
@@ -94,9 +126,9 @@ impl Connections {
     }
 
     /// A kept connection that can take a request now.
-    pub(crate) fn take(&self, endpoint: &Endpoint) -> Option<Sender> {
+    pub(crate) fn take(&self, target: &Target) -> Option<Sender> {
         let mut all = self.idle.borrow_mut();
-        let idle = all.get_mut(&endpoint.id())?;
+        let idle = all.get_mut(target)?;
         let mut place = idle.len();
         while place > 0 {
             place -= 1;
@@ -115,19 +147,39 @@ impl Connections {
         None
     }
 
-    /// Opens a connection. How long that may take the exchange limits; what it does not see (a kept connection that turned
+    /// Opens a connection for a request to `host`. How long that may take the exchange limits; what it does not see (a kept connection that turned
     /// out closed) the system's own limit ends.
     ///
     /// # Errors
     ///
     /// [`Failure::Connect`] whatever went wrong; of a host that the request has named also [`Failure::Unresolved`] and
     /// [`Failure::Loop`].
-    pub(crate) async fn open(&self, endpoint: Rc<Endpoint>) -> Result<Sender, Failure> {
-        let failed = |_| Failure::Connect;
+    pub(crate) async fn open(&self, endpoint: Rc<Endpoint>, host: HeaderValue) -> Result<Sender, Failure> {
         let addresses = self.addresses(&endpoint).await?;
         let stream = TcpStream::connect(&addresses[..]).await.map_err(|_| Failure::Connect)?;
         stream.set_nodelay(true).map_err(|_| Failure::Connect)?;
         self.opened.set(self.opened.get() + 1);
+        let target = Target::new(&endpoint, &host);
+        let Some(tls) = endpoint.tls() else { return self.speak(&endpoint, target, stream).await };
+        let contexts = self.tls.borrow().clone();
+        match contexts.connect(tls, endpoint.protocol(), &host, stream).await {
+            Ok(stream) => self.speak(&endpoint, target, stream).await,
+            Err(error) => {
+                let (cluster, address, port) = (endpoint.cluster(), endpoint.address(), endpoint.port());
+                let message = format!("no TLS with {address}:{port} of {cluster}: {error}");
+                if self.said.first_time(&message) {
+                    (self.log)(LogLevel::Warn, &message);
+                }
+                Err(Failure::Connect)
+            }
+        }
+    }
+
+    async fn speak<S>(&self, endpoint: &Endpoint, target: Target, stream: S) -> Result<Sender, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let failed = |_| Failure::Connect;
         let io = TokioIo::new(stream);
         match endpoint.protocol() {
             UpstreamProtocol::Http1 => {
@@ -139,7 +191,7 @@ impl Connections {
                 let mut builder = http2::Builder::new(Local);
                 let (sender, connection) = builder.timer(TokioTimer::new()).handshake(io).await.map_err(failed)?;
                 tokio::task::spawn_local(connection);
-                self.keep(endpoint.id(), Sender::Http2(sender.clone()));
+                self.keep(target, Sender::Http2(sender.clone()));
                 Ok(Sender::Http2(sender))
             }
         }
@@ -164,26 +216,26 @@ impl Connections {
     }
 
     /// The request on this connection is done; it may carry another.
-    pub(crate) fn give_back(self: &Rc<Self>, endpoint: u64, sender: Sender) {
+    pub(crate) fn give_back(self: &Rc<Self>, target: Target, sender: Sender) {
         match sender {
             Sender::Http1(mut sender) if !sender.is_ready() => {
                 // The connection has still to notice that the answer is over.
                 let own = Rc::clone(self);
                 tokio::task::spawn_local(async move {
                     if sender.ready().await.is_ok() {
-                        own.keep(endpoint, Sender::Http1(sender));
+                        own.keep(target, Sender::Http1(sender));
                     }
                 });
             }
-            Sender::Http1(sender) => self.keep(endpoint, Sender::Http1(sender)),
+            Sender::Http1(sender) => self.keep(target, Sender::Http1(sender)),
             // It is kept since it was opened.
             Sender::Http2(_) => {}
         }
     }
 
-    fn keep(&self, endpoint: u64, sender: Sender) {
+    fn keep(&self, target: Target, sender: Sender) {
         let mut all = self.idle.borrow_mut();
-        let idle = all.entry(endpoint).or_default();
+        let idle = all.entry(target).or_default();
         if idle.len() < self.idle_max && !sender.is_closed() {
             idle.push(Idle { sender, since: Instant::now() });
         }

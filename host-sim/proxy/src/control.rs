@@ -2,6 +2,7 @@
 
 use crate::settings::Deployment;
 use crate::stats::Snapshot;
+use crate::tls::Contexts;
 use envoy_plan::Plan;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +15,7 @@ pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
 /// What a worker can be told.
 pub(crate) enum Order {
     /// Serve this; the answer is why not.
-    Deploy(Deployment, Reply<Result<(), String>>),
+    Deploy(Deployment, Contexts, Reply<Result<(), String>>),
     /// Serve this plan, which is the last one's with other addresses.
     Resolve(Arc<Plan>),
     /// Tell what was counted.

@@ -10,6 +10,7 @@
 
 use crate::control::Workers;
 use crate::settings::{Deployment, LogSink};
+use crate::tls::Contexts;
 use envoy_plan::Plan;
 use host_abi::LogLevel;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +41,8 @@ pub(crate) struct Served {
     written: Arc<Plan>,
     /// The plan in here has addresses.
     pub(crate) deployment: Deployment,
+    /// How endpoints are spoken to under TLS.
+    pub(crate) tls: Contexts,
     addresses: BTreeMap<String, Vec<IpAddr>>,
     /// Names whose last look-up failed, which was said.
     failing: BTreeSet<String>,
@@ -47,7 +50,7 @@ pub(crate) struct Served {
 
 impl Served {
     /// Looks up the names of a deployment, as far as `before` does not know them, for some seconds at most.
-    pub(crate) fn new(deployment: Deployment, before: Option<&Mutex<Self>>, log: &LogSink) -> Self {
+    pub(crate) fn new(deployment: Deployment, tls: Contexts, before: Option<&Mutex<Self>>, log: &LogSink) -> Self {
         let Deployment { plan: written, filter_configuration } = deployment;
         let mut names = written.names();
         let mut addresses = BTreeMap::new();
@@ -60,7 +63,7 @@ impl Served {
         }
         names.retain(|name| !addresses.contains_key(name));
         let deployment = Deployment { plan: Arc::clone(&written), filter_configuration };
-        let mut served = Self { written, deployment, addresses, failing: BTreeSet::new() };
+        let mut served = Self { written, deployment, tls, addresses, failing: BTreeSet::new() };
         served.learn(look_up(names, PATIENCE), log);
         served
     }
@@ -176,21 +179,17 @@ pub(crate) fn comes_back(address: SocketAddr, own: &[SocketAddr]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use envoy_plan::{Cluster, Discovery, Endpoint, LoadBalancing, UpstreamProtocol};
+    use envoy_plan::{Cluster, Discovery, Endpoint};
 
     fn deployment(names: &[&str], discovery: Discovery) -> Deployment {
         let endpoint =
-            |name: &&str| Endpoint { address: (*name).to_owned(), port: 80, weight: 1, labels: BTreeMap::new() };
+            |name: &&str| Endpoint { address: (*name).to_owned(), port: 80, weight: 1, ..Endpoint::default() };
         let cluster = Cluster {
             name: "c".to_owned(),
-            load_balancing: LoadBalancing::default(),
             connect_timeout: Duration::from_secs(1),
-            limits: envoy_plan::Limits::default(),
-            connections: envoy_plan::Connections::default(),
-            outliers: None,
-            protocol: UpstreamProtocol::Http1,
             discovery,
             endpoints: names.iter().map(endpoint).collect(),
+            ..Cluster::default()
         };
         let clusters = BTreeMap::from([(cluster.name.clone(), cluster)]);
         Deployment { plan: Arc::new(Plan { clusters, ..Plan::default() }), filter_configuration: Vec::new() }
@@ -214,7 +213,12 @@ mod tests {
     #[test]
     fn names_are_looked_up_before_anything_is_served() {
         let (log, lines) = log();
-        let served = Served::new(deployment(&["localhost", "nowhere.invalid"], Discovery::StrictDns), None, &log);
+        let served = Served::new(
+            deployment(&["localhost", "nowhere.invalid"], Discovery::StrictDns),
+            Contexts::default(),
+            None,
+            &log,
+        );
         assert_eq!(endpoints(&served), ["127.0.0.1"]);
         let lines = lines.lock().unwrap();
         assert!(lines.len() == 1 && lines[0].starts_with("cannot look up nowhere.invalid ("), "{lines:?}");
@@ -224,7 +228,7 @@ mod tests {
     #[test]
     fn a_failure_keeps_the_last_addresses_and_is_said_once() {
         let (log, lines) = log();
-        let mut served = Served::new(deployment(&["127.0.0.9"], Discovery::StrictDns), None, &log);
+        let mut served = Served::new(deployment(&["127.0.0.9"], Discovery::StrictDns), Contexts::default(), None, &log);
         served.written = deployment(&["a.test"], Discovery::StrictDns).plan;
         assert!(served.learn(found("a.test", Ok(&["10.0.0.1", "10.0.0.2"])), &log));
         for _ in 0..2 {
@@ -242,7 +246,8 @@ mod tests {
     #[test]
     fn another_order_of_the_same_addresses_changes_nothing() {
         let (log, _) = log();
-        let mut served = Served::new(deployment(&["127.0.0.9"], Discovery::LogicalDns), None, &log);
+        let mut served =
+            Served::new(deployment(&["127.0.0.9"], Discovery::LogicalDns), Contexts::default(), None, &log);
         served.written = deployment(&["a.test"], Discovery::LogicalDns).plan;
         assert!(served.learn(found("a.test", Ok(&["10.0.0.1", "10.0.0.2"])), &log));
         assert!(!served.learn(found("a.test", Ok(&["10.0.0.2", "10.0.0.1"])), &log));
@@ -252,9 +257,14 @@ mod tests {
     #[test]
     fn a_further_deployment_knows_what_the_last_one_knew() {
         let (log, _) = log();
-        let mut first = Served::new(deployment(&["127.0.0.9"], Discovery::StrictDns), None, &log);
+        let mut first = Served::new(deployment(&["127.0.0.9"], Discovery::StrictDns), Contexts::default(), None, &log);
         first.addresses.insert("a.invalid".to_owned(), vec![[10, 0, 0, 1].into()]);
-        let next = Served::new(deployment(&["a.invalid"], Discovery::StrictDns), Some(&Mutex::new(first)), &log);
+        let next = Served::new(
+            deployment(&["a.invalid"], Discovery::StrictDns),
+            Contexts::default(),
+            Some(&Mutex::new(first)),
+            &log,
+        );
         assert_eq!(endpoints(&next), ["10.0.0.1"]);
     }
 

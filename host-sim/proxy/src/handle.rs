@@ -6,6 +6,7 @@ use crate::dns::{self, Served};
 use crate::guest::Guest;
 use crate::listener;
 use crate::settings::{Deployment, Settings};
+use crate::tls::Contexts;
 use crate::worker::{Outside, Worker};
 use crate::world::{Said, World};
 use host_abi::{MetricStore, Module, PluginConfig, SharedStore, Vm};
@@ -37,6 +38,9 @@ pub enum StartError {
     /// The filter does not start, or refuses its configuration.
     #[error("{0}")]
     Filter(String),
+    /// Certificates or keys that endpoints are spoken to with cannot be read or used.
+    #[error("{}", .0.join("\n"))]
+    Tls(Vec<String>),
     /// The system gives no thread or runtime.
     #[error("cannot start a worker: {0}")]
     Worker(String),
@@ -53,7 +57,7 @@ fn reason(error: &io::Error) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the new configuration is refused: {}", reasons.join("\n"))]
 pub struct Refused {
-    /// The filter's words.
+    /// The filter's words, or which files cannot be used.
     pub reasons: Vec<String>,
 }
 
@@ -103,7 +107,8 @@ struct Canary {
 ///
 /// # Errors
 ///
-/// [`StartError`] when an address cannot be bound, the filter refuses its configuration, or the system gives no threads.
+/// [`StartError`] when an address cannot be bound, a file for TLS cannot be used, the filter refuses its configuration, or the
+/// system gives no threads.
 /// Nothing runs then.
 pub fn serve(settings: Settings, module: Module, first: Deployment) -> Result<Handle, StartError> {
     let listen = |address, count| listener::bind(address, count).map_err(|error| StartError::Listen { address, error });
@@ -116,7 +121,8 @@ pub fn serve(settings: Settings, module: Module, first: Deployment) -> Result<Ha
     let admin_addr = admin.as_ref().map(address).transpose()?;
 
     let own: Arc<[SocketAddr]> = [Some(local_addr), admin_addr].into_iter().flatten().collect();
-    let first = Served::new(first, None, &settings.log);
+    let tls = Contexts::read(&first.plan).map_err(StartError::Tls)?;
+    let first = Served::new(first, tls, None, &settings.log);
 
     let running = Arc::new(Running::default());
     let shared = SharedStore::new();
@@ -134,6 +140,7 @@ pub fn serve(settings: Settings, module: Module, first: Deployment) -> Result<Ha
             common: common.clone(),
             said: said.clone(),
             deployment: first.deployment.clone(),
+            tls: first.tls.clone(),
             own: Arc::clone(&own),
         };
         spawn(&running, format!("shunt-worker-{number}"), move || seed.run(socket, taken, tell))?;
@@ -183,6 +190,7 @@ struct Seed {
     common: Common,
     said: Said,
     deployment: Deployment,
+    tls: Contexts,
     /// Where the proxy listens.
     own: Arc<[SocketAddr]>,
 }
@@ -212,7 +220,8 @@ impl Seed {
     }
 
     fn worker(self) -> Result<std::rc::Rc<Worker>, StartError> {
-        let outside = Outside::new(&self.settings, &self.deployment, &self.own, self.common);
+        let outside = Outside::new(&self.settings, &self.deployment, &self.own, self.common, self.said.clone());
+        outside.connections.trust(self.tls);
         let world = world(&outside, &self.settings, self.said);
         let config = plugin(self.deployment.filter_configuration, self.shared);
         let mut vm = Vm::start(&self.module, world, config).map_err(|error| StartError::Filter(error.to_string()))?;
@@ -252,7 +261,7 @@ impl Canary {
     /// Starts the filter with this configuration in an instance of its own, which says nothing and is dropped.
     fn accepts(&self, deployment: &Deployment) -> Result<(), Refused> {
         let settings = Settings { log: Arc::new(|_, _| {}), ..self.settings.clone() };
-        let outside = Outside::new(&settings, deployment, &[], Common::default());
+        let outside = Outside::new(&settings, deployment, &[], Common::default(), Said::default());
         let world = world(&outside, &settings, Said::default());
         let config = plugin(deployment.filter_configuration.clone(), SharedStore::new());
         match Vm::start(&self.module, world, config) {
@@ -280,17 +289,18 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`Refused`] if the filter does not accept it, with the filter's reasons. It is tried in an instance of its own
+    /// [`Refused`] if a file for TLS cannot be used, or the filter does not accept it, with the filter's reasons. It is tried in an instance of its own
     /// first, so nothing has changed then; should a worker refuse all the same, the others return to what they had.
     pub fn deploy(&self, next: Deployment) -> Result<(), Refused> {
-        let next = Served::new(next, Some(&self.current), &self.canary.settings.log);
+        let tls = Contexts::read(&next.plan).map_err(|reasons| Refused { reasons })?;
+        let next = Served::new(next, tls, Some(&self.current), &self.canary.settings.log);
         let mut current = lock(&self.current);
         self.canary.accepts(&next.deployment)?;
         self.canary.said.forget();
-        let outcome = self.tell_workers(&next.deployment);
+        let outcome = self.tell_workers(&next);
         if outcome.is_err() {
             // Accepted once, it will be accepted again; what a worker says to this changes nothing.
-            let _ = self.tell_workers(&current.deployment);
+            let _ = self.tell_workers(&current);
             return outcome;
         }
         *current = next;
@@ -298,13 +308,13 @@ impl Handle {
     }
 
     /// Deploys everywhere and waits for all answers.
-    fn tell_workers(&self, deployment: &Deployment) -> Result<(), Refused> {
+    fn tell_workers(&self, served: &Served) -> Result<(), Refused> {
         let (answer, answers) = mpsc::channel();
         for worker in &self.workers.orders {
             let answer = answer.clone();
             let reply = Box::new(move |result| drop(answer.send(result)));
             // A worker that has stopped drops the order, and its answer with it.
-            let _ = worker.send(Order::Deploy(deployment.clone(), reply));
+            let _ = worker.send(Order::Deploy(served.deployment.clone(), served.tls.clone(), reply));
         }
         drop(answer);
         let mut reasons = Vec::new();

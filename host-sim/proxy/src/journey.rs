@@ -1,7 +1,7 @@
 //! One request on its way to upstreams: `upstream` decides, this does. It connects, sends, waits, backs off and sends
 //! again, and hands out what is to be passed on. The client's request, its copies and the filter's own calls all travel so.
 
-use crate::connections::{Sender, Sent, failure};
+use crate::connections::{Sender, Sent, Target, failure};
 use crate::feed::{Upload, UpstreamBody};
 use crate::request_head::Outgoing;
 use crate::worker::Outside;
@@ -219,7 +219,8 @@ impl Journey {
     /// Takes a kept connection, or opens one.
     fn go(&mut self, load: Load) {
         let Some(endpoint) = self.endpoint.clone() else { return };
-        if let Some(sender) = self.outside.connections.take(&endpoint) {
+        let target = Target::new(&endpoint, self.outgoing.authority());
+        if let Some(sender) = self.outside.connections.take(&target) {
             self.tell(Event::Connected);
             return self.send(sender, load);
         }
@@ -228,8 +229,8 @@ impl Journey {
             Step::Continue => {}
             step => return self.obey(step),
         }
-        let outside = Rc::clone(&self.outside);
-        let connecting = Box::pin(async move { outside.connections.open(endpoint).await });
+        let (outside, host) = (Rc::clone(&self.outside), self.outgoing.authority().clone());
+        let connecting = Box::pin(async move { outside.connections.open(endpoint, host).await });
         self.stage = Stage::Connecting { connecting, load };
     }
 
@@ -288,7 +289,7 @@ impl Journey {
         if let Stage::Answering { sender, .. } = std::mem::replace(&mut self.stage, Stage::Away)
             && let Some(endpoint) = &self.endpoint
         {
-            self.outside.connections.give_back(endpoint.id(), sender);
+            self.outside.connections.give_back(Target::new(endpoint, self.outgoing.authority()), sender);
         }
     }
 
@@ -323,7 +324,7 @@ impl Journey {
             && body.is_end_stream()
             && let Some(endpoint) = &self.endpoint
         {
-            self.outside.connections.give_back(endpoint.id(), sender);
+            self.outside.connections.give_back(Target::new(endpoint, self.outgoing.authority()), sender);
         }
     }
 }

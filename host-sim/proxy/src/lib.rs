@@ -56,6 +56,7 @@ mod request_head;
 mod settings;
 mod shadows;
 mod stats;
+mod tls;
 mod worker;
 mod world;
 

@@ -116,6 +116,11 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
+    /// The host that it is for.
+    pub(crate) fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
+
     /// Takes from the filter's header map what reaches an upstream.
     ///
     /// # Errors
@@ -211,6 +216,7 @@ mod tests {
             &Deployment { plan: Arc::default(), filter_configuration: Vec::new() },
             &[],
             Common::default(),
+            crate::world::Said::default(),
         )
     }
 

@@ -8,9 +8,13 @@ use crate::guest::Guest;
 use crate::random::Random;
 use crate::settings::{Deployment, Limits, Settings};
 use crate::stats::{Snapshot, Stats};
+use crate::tls::Contexts;
+use crate::world::Said;
+use envoy_plan::Plan;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -35,15 +39,24 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    /// `own` are the addresses that this proxy listens on, `common` is what all workers count together.
-    pub(crate) fn new(settings: &Settings, first: &Deployment, own: &[SocketAddr], common: Common) -> Rc<Self> {
+    /// `own` are the addresses that this proxy listens on, `common` and `said` is what all workers count and say together.
+    pub(crate) fn new(
+        settings: &Settings,
+        first: &Deployment,
+        own: &[SocketAddr],
+        common: Common,
+        said: Said,
+    ) -> Rc<Self> {
         let limits = settings.limits.clone();
-        let connections = Connections::new(limits.upstream_idle_timeout, limits.upstream_idle_connections, own);
+        let (idle_timeout, idle_max) = (limits.upstream_idle_timeout, limits.upstream_idle_connections);
+        let connections = Connections::new(idle_timeout, idle_max, own, settings.log.clone(), said);
+        let clock = WorkerClock::new();
+        let upstreams = Upstreams::sharing(first.plan.clone(), common, clock.now());
         Rc::new(Outside {
-            clock: WorkerClock::new(),
+            clock,
             random: Random::from_system(),
             connections: Rc::new(connections),
-            upstreams: RefCell::new(Upstreams::sharing(first.plan.clone(), common)),
+            upstreams: RefCell::new(upstreams),
             path_normalization: settings.path_normalization,
             limits,
             stats: Stats::default(),
@@ -114,8 +127,8 @@ impl Worker {
 
     fn obey(&self, order: Order) {
         match order {
-            Order::Deploy(deployment, reply) => reply(self.deploy(&deployment)),
-            Order::Resolve(plan) => self.outside.upstreams.borrow_mut().replace_plan(plan),
+            Order::Deploy(deployment, tls, reply) => reply(self.deploy(&deployment, tls)),
+            Order::Resolve(plan) => self.serve(plan),
             Order::Count(reply) => reply(self.count()),
             // Draining already.
             Order::Drain(_) => {}
@@ -123,10 +136,15 @@ impl Worker {
     }
 
     /// Rules and plan change in one go: no request sees one without the other.
-    fn deploy(&self, deployment: &Deployment) -> Result<(), String> {
+    fn deploy(&self, deployment: &Deployment, tls: Contexts) -> Result<(), String> {
         self.guest.configure(&deployment.filter_configuration).map_err(|error| error.to_string())?;
-        self.outside.upstreams.borrow_mut().replace_plan(deployment.plan.clone());
+        self.outside.connections.trust(tls);
+        self.serve(deployment.plan.clone());
         Ok(())
+    }
+
+    fn serve(&self, plan: Arc<Plan>) {
+        self.outside.upstreams.borrow_mut().replace_plan(plan, self.outside.clock.now());
     }
 
     fn count(&self) -> Snapshot {

@@ -47,8 +47,8 @@ pub(crate) struct Call {
 pub(crate) struct Said(Arc<Mutex<BTreeSet<String>>>);
 
 impl Said {
-    /// Whether this line is new. Only asked while a configuration is read, never for a request.
-    fn first_time(&self, message: &str) -> bool {
+    /// Whether this line is new. Only asked while a configuration is read, and where a connection fails.
+    pub(crate) fn first_time(&self, message: &str) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(message.to_owned())
     }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use envoy_plan::{Cluster, Endpoint, HashKey, LoadBalancing, Plan, Profile, UpstreamProtocol};
+use envoy_plan::{Cluster, Endpoint, HashKey, LoadBalancing, Plan, Profile};
 use upstream::{Ask, Source, Timestamp, Upstreams};
 
 const REQUESTS: u32 = 200_000;
@@ -42,7 +42,7 @@ fn main() {
 fn measure(method: LoadBalancing, endpoints: u32, weights: [u32; 3]) -> (Duration, f64) {
     let plan = plan(method, endpoints, weights);
     let begun = Instant::now();
-    let upstreams = Upstreams::new(plan);
+    let upstreams = Upstreams::new(plan, Timestamp::default());
     let making = begun.elapsed();
     let users: Vec<String> = (0..1_000).map(|user| format!("user-{user}")).collect();
     let mut draw = 0_u64;
@@ -77,18 +77,14 @@ fn plan(method: LoadBalancing, endpoints: u32, weights: [u32; 3]) -> Arc<Plan> {
         address: format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255),
         port: 80,
         weight: weights[number as usize % 3],
-        labels: BTreeMap::new(),
+        ..Endpoint::default()
     };
     let cluster = Cluster {
         name: "one".into(),
         load_balancing: method,
         connect_timeout: Duration::from_secs(10),
-        limits: envoy_plan::Limits::default(),
-        connections: envoy_plan::Connections::default(),
-        outliers: None,
-        protocol: UpstreamProtocol::default(),
-        discovery: envoy_plan::Discovery::Static,
         endpoints: (0..endpoints).map(endpoint).collect(),
+        ..Cluster::default()
     };
     let hash_keys = vec![HashKey::Header("x-user".into())];
     let profile = Profile { name: "default".into(), hash_keys, ..Profile::default() };

@@ -4,8 +4,8 @@
 //! - *least request*, equal weights: two are drawn (with replacement), the one with fewer requests under way wins, and
 //!   of equals the first drawn;
 //! - *round robin*, equal weights: one after the other in file order, from a random start per worker;
-//! - least request and round robin with unequal weights: a schedule by earliest deadline (see [`Schedule`]), where for
-//!   least request a busy endpoint's weight counts less: `weight / (requests under way + 1)`;
+//! - least request and round robin with unequal weights, or while endpoints warm up: a schedule by earliest deadline (see
+//!   [`Schedule`]), where for least request a busy endpoint's weight counts less: `weight / (requests under way + 1)`;
 //! - *random*: one draw; Envoy ignores weights here, so we do;
 //! - *ring hash* and *Maglev*: where the request's hash falls, see [`hash_table`](crate::hash_table); without a hash, where a
 //!   draw does.
@@ -13,8 +13,6 @@
 //! One choice costs O(1), or O(log n) with a schedule, and allocates nothing. It is made among the endpoints in service; who
 //! these are changes seldom, and then costs O(n).
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::rc::Rc;
 
 use envoy_plan::LoadBalancing;
@@ -22,11 +20,15 @@ use envoy_plan::LoadBalancing;
 use crate::draw::{Draws, index};
 use crate::hash_table::HashTable;
 use crate::pool::Endpoint;
+use crate::schedule::{PARTS, Schedule, cost};
+use crate::time::Timestamp;
+use crate::warmup::Warming;
 
 /// A cluster's method, and how it is carried out with the endpoints that there are.
 #[derive(Debug)]
 pub(crate) struct Balancer {
     method: LoadBalancing,
+    warming: Option<Warming>,
     way: Way,
 }
 
@@ -48,13 +50,15 @@ enum Way {
 }
 
 impl Balancer {
-    pub(crate) fn new(method: LoadBalancing, endpoints: &[Rc<Endpoint>]) -> Self {
-        Self { method, way: Way::new(method, endpoints) }
+    /// To choose among nobody yet.
+    pub(crate) fn new(method: LoadBalancing, warming: Option<Warming>) -> Self {
+        Self { method, warming, way: Way::new(method, &[], false) }
     }
 
     /// From now on these are chosen among. Whose turn it is stays as far as it can; a schedule begins anew, as in Envoy.
-    pub(crate) fn serve(&mut self, endpoints: &[Rc<Endpoint>]) {
-        let before = std::mem::replace(&mut self.way, Way::new(self.method, endpoints));
+    pub(crate) fn serve(&mut self, endpoints: &[Rc<Endpoint>], now: Timestamp) {
+        let warms = self.warming.is_some_and(|warming| warming.is_on(now));
+        let before = std::mem::replace(&mut self.way, Way::new(self.method, endpoints, warms));
         if let (Way::RoundRobin { next }, Way::RoundRobin { next: before }) = (&mut self.way, before) {
             *next = before;
         }
@@ -72,6 +76,7 @@ impl Balancer {
         endpoints: &[Rc<Endpoint>],
         hash: u64,
         again: u32,
+        now: Timestamp,
         draws: &mut dyn Draws,
     ) -> Option<usize> {
         if endpoints.is_empty() {
@@ -90,15 +95,26 @@ impl Balancer {
                 Some(place)
             }
             Way::Random => Some(index(draws, endpoints.len())),
-            Way::Weighted { schedule, by_load } => schedule.next(endpoints, *by_load, draws),
+            Way::Weighted { schedule, by_load } => {
+                let warming = self.warming;
+                let price = |place: usize| {
+                    let endpoint = endpoints.get(place)?;
+                    let load = if *by_load { endpoint.active().saturating_add(1) } else { 1 };
+                    let part = warming.map_or(PARTS, |warming| warming.part(endpoint.joined(), now));
+                    Some(cost(u64::from(endpoint.weight()).saturating_mul(part), load))
+                };
+                schedule.next(endpoints.len(), price, draws)
+            }
             Way::Hashed(table) => table.choose(hash, again),
         }
     }
 }
 
 impl Way {
-    fn new(method: LoadBalancing, endpoints: &[Rc<Endpoint>]) -> Self {
-        let unequal = endpoints.windows(2).any(|pair| matches!(pair, [a, b] if a.weight() != b.weight()));
+    /// `warms`: even equal weights may count unequally.
+    fn new(method: LoadBalancing, endpoints: &[Rc<Endpoint>], warms: bool) -> Self {
+        let differ = |pair: &[Rc<Endpoint>]| matches!(pair, [a, b] if warms || a.weight() != b.weight());
+        let unequal = endpoints.windows(2).any(differ);
         match method {
             LoadBalancing::LeastRequest if unequal => Self::Weighted { schedule: Schedule::default(), by_load: true },
             LoadBalancing::RoundRobin if unequal => Self::Weighted { schedule: Schedule::default(), by_load: false },
@@ -108,40 +124,5 @@ impl Way {
             LoadBalancing::RingHash { size_min } => Self::Hashed(HashTable::ring(endpoints, size_min)),
             LoadBalancing::Maglev { table_size } => Self::Hashed(HashTable::maglev(endpoints, table_size)),
         }
-    }
-}
-
-/// One round of an endpoint of weight 1, in the schedule's own time. The draw of a first deadline fills it exactly.
-const ROUND: u128 = 1 << 64;
-
-/// Earliest deadline first: each choice takes the endpoint whose deadline is next and sets it back by `1 / weight`
-/// rounds, so that over time each is chosen in proportion to its weight, and evenly spaced.
-///
-/// Each starts somewhere in its first round at random, so that the workers and the proxies of a fleet do not all begin
-/// with the heaviest. (Envoy instead skips a random number of choices; the proportions are the same.)
-#[derive(Debug, Default)]
-pub(crate) struct Schedule {
-    /// Deadline, then the order of insertion, then the place.
-    queue: BinaryHeap<Reverse<(u128, u64, usize)>>,
-    inserted: u64,
-}
-
-impl Schedule {
-    fn next(&mut self, endpoints: &[Rc<Endpoint>], by_load: bool, draws: &mut dyn Draws) -> Option<usize> {
-        if self.queue.is_empty() {
-            for (place, endpoint) in endpoints.iter().enumerate() {
-                self.insert(u128::from(draws.next_u64()) / u128::from(endpoint.weight()), place);
-            }
-        }
-        let Reverse((deadline, _, place)) = self.queue.pop()?;
-        let endpoint = endpoints.get(place)?;
-        let load = if by_load { u128::from(endpoint.active()) + 1 } else { 1 };
-        self.insert(deadline.saturating_add(load * ROUND / u128::from(endpoint.weight())), place);
-        Some(place)
-    }
-
-    fn insert(&mut self, deadline: u128, place: usize) {
-        self.queue.push(Reverse((deadline, self.inserted, place)));
-        self.inserted = self.inserted.wrapping_add(1);
     }
 }

@@ -23,6 +23,7 @@
 pub mod arrival;
 mod backoff;
 mod balance;
+mod chooser;
 mod common;
 mod draw;
 mod exchange;
@@ -32,6 +33,7 @@ mod grpc;
 mod hash_cookie;
 mod hash_keys;
 mod hash_table;
+mod levels;
 mod load;
 mod maglev;
 mod outliers;
@@ -45,10 +47,12 @@ mod reply;
 pub mod request_head;
 mod retry;
 mod ring;
+mod schedule;
 #[cfg(test)]
 mod tests;
 mod time;
 mod upstreams;
+mod warmup;
 
 pub use common::Common;
 pub use draw::Draws;

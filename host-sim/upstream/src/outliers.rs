@@ -81,16 +81,9 @@ impl Outliers {
         self.version.load(Ordering::Relaxed)
     }
 
-    /// The places of the endpoints that get requests: those in service, or all of them in panic.
-    pub(crate) fn in_service(&self) -> Vec<usize> {
-        let monitors = self.lock();
-        let healthy: Vec<usize> =
-            (0..).zip(&*monitors).filter(|(_, monitor)| monitor.returns.is_none()).map(|(place, _)| place).collect();
-        let min = u64::from(self.settings.healthy_percent_min);
-        match 100 * number(healthy.len()) < min * number(monitors.len()) {
-            true => (0..monitors.len()).collect(),
-            false => healthy,
-        }
+    /// Of each place whether its endpoint is in service.
+    pub(crate) fn in_service(&self) -> Vec<bool> {
+        self.lock().iter().map(|monitor| monitor.returns.is_none()).collect()
     }
 
     /// Counts what an attempt at the endpoint at this place came to.
@@ -221,7 +214,7 @@ mod tests {
     /// Who is in service then.
     fn seen(outliers: &Outliers, seconds: u64) -> Vec<usize> {
         outliers.version(at(seconds));
-        outliers.in_service()
+        (0..).zip(outliers.in_service()).filter_map(|(place, serves)| serves.then_some(place)).collect()
     }
 
     use Outcome::{Answered, Connected, Failed, TimedOut};
@@ -276,16 +269,6 @@ mod tests {
         let default = outliers(2, OutlierDetection { errors: 1, ..OutlierDetection::default() });
         fail(&default, 0, &[Answered(500)], at(0));
         assert_eq!(seen(&default, 0), [0, 1]);
-    }
-
-    #[test]
-    fn too_few_in_service_means_all() {
-        let panicking = outliers(2, OutlierDetection { healthy_percent_min: 51, ..all_out() });
-        fail(&panicking, 0, &[Answered(500); 2], at(0));
-        assert_eq!(seen(&panicking, 0), [0, 1]);
-        let calm = outliers(2, OutlierDetection { healthy_percent_min: 50, ..all_out() });
-        fail(&calm, 0, &[Answered(500); 2], at(0));
-        assert_eq!(seen(&calm, 0), [1]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use envoy_plan::{Cluster, Discovery, Endpoint};
 use crate::common::Ledger;
 use crate::pool::Pool;
 use crate::reply::LocalReply;
+use crate::time::Timestamp;
 
 /// Envoy's `DnsCacheConfig.max_hosts`, by default.
 const HOSTS_MAX: usize = 1024;
@@ -46,7 +47,7 @@ impl Passthrough {
     /// # Errors
     ///
     /// The answer where this cannot be a host, or where there is no room for another one.
-    pub(crate) fn pool(&self, authority: &[u8]) -> Result<Rc<Pool>, LocalReply> {
+    pub(crate) fn pool(&self, authority: &[u8], now: Timestamp) -> Result<Rc<Pool>, LocalReply> {
         let (host, port) = host_and_port(authority).ok_or(LocalReply::DNS_RESOLUTION_FAILURE)?;
         self.uses.set(self.uses.get().saturating_add(1));
         let mut known = self.known.borrow_mut();
@@ -60,9 +61,9 @@ impl Passthrough {
             let oldest = idle.min_by_key(|(_, (_, used))| *used).map(|(key, _)| key.clone());
             known.remove(&oldest.ok_or(LocalReply::DNS_CACHE_OVERFLOW)?);
         }
-        let endpoint = Endpoint { address: key.0.clone(), port, weight: 1, labels: BTreeMap::new() };
+        let endpoint = Endpoint { address: key.0.clone(), port, weight: 1, ..Endpoint::default() };
         let cluster = Cluster { endpoints: vec![endpoint], ..self.template.clone() };
-        let pool = Rc::new(Pool::build(&cluster, Ledger::new(&cluster, None), None, &self.last_id));
+        let pool = Rc::new(Pool::build(&cluster, Ledger::new(&cluster, None), None, &self.last_id, now));
         known.insert(key, (Rc::clone(&pool), self.uses.get()));
         Ok(pool)
     }
@@ -97,21 +98,17 @@ fn port(number: Option<&str>, rest: &str) -> Option<u16> {
 mod tests {
     use super::*;
     use crate::pool::Choice;
-    use crate::time::Timestamp;
-    use envoy_plan::{LoadBalancing, PASSTHROUGH_CLUSTER, UpstreamProtocol};
+    use envoy_plan::PASSTHROUGH_CLUSTER;
     use std::time::Duration;
+
+    const NOW: Timestamp = Timestamp::from_nanos(0);
 
     fn passthrough() -> Passthrough {
         let cluster = Cluster {
             name: PASSTHROUGH_CLUSTER.to_owned(),
-            load_balancing: LoadBalancing::default(),
             connect_timeout: Duration::from_secs(1),
-            limits: envoy_plan::Limits::default(),
-            connections: envoy_plan::Connections::default(),
-            outliers: None,
-            protocol: UpstreamProtocol::Http1,
             discovery: Discovery::RequestHost,
-            endpoints: Vec::new(),
+            ..Cluster::default()
         };
         Passthrough::new(&cluster, &Rc::default())
     }
@@ -143,17 +140,17 @@ mod tests {
     #[test]
     fn one_host_is_one_endpoint_whatever_its_case() {
         let passthrough = passthrough();
-        let first = passthrough.pool(b"a.com").unwrap();
-        assert_eq!(endpoint(&first), endpoint(&passthrough.pool(b"A.com:80").unwrap()));
+        let first = passthrough.pool(b"a.com", NOW).unwrap();
+        assert_eq!(endpoint(&first), endpoint(&passthrough.pool(b"A.com:80", NOW).unwrap()));
         assert_eq!(endpoint(&first), (1, "a.com".to_owned(), 80));
-        assert_eq!(endpoint(&passthrough.pool(b"a.com:81").unwrap()).0, 2);
-        assert_eq!(passthrough.pool(b"a:b").unwrap_err(), LocalReply::DNS_RESOLUTION_FAILURE);
+        assert_eq!(endpoint(&passthrough.pool(b"a.com:81", NOW).unwrap()).0, 2);
+        assert_eq!(passthrough.pool(b"a:b", NOW).unwrap_err(), LocalReply::DNS_RESOLUTION_FAILURE);
     }
 
     #[test]
     fn the_longest_unused_makes_room_and_what_is_in_use_never() {
         let passthrough = passthrough();
-        let host = |number: usize| passthrough.pool(format!("h{number}").as_bytes());
+        let host = |number: usize| passthrough.pool(format!("h{number}").as_bytes(), NOW);
         let held = host(0).unwrap();
         (1..HOSTS_MAX).for_each(|number| drop(host(number).unwrap()));
         drop(host(1).unwrap());

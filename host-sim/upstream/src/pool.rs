@@ -13,9 +13,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use envoy_plan::{Cluster, Discovery, UpstreamProtocol};
+use envoy_plan::{Cluster, Discovery, Locality, UpstreamProtocol, UpstreamTls};
 
-use crate::balance::Balancer;
+use crate::chooser::Chooser;
 use crate::common::Ledger;
 use crate::draw::Draws;
 use crate::load::{Load, Resource, Slot};
@@ -30,6 +30,7 @@ pub struct Endpoint {
     id: u64,
     cluster: Rc<str>,
     protocol: UpstreamProtocol,
+    tls: Option<Rc<UpstreamTls>>,
     spec: envoy_plan::Endpoint,
     /// Its place in the cluster.
     place: usize,
@@ -37,11 +38,12 @@ pub struct Endpoint {
     pub(crate) queue: Rc<Queue>,
     /// Shared likewise.
     active: Rc<Cell<u32>>,
+    joined: Timestamp,
 }
 
 impl Endpoint {
     /// A number for connection pools and statistics: the same as long as plans name this address and port in this
-    /// cluster with the same protocol, and never another's within one [`crate::Upstreams`].
+    /// cluster with the same protocol and the same TLS, and never another's within one [`crate::Upstreams`].
     pub fn id(&self) -> u64 {
         self.id
     }
@@ -66,6 +68,11 @@ impl Endpoint {
         self.protocol
     }
 
+    /// TLS to speak it under; `None`: none.
+    pub fn tls(&self) -> Option<&UpstreamTls> {
+        self.tls.as_deref()
+    }
+
     /// Labels of the workload, `version` and the like.
     pub fn labels(&self) -> &BTreeMap<String, String> {
         &self.spec.labels
@@ -74,6 +81,26 @@ impl Endpoint {
     /// Share relative to its neighbours. 0 counts as 1, as istiod reads it.
     pub fn weight(&self) -> u32 {
         self.spec.weight.max(1)
+    }
+
+    /// Its priority; 0 is the first.
+    pub(crate) fn priority(&self) -> u32 {
+        self.spec.priority
+    }
+
+    /// Where it is.
+    pub(crate) fn locality(&self) -> &Locality {
+        &self.spec.locality
+    }
+
+    /// Its place in the cluster.
+    pub(crate) fn place(&self) -> usize {
+        self.place
+    }
+
+    /// Since when plans name it in this cluster.
+    pub(crate) fn joined(&self) -> Timestamp {
+        self.joined
     }
 
     /// Attempts and copies under way, from the choice of the endpoint to the end of the answer.
@@ -126,15 +153,6 @@ pub(crate) enum Choice {
     Nobody,
 }
 
-/// Those of the endpoints among which is chosen, and whose turn it is.
-#[derive(Debug)]
-struct Chooser {
-    balancer: Balancer,
-    in_service: Vec<Rc<Endpoint>>,
-    /// The version of the ejections that this is made of.
-    version: u64,
-}
-
 /// A cluster at run time.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -150,17 +168,27 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Builds the pool of `cluster`; endpoints that `before` has too keep their number and count.
-    pub(crate) fn build(cluster: &Cluster, ledger: Ledger, before: Option<&Self>, last_id: &Rc<Cell<u64>>) -> Self {
+    /// Builds the pool of `cluster`; endpoints that `before` has too keep their number, count and age.
+    pub(crate) fn build(
+        cluster: &Cluster,
+        ledger: Ledger,
+        before: Option<&Self>,
+        last_id: &Rc<Cell<u64>>,
+        now: Timestamp,
+    ) -> Self {
         let Cluster {
             name,
-            load_balancing,
             connect_timeout,
+            // The chooser has them.
+            load_balancing: _,
+            warmup: _,
+            locality_weights: _,
             // The ledger has them.
             limits: _,
             outliers: _,
             // The host's subject.
             connections: _,
+            tls,
             protocol,
             discovery,
             endpoints,
@@ -171,33 +199,34 @@ impl Pool {
         let mut known: BTreeMap<(&str, u16), &Rc<Endpoint>> = before
             .into_iter()
             .flat_map(|pool| &pool.endpoints)
-            .filter(|endpoint| endpoint.protocol == *protocol)
+            .filter(|endpoint| endpoint.protocol == *protocol && endpoint.tls() == tls.as_ref())
             .map(|endpoint| ((endpoint.address(), endpoint.port()), endpoint))
             .collect();
+        let tls = tls.clone().map(Rc::new);
         let endpoints: Vec<_> = endpoints
             .iter()
             .enumerate()
             .map(|(place, spec)| {
-                let (id, active, queue) = match known.remove(&(spec.address.as_str(), spec.port)) {
-                    Some(endpoint) => (endpoint.id, Rc::clone(&endpoint.active), Rc::clone(&endpoint.queue)),
+                let (id, active, queue, joined) = match known.remove(&(spec.address.as_str(), spec.port)) {
+                    Some(endpoint) => {
+                        (endpoint.id, Rc::clone(&endpoint.active), Rc::clone(&endpoint.queue), endpoint.joined)
+                    }
                     None => {
                         last_id.set(last_id.get().saturating_add(1));
-                        (last_id.get(), Rc::default(), Rc::default())
+                        (last_id.get(), Rc::default(), Rc::default(), now)
                     }
                 };
-                let (cluster, spec) = (Rc::clone(&name), spec.clone());
-                Rc::new(Endpoint { id, cluster, protocol: *protocol, spec, place, queue, active })
+                let (cluster, tls, spec) = (Rc::clone(&name), tls.clone(), spec.clone());
+                Rc::new(Endpoint { id, cluster, protocol: *protocol, tls, spec, place, queue, active, joined })
             })
             .collect();
-        let balancer = Balancer::new(*load_balancing, &endpoints);
-        // Of the endpoints none is ejected in version 0, which there never is.
-        let chooser = RefCell::new(Chooser { balancer, in_service: endpoints.clone(), version: 0 });
+        let chooser = RefCell::new(Chooser::new(cluster, &endpoints, now));
         Self { name, connect_timeout: *connect_timeout, endpoints, chooser, load, outliers, passthrough }
     }
 
     /// Whether a hash of the request decides.
     pub(crate) fn is_hashed(&self) -> bool {
-        self.chooser.borrow().balancer.is_hashed()
+        self.chooser.borrow().is_hashed()
     }
 
     /// The endpoint for an attempt.
@@ -227,17 +256,16 @@ impl Pool {
         draws: &mut dyn Draws,
     ) -> Option<Rc<Endpoint>> {
         let mut chooser = self.chooser.borrow_mut();
-        chooser.heed(&self.endpoints, self.outliers.as_deref(), now);
-        let Chooser { balancer, in_service, version: _ } = &mut *chooser;
-        let hash = if balancer.is_hashed() { hash.unwrap_or_else(|| draws.next_u64()) } else { 0 };
-        let mut chosen = in_service.get(balancer.choose(in_service, hash, 0, draws)?)?;
+        chooser.heed(self.outliers.as_deref(), now);
+        let hash = if chooser.is_hashed() { hash.unwrap_or_else(|| draws.next_u64()) } else { 0 };
+        let mut chosen = chooser.choose(hash, 0, now, draws)?;
         for again in 1..=redraws {
             if !avoid.contains(&chosen.id) {
                 break;
             }
-            chosen = in_service.get(balancer.choose(in_service, hash, again, draws)?)?;
+            chosen = chooser.choose(hash, again, now, draws)?;
         }
-        Some(Rc::clone(chosen))
+        Some(chosen)
     }
 
     fn admit(&self, endpoint: Rc<Endpoint>) -> Choice {
@@ -273,20 +301,6 @@ impl Pool {
     pub(crate) fn report(&self, endpoint: &Endpoint, outcome: Outcome, now: Timestamp) {
         if let Some(outliers) = &self.outliers {
             outliers.report(endpoint.place, outcome, now);
-        }
-    }
-}
-
-impl Chooser {
-    /// Looks whether other endpoints are ejected than before.
-    fn heed(&mut self, endpoints: &[Rc<Endpoint>], outliers: Option<&Outliers>, now: Timestamp) {
-        let Some(outliers) = outliers else { return };
-        let version = outliers.version(now);
-        if version != self.version {
-            self.version = version;
-            let places = outliers.in_service();
-            self.in_service = places.iter().filter_map(|place| endpoints.get(*place)).map(Rc::clone).collect();
-            self.balancer.serve(&self.in_service);
         }
     }
 }

@@ -3,6 +3,7 @@
 mod balancing;
 mod clusters;
 mod limits;
+mod localities;
 mod retries;
 mod shadows;
 mod story;

@@ -57,12 +57,12 @@ pub struct Upstreams {
 
 impl Upstreams {
     /// Makes `plan` ready for use, by one worker alone.
-    pub fn new(plan: Arc<Plan>) -> Self {
-        Self::sharing(plan, Common::default())
+    pub fn new(plan: Arc<Plan>, now: Timestamp) -> Self {
+        Self::sharing(plan, Common::default(), now)
     }
 
     /// The same for one worker of several that count together.
-    pub fn sharing(plan: Arc<Plan>, common: Common) -> Self {
+    pub fn sharing(plan: Arc<Plan>, common: Common, now: Timestamp) -> Self {
         let mut upstreams = Self {
             plan: Arc::default(),
             pools: BTreeMap::new(),
@@ -72,13 +72,14 @@ impl Upstreams {
             last_endpoint_id: Rc::default(),
             dropped_shadows: Cell::new(0),
         };
-        upstreams.replace_plan(plan);
+        upstreams.replace_plan(plan, now);
         upstreams
     }
 
     /// Serves later requests by `plan`. Exchanges under way finish on what they started with. An unchanged cluster
-    /// keeps all its state; in a changed one the endpoints that stay, by address and port, keep their number and count.
-    pub fn replace_plan(&mut self, plan: Arc<Plan>) {
+    /// keeps all its state; in a changed one the endpoints that stay, by address and port, keep their number and count, and others
+    /// join now.
+    pub fn replace_plan(&mut self, plan: Arc<Plan>, now: Timestamp) {
         let mut pools = BTreeMap::new();
         for (name, cluster) in &plan.clusters {
             let before = self.pools.get(name);
@@ -86,7 +87,7 @@ impl Upstreams {
                 Some(pool) if self.plan.clusters.get(name) == Some(cluster) => Rc::clone(pool),
                 _ => {
                     let ledger = self.common.ledger(cluster);
-                    Rc::new(Pool::build(cluster, ledger, before.map(Rc::as_ref), &self.last_endpoint_id))
+                    Rc::new(Pool::build(cluster, ledger, before.map(Rc::as_ref), &self.last_endpoint_id, now))
                 }
             };
             pools.insert(name.clone(), pool);
@@ -120,7 +121,7 @@ impl Upstreams {
         let policy = self.policy(ask.profile).ok_or(LocalReply::ROUTE_NOT_FOUND)?;
         let pool = self.pool(ask.cluster.unwrap_or_default()).ok_or(LocalReply::CLUSTER_NOT_FOUND)?;
         let pool = match &pool.passthrough {
-            Some(passthrough) => passthrough.pool(ask.authority.unwrap_or_default())?,
+            Some(passthrough) => passthrough.pool(ask.authority.unwrap_or_default(), now)?,
             None => Rc::clone(pool),
         };
         let mut cookies = Vec::new();

@@ -7,10 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use envoy_plan::{
-    Backoff, Cluster, Endpoint, HashCookie, HashKey, LoadBalancing, Plan, Profile, RetryOn, RetryPolicy,
-    UpstreamProtocol,
-};
+use envoy_plan::{Backoff, Cluster, Endpoint, HashCookie, HashKey, LoadBalancing, Plan, Profile, RetryOn, RetryPolicy};
 use upstream::{Answer, Ask, Event, Source, Step, Timestamp, Upstreams};
 
 /// The system's allocator, counting calls per thread.
@@ -47,18 +44,15 @@ fn plan(method: LoadBalancing, weights: [u32; 3]) -> Arc<Plan> {
         host_selection_attempts: 5,
         backoff: Backoff::default(),
     };
-    let endpoint = |weight| Endpoint { address: "10.0.0.1".into(), port: 80, weight, labels: BTreeMap::new() };
+    let endpoint = |weight| Endpoint { address: "10.0.0.1".into(), port: 80, weight, ..Endpoint::default() };
     let cluster = Cluster {
         name: "one".into(),
         load_balancing: method,
         connect_timeout: Duration::from_secs(10),
-        limits: envoy_plan::Limits::default(),
-        connections: envoy_plan::Connections::default(),
         // A response is counted, whatever it is.
         outliers: Some(envoy_plan::OutlierDetection::default()),
-        protocol: UpstreamProtocol::default(),
-        discovery: envoy_plan::Discovery::Static,
         endpoints: weights.map(endpoint).into(),
+        ..Cluster::default()
     };
     let profile = Profile {
         name: "default".into(),
@@ -94,7 +88,7 @@ fn a_request_answered_at_once_allocates_nothing() {
         LoadBalancing::Maglev { table_size: 65_537 },
     ] {
         for weights in [[1, 1, 1], [1, 2, 3]] {
-            let upstreams = Upstreams::new(plan(method, weights));
+            let upstreams = Upstreams::new(plan(method, weights), Timestamp::default());
             let mut draw = 0_u64;
             let mut draws = || {
                 draw = draw.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -9,7 +9,7 @@ use crate::chance::SplitMix;
 use crate::escapes;
 use crate::fleet::{self, DOWN, Fleet, Scripts};
 use crate::observed::{Arrival, Reply};
-use envoy_plan::{CLUSTER_HEADER, PROFILE_HEADER, PathNormalization, Plan};
+use envoy_plan::{CLUSTER_HEADER, Caller, PROFILE_HEADER, PathNormalization, Plan};
 use host_abi::HeaderMap;
 use istio_config::{Config, Diagnostics, FilterConfig, yaml};
 use std::net::SocketAddr;
@@ -56,7 +56,7 @@ impl Engine {
         let policy = Policy::compile(&filter, &mut diagnostics).ok_or_else(|| findings(&diagnostics))?;
         Ok(Box::new(World {
             policy,
-            upstreams: Upstreams::new(plan),
+            upstreams: Upstreams::new(plan, Timestamp::default()),
             normalization: case.normalization.0,
             fleet,
             scripts: Scripts::new(case),
@@ -73,7 +73,8 @@ pub(super) fn deployment(fleet: &Fleet, case: &Case) -> Result<(Arc<Plan>, Filte
     for (file, text) in fleet.manifests(case) {
         yaml::read(file, &text, &mut config, &mut sources, &mut diagnostics);
     }
-    let (mut plan, bindings) = Plan::build(&config, &mut diagnostics);
+    let caller = Caller { locality: case.locality.as_str().into(), ..Caller::default() };
+    let (mut plan, bindings) = Plan::build_for(&config, &caller, None, &mut diagnostics);
     if diagnostics.has_errors() {
         return Err(findings(&diagnostics));
     }

@@ -53,8 +53,30 @@ struct Host {
     /// How much it had said when its case began.
     said_before: usize,
     /// Of the proxy, set once, when it starts; Envoy takes another with its listener.
+    settings: Settings,
+}
+
+/// What no manifest says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Settings {
     normalization: PathNormalization,
     outbound: Option<OutboundMode>,
+    locality: String,
+}
+
+impl Settings {
+    fn of(case: &Case) -> Self {
+        let Case { normalization, outbound, locality, .. } = case;
+        Self { normalization: normalization.0, outbound: *outbound, locality: locality.clone() }
+    }
+
+    /// As options of the command.
+    fn options(&self) -> Vec<&str> {
+        let Self { normalization, outbound, locality } = self;
+        let mut options = vec!["--path-normalization", normalization.name(), "--locality", locality];
+        options.extend(outbound.iter().flat_map(|mode| ["--outbound-traffic-policy", mode.name()]));
+        options
+    }
 }
 
 impl Proxy {
@@ -70,8 +92,8 @@ impl Proxy {
             let files = files.to_string_lossy();
             // One worker, as Envoy has in these tests: each worker takes turns, keeps connections and queues of its own.
             let arguments = ["proxy", "-f", &files, "--listen", &listen_text, "--admin", &admin_text, "--workers", "1"];
-            let mesh = mesh_options(case.normalization.0, case.outbound);
-            let arguments: Vec<&str> = arguments.into_iter().chain(mesh).collect();
+            let settings = Settings::of(case);
+            let arguments: Vec<&str> = arguments.into_iter().chain(settings.options()).collect();
             let mut process = Process::start(&self.shunt, arguments, folder.join("log"))?;
             process.wait_until(|| TcpStream::connect(listen).is_ok() && is_ok(admin, "/ready"))?;
             Ok(process)
@@ -115,19 +137,18 @@ impl Arm for Proxy {
 
     fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
         let servers = Servers::start(case);
-        let host =
-            match take(&self.idle, |host| (host.normalization, host.outbound) == (case.normalization.0, case.outbound))
-            {
-                Some(mut host) => match reload(&mut host, case, &servers) {
-                    Ok(()) => host,
-                    Err(error) => {
-                        // What was refused has changed nothing.
-                        give_back(&self.idle, host);
-                        return Err(error);
-                    }
-                },
-                None => self.first(case, &servers)?,
-            };
+        let settings = Settings::of(case);
+        let host = match take(&self.idle, |host| host.settings == settings) {
+            Some(mut host) => match reload(&mut host, case, &servers) {
+                Ok(()) => host,
+                Err(error) => {
+                    // What was refused has changed nothing.
+                    give_back(&self.idle, host);
+                    return Err(error);
+                }
+            },
+            None => self.first(case, &servers)?,
+        };
         Ok(Box::new(Served::new(case, host, servers, Arc::clone(&self.idle))))
     }
 }
@@ -158,7 +179,8 @@ impl Envoy {
         write_files(folder.path(), case, servers)?;
         let (listen, admin) = (free_address(), free_address());
         let rendered = folder.path().join("bootstrap.json");
-        let options = [self.options, &mesh_options(case.normalization.0, case.outbound)].concat();
+        let settings = Settings::of(case);
+        let options = [self.options, &settings.options()].concat();
         render(&self.shunt, &folder.path().join(FILES), listen, admin, &options, &rendered)?;
         let version = listen.to_string();
         if let Some(mut host) = take(&self.idle, |_| true) {
@@ -172,15 +194,7 @@ impl Envoy {
         watched::write_bootstrap(&rendered, folder.path(), &watching)?;
         let mut process = start_envoy(&self.envoy, &watching, admin)?;
         watched::wait(&mut process, admin, &version, 0)?;
-        Ok(Host {
-            process,
-            listen,
-            admin,
-            folder,
-            said_before: 0,
-            normalization: case.normalization.0,
-            outbound: case.outbound,
-        })
+        Ok(Host { process, listen, admin, folder, said_before: 0, settings })
     }
 }
 
@@ -240,13 +254,6 @@ pub fn render(
         return Ok(());
     }
     Err(format!("shunt render: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr)))
-}
-
-/// What no manifest says, as options of the command.
-fn mesh_options(normalization: PathNormalization, outbound: Option<OutboundMode>) -> Vec<&'static str> {
-    let mut options = vec!["--path-normalization", normalization.name()];
-    options.extend(outbound.into_iter().flat_map(|mode| ["--outbound-traffic-policy", mode.name()]));
-    options
 }
 
 /// Starts Envoy and waits until it serves.
@@ -310,8 +317,7 @@ fn serve(
         let (listen, admin) = (free_address(), free_address());
         match start(folder.path(), listen, admin) {
             Ok(process) => {
-                let (normalization, outbound) = (case.normalization.0, case.outbound);
-                return Ok(Host { process, listen, admin, folder, said_before: 0, normalization, outbound });
+                return Ok(Host { process, listen, admin, folder, said_before: 0, settings: Settings::of(case) });
             }
             Err(error) if tries < TRIES && error.contains("in use") => {}
             Err(error) => return Err(error),

@@ -18,6 +18,7 @@ pub fn case(configurations: &[&Configuration]) -> Case {
         objects: fleet::usual_subsets() + &texts,
         normalization: Default::default(),
         outbound: None,
+        locality: String::new(),
         behaviour: fleet::endpoints().map(|name| (name.to_owned(), Script::AsAsked)).collect(),
         requests: Vec::new(),
         refused: Vec::new(),

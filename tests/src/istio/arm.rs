@@ -49,8 +49,8 @@ type Idle = Mutex<Vec<Host>>;
 struct Host {
     sidecar: Workload,
     mesh: Mesh,
-    /// Of the whole mesh.
-    settings: (PathNormalization, Option<OutboundMode>),
+    /// Of the whole mesh, and where the proxy runs.
+    settings: (PathNormalization, Option<OutboundMode>, String),
     /// How much Envoy had said when its case began.
     said_before: usize,
 }
@@ -62,7 +62,7 @@ impl Istio {
     }
 
     fn host(&self, case: &Case) -> Result<Host, String> {
-        let settings = (case.normalization.0, case.outbound);
+        let settings = (case.normalization.0, case.outbound, case.locality.clone());
         let idle = {
             let mut idle = self.idle.lock().expect("no panic while it is held");
             let place = idle.iter().position(|host| host.settings == settings);
@@ -72,7 +72,7 @@ impl Istio {
             host.said_before = host.sidecar.said().len();
             return Ok(host);
         }
-        let (normalization, outbound) = settings;
+        let (normalization, outbound, locality) = &settings;
         let mesh = Mesh::start(
             &self.programs,
             &json!({
@@ -80,7 +80,7 @@ impl Istio {
                 "outboundTrafficPolicy": { "mode": outbound.unwrap_or(OutboundMode::RegistryOnly).name() },
             }),
         )?;
-        let sidecar = Workload::start(&self.programs, &mesh, Role::Sidecar, CLIENT, free_ip())?;
+        let sidecar = Workload::start_at(&self.programs, &mesh, Role::Sidecar, CLIENT, free_ip(), locality)?;
         Ok(Host { sidecar, mesh, settings, said_before: 0 })
     }
 

@@ -6,6 +6,7 @@ use super::objects::{APP, NAMESPACE, marker_host};
 use crate::arms::start_envoy_that_drains;
 use crate::client;
 use crate::process::{Process, free_address, page};
+use envoy_plan::Locality;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -49,11 +50,29 @@ impl Workload {
     ///
     /// It does not start, with what it said.
     pub fn start(programs: &Programs, mesh: &Mesh, role: Role, app: &str, address: IpAddr) -> Result<Self, String> {
+        Self::start_at(programs, mesh, role, app, address, "")
+    }
+
+    /// The same for one that runs in this `region/zone/subzone`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub fn start_at(
+        programs: &Programs,
+        mesh: &Mesh,
+        role: Role,
+        app: &str,
+        address: IpAddr,
+        locality: &str,
+    ) -> Result<Self, String> {
         let admin = free_address();
         let folder = mesh.folder().join(format!("envoy-{app}"));
         std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let file = folder.join("bootstrap.json");
-        let bootstrap = bootstrap(mesh.xds, admin, role, app, address);
+        let mut bootstrap = bootstrap(mesh.xds, admin, role, app, address);
+        let Locality { region, zone, subzone } = locality.into();
+        bootstrap["node"]["locality"] = json!({ "region": region, "zone": zone, "sub_zone": subzone });
         std::fs::write(&file, bootstrap.to_string()).map_err(|error| error.to_string())?;
         let envoy = start_envoy_that_drains(&programs.envoy, &file, admin, DRAIN_SECONDS)?;
         Ok(Self { app: app.to_owned(), address, admin, envoy, refused: 0 })

@@ -132,8 +132,7 @@ fn host_and_port(cluster: &str) -> Option<(&str, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use envoy_plan::{Endpoint, LoadBalancing, UpstreamProtocol};
-    use std::time::Duration;
+    use envoy_plan::Endpoint;
 
     type Labels<'a> = &'a [(&'a str, &'a str)];
     /// A cluster's name, and the addresses and labels of its endpoints.
@@ -145,18 +144,13 @@ mod tests {
             port: 80,
             weight: 1,
             labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            ..Endpoint::default()
         };
         let cluster = |(name, endpoints): &Given<'_>| {
             let cluster = Cluster {
                 name: (*name).to_owned(),
-                load_balancing: LoadBalancing::default(),
-                connect_timeout: Duration::from_secs(10),
-                limits: envoy_plan::Limits::default(),
-                connections: envoy_plan::Connections::default(),
-                outliers: None,
-                protocol: UpstreamProtocol::default(),
-                discovery: Default::default(),
                 endpoints: endpoints.iter().map(endpoint).collect(),
+                ..Cluster::default()
             };
             ((*name).to_owned(), cluster)
         };

@@ -3,34 +3,42 @@
 //! Fields are called as Istio calls them, and left out where they limit nothing.
 
 use envoy_plan::{
-    Cluster, Connections, Limits, LoadBalancing, OutlierDetection, Pings, RetryBudget, TcpKeepalive, UpstreamProtocol,
+    Cluster, Connections, Limits, LoadBalancing, Locality, OutlierDetection, Pings, RetryBudget, Roots, TcpKeepalive,
+    UpstreamProtocol, UpstreamTls, Warmup,
 };
+use std::collections::BTreeMap;
 use std::fmt::{Debug, Write};
 
 /// What is told of a cluster beside where it leads, always in this order.
-pub(super) type Policies = [(&'static str, String); 6];
+pub(super) type Policies = [(&'static str, String); 9];
 
 /// Of this cluster.
 pub(super) fn of(cluster: &Cluster) -> Policies {
     let Cluster {
         name: _,
         load_balancing,
+        warmup,
+        locality_weights,
         connect_timeout,
         limits,
         connections,
         outliers,
         protocol,
+        tls,
         // Where requests end is another question.
         discovery: _,
         endpoints: _,
     } = cluster;
     [
         ("balancing", balancing(*load_balancing)),
+        ("warmup", warmup.as_ref().map_or_else(|| "none".to_owned(), warmed)),
+        ("localityWeights", locality_weights.as_ref().map_or_else(|| "none".to_owned(), weighed)),
         ("connectTimeout", format!("{connect_timeout:?}")),
         ("limits", limited(limits)),
         ("connections", kept(connections)),
         ("outlierDetection", outliers.as_ref().map_or_else(|| "none".to_owned(), ejected)),
         ("protocol", spoken(*protocol).to_owned()),
+        ("tls", tls.as_ref().map_or_else(|| "none".to_owned(), secured)),
     ]
 }
 
@@ -57,6 +65,35 @@ fn balancing(method: LoadBalancing) -> String {
         LoadBalancing::Maglev { table_size } => format!("{}, tableSize {table_size}", method.name()),
         LoadBalancing::LeastRequest | LoadBalancing::RoundRobin | LoadBalancing::Random => method.name().to_owned(),
     }
+}
+
+fn warmed(warmup: &Warmup) -> String {
+    let Warmup { window, least, aggression } = warmup;
+    format!("duration {window:?}, minimumPercent {}, aggression {aggression}", least.percent())
+}
+
+/// Weights that a rule gives; others are those of the endpoints.
+fn weighed(weights: &BTreeMap<Locality, u32>) -> String {
+    if weights.is_empty() {
+        return "of the endpoints".to_owned();
+    }
+    weights.iter().map(|(locality, weight)| format!("{locality} {weight}")).collect::<Vec<_>>().join(", ")
+}
+
+fn secured(tls: &UpstreamTls) -> String {
+    let UpstreamTls { client, roots, revoked, names, server_name, is_for_host: _ } = tls;
+    let mut said = Said::default();
+    said.add("clientCertificate", client.as_ref().map(|client| &client.chain));
+    said.add("privateKey", client.as_ref().map(|client| &client.key));
+    match roots {
+        None => said.add("insecureSkipVerify", Some(true)),
+        Some(Roots::System) => said.add("caCertificates", Some("of the machine")),
+        Some(Roots::File(path)) => said.add("caCertificates", Some(path)),
+    }
+    said.add("caCrl", revoked.as_ref());
+    said.add("subjectAltNames", Some(names).filter(|names| !names.is_empty()));
+    said.add("sni", server_name.as_ref());
+    said.or_none()
 }
 
 fn limited(limits: &Limits) -> String {

@@ -63,6 +63,7 @@ impl Found {
                 fresh_spans: spec.fresh_spans,
                 outbound: outbound(&self.scenario)?,
                 labels: spec.labels.clone(),
+                locality: spec.locality.as_str().into(),
                 repeated_headers: repeated_headers(&self.scenario)?,
             })
         };

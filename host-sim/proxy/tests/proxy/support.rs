@@ -1,7 +1,7 @@
 //! What the tests share: upstreams, clients, and a proxy with a plan and rules written down in a few lines.
 
 use bytes::Bytes;
-use envoy_plan::{Cluster, Endpoint, LoadBalancing, Plan, Profile, RetryOn, RetryPolicy, UpstreamProtocol};
+use envoy_plan::{Cluster, Endpoint, LoadBalancing, Plan, Profile, RetryOn, RetryPolicy};
 use host_abi::Module;
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::body::{Frame, Incoming};
@@ -51,17 +51,14 @@ pub(crate) fn cluster(subset: &str, addresses: &[SocketAddr]) -> Cluster {
         port: address.port(),
         weight: 1,
         labels: BTreeMap::from([("version".to_owned(), subset.to_owned())]),
+        ..Endpoint::default()
     });
     Cluster {
         name: cluster_name(subset),
         load_balancing: LoadBalancing::RoundRobin,
         connect_timeout: Duration::from_secs(1),
-        limits: envoy_plan::Limits::default(),
-        connections: envoy_plan::Connections::default(),
-        outliers: None,
-        protocol: UpstreamProtocol::Http1,
-        discovery: envoy_plan::Discovery::Static,
         endpoints: endpoints.collect(),
+        ..Cluster::default()
     }
 }
 

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use envoy_plan::Plan;
-use host_abi::{Module, PluginConfig, StartError, StreamId, Vm};
-use upstream::Upstreams;
+use host_abi::{Clock, Module, PluginConfig, StartError, StreamId, Vm};
+use upstream::{Timestamp, Upstreams};
 
 use crate::chance::Chance;
 use crate::engine::served::Served;
@@ -76,7 +76,7 @@ impl Sender {
             name: name.to_owned(),
             vm: Vm::start(module, World::new(Arc::clone(plan), Arc::clone(clock), chance("guest")), config)?,
             workload,
-            upstreams: Upstreams::new(Arc::clone(plan)),
+            upstreams: Upstreams::new(Arc::clone(plan), Timestamp::from_nanos(clock.load(Ordering::Relaxed))),
             served: Served::default(),
             held: BTreeMap::new(),
             balancing: chance("balancing"),
@@ -95,6 +95,7 @@ impl Sender {
     /// Takes another plan, for requests to come.
     pub(super) fn carry_out(&mut self, plan: &Arc<Plan>) {
         self.vm.host_mut().plan = Arc::clone(plan);
-        self.upstreams.replace_plan(Arc::clone(plan));
+        let now = Timestamp::from_nanos(self.vm.host_mut().monotonic_ns());
+        self.upstreams.replace_plan(Arc::clone(plan), now);
     }
 }

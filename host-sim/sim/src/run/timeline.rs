@@ -146,20 +146,11 @@ mod tests {
             port: 80,
             weight: 1,
             labels: labels(version),
+            ..Endpoint::default()
         };
         let endpoints = vec![endpoint("10.0.0.1", "v1"), endpoint("10.0.0.2", "v1"), endpoint("10.0.0.3", "v2")];
         let name = "outbound|80||logic.default".to_owned();
-        let cluster = envoy_plan::Cluster {
-            name: name.clone(),
-            load_balancing: envoy_plan::LoadBalancing::default(),
-            connect_timeout: std::time::Duration::from_secs(1),
-            limits: envoy_plan::Limits::default(),
-            connections: envoy_plan::Connections::default(),
-            outliers: None,
-            protocol: envoy_plan::UpstreamProtocol::default(),
-            discovery: envoy_plan::Discovery::Static,
-            endpoints,
-        };
+        let cluster = envoy_plan::Cluster { name: name.clone(), endpoints, ..envoy_plan::Cluster::default() };
         plan.clusters.insert(name, cluster);
         plan
     }

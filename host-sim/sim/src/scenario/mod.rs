@@ -111,6 +111,9 @@ pub struct Spec {
     /// Labels of the workload that calls, with which `sourceLabels` are compared; whoever configures the filter reads them.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// Where that workload runs, `REGION/ZONE/SUBZONE`, by which endpoints are preferred; whoever makes the plan reads it.
+    #[serde(default)]
+    pub locality: String,
     /// What a host meets that neither the registry nor a rule knows, by Istio's words; whoever configures the filter reads
     /// it. With `ALLOW_ANY`, services that the manifests do not have are the world outside.
     #[serde(default)]
@@ -225,6 +228,7 @@ impl Scenario {
             path_normalization: _,
             fresh_spans: _,
             labels: _,
+            locality: _,
             outbound_traffic_policy: _,
             envoy_version: _,
             services,

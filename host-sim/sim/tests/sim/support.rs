@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use envoy_plan::{Backoff, Cluster, Endpoint, LoadBalancing, Plan, Profile, RetryOn, RetryPolicy, UpstreamProtocol};
+use envoy_plan::{Backoff, Cluster, Endpoint, Plan, Profile, RetryOn, RetryPolicy};
 use host_abi::Module;
 use serde_json::{Value, json};
 use traffic_sim::{Report, Rules, Scenario, Setup, Simulator, run};
@@ -138,14 +138,9 @@ pub(crate) fn cluster_of(name: &str, address: &str, labels: &[(&str, &str)]) -> 
     let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Cluster {
         name: name.to_owned(),
-        load_balancing: LoadBalancing::default(),
         connect_timeout: Duration::from_secs(10),
-        limits: envoy_plan::Limits::default(),
-        connections: envoy_plan::Connections::default(),
-        outliers: None,
-        protocol: UpstreamProtocol::default(),
-        discovery: envoy_plan::Discovery::Static,
-        endpoints: vec![Endpoint { address: address.to_owned(), port: 80, weight: 1, labels }],
+        endpoints: vec![Endpoint { address: address.to_owned(), port: 80, weight: 1, labels, ..Endpoint::default() }],
+        ..Cluster::default()
     }
 }
 

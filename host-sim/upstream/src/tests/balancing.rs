@@ -7,8 +7,10 @@ use envoy_plan::{HashKey, LoadBalancing, Profile, RetryOn, RetryPolicy};
 use super::story::{CLUSTER, ask, cluster, endpoint, half, header, plan, profile};
 use crate::{Answer, Ask, Begun, Draws, Event, Source, Step, Timestamp, Upstreams};
 
+const NOW: Timestamp = Timestamp::from_nanos(0);
+
 /// A small generator with a good spread (splitmix64).
-struct Seeded(u64);
+pub(super) struct Seeded(pub(super) u64);
 
 impl Draws for Seeded {
     fn next_u64(&mut self) -> u64 {
@@ -28,7 +30,7 @@ struct Bench {
 impl Bench {
     fn new(method: LoadBalancing, weights: &[u32], seed: u64) -> Self {
         let endpoints = weights.iter().zip('a'..).map(|(weight, name)| endpoint(&name.to_string(), *weight)).collect();
-        let upstreams = Upstreams::new(plan(vec![profile("default")], vec![cluster(CLUSTER, method, endpoints)]));
+        let upstreams = Upstreams::new(plan(vec![profile("default")], vec![cluster(CLUSTER, method, endpoints)]), NOW);
         Self { upstreams, head: [header("x-shunt-cluster", CLUSTER)], draws: Seeded(seed) }
     }
 
@@ -180,8 +182,8 @@ fn a_seed_repeats_its_choices() {
 #[test]
 fn one_endpoint_is_always_chosen() {
     for method in [LoadBalancing::LeastRequest, LoadBalancing::RoundRobin, LoadBalancing::Random] {
-        let upstreams =
-            Upstreams::new(plan(vec![profile("default")], vec![cluster(CLUSTER, method, vec![endpoint("a", 9)])]));
+        let one = vec![cluster(CLUSTER, method, vec![endpoint("a", 9)])];
+        let upstreams = Upstreams::new(plan(vec![profile("default")], one), NOW);
         let head = [header("x-shunt-cluster", CLUSTER)];
         for _ in 0..10 {
             assert!(upstreams.begin(&ask(&head, true), Timestamp::default(), &mut half).is_ok());
@@ -199,7 +201,7 @@ fn hashed(method: LoadBalancing, avoid_previous_hosts: bool) -> Upstreams {
     let hash_keys = vec![HashKey::Header("X-User".to_owned())];
     let profile = Profile { retry: Some(retry), hash_keys, ..profile("default") };
     let endpoints = "abcde".chars().map(|name| endpoint(&name.to_string(), 1)).collect();
-    Upstreams::new(plan(vec![profile], vec![cluster(CLUSTER, method, endpoints)]))
+    Upstreams::new(plan(vec![profile], vec![cluster(CLUSTER, method, endpoints)]), NOW)
 }
 
 /// By whom a request is answered whose first `failures` attempts fail: all that were tried.

@@ -21,7 +21,7 @@ fn two_profiles() -> Vec<Profile> {
 #[track_caller]
 fn check_refusal(head: &[(&str, &str)], status: u16, flags: &str, body: &str) {
     let clusters = vec![cluster(CLUSTER, LoadBalancing::Random, Vec::new())];
-    let reply = begin(&Upstreams::new(plan(two_profiles(), clusters)), head).expect_err("no attempt");
+    let reply = begin(&Upstreams::new(plan(two_profiles(), clusters), NOW), head).expect_err("no attempt");
     assert_eq!((reply.status, reply.flags.to_string().as_str(), reply.body), (status, flags, body));
 }
 
@@ -47,7 +47,7 @@ fn a_cluster_without_endpoints_is_503_uh() {
 #[test]
 fn the_profile_header_chooses_the_profile_and_its_absence_the_first() {
     let clusters = vec![cluster(CLUSTER, LoadBalancing::Random, vec![endpoint("a", 1)])];
-    let upstreams = Upstreams::new(plan(two_profiles(), clusters));
+    let upstreams = Upstreams::new(plan(two_profiles(), clusters), NOW);
     let limit = |profile: &[(&str, &str)]| {
         let head = [&[("x-shunt-cluster", CLUSTER)], profile].concat();
         begin(&upstreams, &head).unwrap().exchange.told(NOW).next().map(|(_, millis)| millis)
@@ -60,10 +60,10 @@ fn the_profile_header_chooses_the_profile_and_its_absence_the_first() {
 #[test]
 fn an_exchange_finishes_on_the_plan_it_started_with() {
     let clusters = |name| vec![cluster(CLUSTER, LoadBalancing::Random, vec![endpoint(name, 1)])];
-    let mut upstreams = Upstreams::new(plan(two_profiles(), clusters("old")));
+    let mut upstreams = Upstreams::new(plan(two_profiles(), clusters("old")), NOW);
     let head = [("x-shunt-cluster", CLUSTER), ("x-envoy-retry-on", "5xx")];
     let mut exchange = begin(&upstreams, &head).unwrap().exchange;
-    upstreams.replace_plan(plan(two_profiles(), clusters("new")));
+    upstreams.replace_plan(plan(two_profiles(), clusters("new")), NOW);
     exchange.on(Event::Failed(crate::Failure::Connect), NOW, &mut half);
     let due = exchange.wake_at().unwrap();
     let Step::Attempt(attempt) = exchange.on(Event::Woken, due, &mut half) else { panic!("no attempt") };
@@ -78,9 +78,9 @@ fn endpoints_that_stay_keep_their_number_and_count() {
         vec![cluster(CLUSTER, LoadBalancing::LeastRequest, endpoints)]
     };
     let head = [("x-shunt-cluster", CLUSTER)];
-    let mut upstreams = Upstreams::new(plan(two_profiles(), clusters(&[("a", 1)])));
+    let mut upstreams = Upstreams::new(plan(two_profiles(), clusters(&[("a", 1)])), NOW);
     let first = begin(&upstreams, &head).unwrap();
-    upstreams.replace_plan(plan(two_profiles(), clusters(&[("b", 1), ("a", 1)])));
+    upstreams.replace_plan(plan(two_profiles(), clusters(&[("b", 1), ("a", 1)])), NOW);
     // The middle draw falls on `a` twice, which is as busy as before.
     let second = begin(&upstreams, &head).unwrap();
     assert_eq!(second.step.attempt().unwrap().endpoint.address(), "a");
@@ -97,20 +97,20 @@ fn an_unchanged_cluster_keeps_its_turn() {
         let other = cluster("other", LoadBalancing::Random, vec![endpoint(other, 1)]);
         vec![cluster(CLUSTER, LoadBalancing::RoundRobin, three), other]
     };
-    let mut upstreams = Upstreams::new(plan(two_profiles(), clusters("x")));
+    let mut upstreams = Upstreams::new(plan(two_profiles(), clusters("x")), NOW);
     let next = |upstreams: &Upstreams| {
         let step = begin(upstreams, &[("x-shunt-cluster", CLUSTER)]).unwrap().step;
         step.attempt().unwrap().endpoint.address().to_owned()
     };
     assert_eq!((next(&upstreams), next(&upstreams)), ("b".to_owned(), "c".to_owned()));
-    upstreams.replace_plan(plan(two_profiles(), clusters("y")));
+    upstreams.replace_plan(plan(two_profiles(), clusters("y")), NOW);
     assert_eq!(next(&upstreams), "a");
 }
 
 #[test]
 fn an_endpoint_counts_as_busy_until_the_answer_has_been_passed_on() {
     let clusters = vec![cluster(CLUSTER, LoadBalancing::Random, vec![endpoint("a", 1)])];
-    let upstreams = Upstreams::new(plan(two_profiles(), clusters));
+    let upstreams = Upstreams::new(plan(two_profiles(), clusters), NOW);
     let Begun { mut exchange, step, .. } = begin(&upstreams, &[("x-shunt-cluster", CLUSTER)]).unwrap();
     assert_eq!(step.attempt().unwrap().endpoint.active(), 1);
     exchange.on(Event::Answered(crate::Answer { status: 200, header: &|_| None }), NOW, &mut half);
@@ -127,10 +127,10 @@ fn who_waits_under_a_new_plan_gets_what_a_request_under_the_old_one_leaves() {
         let one = cluster(CLUSTER, LoadBalancing::Random, vec![endpoint("a", 1)]);
         plan(two_profiles(), vec![envoy_plan::Cluster { limits, connect_timeout, ..one }])
     };
-    let mut upstreams = Upstreams::new(limited(1));
+    let mut upstreams = Upstreams::new(limited(1), NOW);
     let head = [("x-shunt-cluster", CLUSTER)];
     let old = begin(&upstreams, &head).unwrap();
-    upstreams.replace_plan(limited(2));
+    upstreams.replace_plan(limited(2), NOW);
     let mut new = begin(&upstreams, &head).unwrap();
     assert!(matches!(new.step, Step::Queue));
     drop(old);

@@ -12,7 +12,7 @@ fn upstreams(mirrors: &[&str]) -> Upstreams {
     let profile = Profile { timeout: Some(duration("1s")), mirrors, ..profile("default") };
     let one = |name: &str| cluster(name, LoadBalancing::LeastRequest, vec![endpoint(name, 1)]);
     let clusters = vec![one(CLUSTER), one("m1"), one("m2"), cluster("empty", LoadBalancing::Random, Vec::new())];
-    Upstreams::new(plan(vec![profile], clusters))
+    Upstreams::new(plan(vec![profile], clusters), Timestamp::default())
 }
 
 fn begin(upstreams: &Upstreams, cluster: &str) -> Result<crate::Begun, crate::LocalReply> {

@@ -13,13 +13,11 @@
 //!
 //! **What follows**: `try b`, `queue`, `wait 12ms`, `deliver`, `reply 503 UF`, `abort UT`. Back-off is waited out by itself.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_plan::{
     Backoff, Cluster, Endpoint, Limits, LoadBalancing, OutlierDetection, Plan, Profile, RetryOn, RetryPolicy,
-    UpstreamProtocol,
 };
 
 use crate::{Answer, Ask, Attempt, Begun, Event, Exchange, Failure, LocalReply, Step, Timestamp, Upstreams};
@@ -46,21 +44,12 @@ pub(super) fn reply_of(setup: &str, script: &str) -> LocalReply {
 }
 
 pub(super) fn endpoint(name: &str, weight: u32) -> Endpoint {
-    Endpoint { address: name.to_owned(), port: 80, weight, labels: BTreeMap::new() }
+    Endpoint { address: name.to_owned(), port: 80, weight, ..Endpoint::default() }
 }
 
 pub(super) fn cluster(name: &str, load_balancing: LoadBalancing, endpoints: Vec<Endpoint>) -> Cluster {
-    Cluster {
-        name: name.to_owned(),
-        load_balancing,
-        connect_timeout: Duration::from_secs(10),
-        limits: envoy_plan::Limits::default(),
-        connections: envoy_plan::Connections::default(),
-        outliers: None,
-        protocol: UpstreamProtocol::default(),
-        discovery: envoy_plan::Discovery::Static,
-        endpoints,
-    }
+    let connect_timeout = Duration::from_secs(10);
+    Cluster { name: name.to_owned(), load_balancing, connect_timeout, endpoints, ..Cluster::default() }
 }
 
 pub(super) fn profile(name: &str) -> Profile {
@@ -157,7 +146,7 @@ impl Story {
         }
         let endpoints = names.iter().map(|name| endpoint(name, 1)).collect();
         let cluster = Cluster { limits, outliers, ..cluster(CLUSTER, LoadBalancing::RoundRobin, endpoints) };
-        let upstreams = Upstreams::new(plan(vec![profile], vec![cluster]));
+        let upstreams = Upstreams::new(plan(vec![profile], vec![cluster]), Timestamp::default());
         let other = [header("x-shunt-cluster", CLUSTER)];
         let begin = |_| upstreams.begin(&ask(&other, true), Timestamp::default(), &mut half).expect("room for it");
         let busy = (0..busy).map(begin).collect();

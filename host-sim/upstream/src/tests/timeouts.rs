@@ -120,8 +120,8 @@ fn a_wait_that_meets_an_outgrown_request_ends_it() {
         host_selection_attempts: 0,
         backoff: envoy_plan::Backoff::default(),
     });
-    let upstreams =
-        Upstreams::new(plan(vec![profile], vec![cluster(CLUSTER, LoadBalancing::Random, vec![endpoint("a", 1)])]));
+    let one = vec![cluster(CLUSTER, LoadBalancing::Random, vec![endpoint("a", 1)])];
+    let upstreams = Upstreams::new(plan(vec![profile], one), Timestamp::default());
     let head = [header("x-shunt-cluster", CLUSTER)];
     let now = Timestamp::default();
     let mut exchange = upstreams.begin(&ask(&head, false), now, &mut half).unwrap().exchange;
@@ -135,10 +135,8 @@ fn a_wait_that_meets_an_outgrown_request_ends_it() {
 /// What a second attempt 60 ms after the request was whole tells its upstream about its time.
 #[track_caller]
 fn check_expected(timeout: &str, per_try: &str, expected: Option<u64>) {
-    let upstreams = Upstreams::new(plan(
-        vec![profile("default")],
-        vec![cluster(CLUSTER, LoadBalancing::Random, vec![endpoint("a", 1)])],
-    ));
+    let one = vec![cluster(CLUSTER, LoadBalancing::Random, vec![endpoint("a", 1)])];
+    let upstreams = Upstreams::new(plan(vec![profile("default")], one), Timestamp::default());
     let head = [
         header("x-shunt-cluster", CLUSTER),
         header("x-envoy-upstream-rq-timeout-ms", timeout),
