@@ -295,6 +295,7 @@ spec:
   clientTimeout: .5s
   freshSpans: true
   labels: {app: shop}
+  locality: eu/eu-1/a
   pathNormalization: BASE
   envoyVersion: '1.38'
   outboundTrafficPolicy: REGISTRY_ONLY
