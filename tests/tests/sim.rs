@@ -194,6 +194,16 @@ fn the_schema_takes_every_example_and_refuses_what_the_reader_refuses() {
         code == 2 && said.contains("rules.yaml: "),
         "the reader takes it, and only its manifest is not there: {said}"
     );
+    // What excludes what stands there.
+    for (pointer, right) in [
+        ("/spec/load", "{closed: {clients: 1, thinkTime: {exponential: 1ms}}, requests: [{host: shop}]}"),
+        ("/spec/load/open", "{ramp: [{at: 0s, ratePerSecond: 0}, {at: 1s, ratePerSecond: 5}]}"),
+        ("/spec/services/0/versions/0/outcomes/0/latency", "{constant: 1ms}"),
+    ] {
+        let mut scenario = whole.clone();
+        *scenario.pointer_mut(pointer).unwrap() = serde_yaml_ng::from_str(right).unwrap();
+        assert_eq!(schema.faults(&scenario), Vec::<String>::new(), "{pointer}");
+    }
     for (pointer, wrong) in [
         ("/apiVersion", "shunt.dev/v1"),
         ("/kind", "Scenaro"),
@@ -204,23 +214,25 @@ fn the_schema_takes_every_example_and_refuses_what_the_reader_refuses() {
         ("/spec/services/0/versions", "1"),
         ("/spec/services/0/versions/0/outcomes/0/latency", "{uniform: [1ms]}"),
         ("/spec/services/0/versions/0/outcomes/0/latency", "{even: 1ms}"),
-        ("/spec/services/0/versions/0/outcomes/1/fault", "broken"),
-        ("/spec/services/0/versions/0/outcomes/5/when", "{path: 1}"),
-        ("/spec/services/0/versions/0/capacity", "2"),
-        ("/spec/services/0/versions/0/calls/0/share", "1.5"),
-        ("/spec/services/0/versions/0/calls/0/count", "-1"),
-        ("/spec/services/0/versions/0/calls/0/timeout", "-1s"),
-        ("/spec/services/0/versions/0/calls/1/onFailure", "fail"),
-        ("/spec/timeline/1/scale/endpoints", "-1"),
-        ("/spec/timeline/2/break/outcomes", "1"),
-        ("/spec/load/users/count", "-1"),
-        ("/spec/load/trace", "trace.txt"),
+        ("/spec/services/0/versions/0/outcomes/4/fault", "broken"),
+        ("/spec/load/open/ratePerSecond", "-1"),
         ("/spec/load/open/ratePerSecond", "0"),
+        ("/spec/services/0/versions/0/calls/0/count", "many"),
+        ("/spec/services/0/versions/0/calls/0/share", "2"),
+        ("/spec/services/0/versions/0/calls/1/onFailure", "retry"),
+        ("/spec/services/0/versions/0/capacity/concurrency", "-1"),
+        ("/spec/services/0/versions/0/capacity", "2"),
+        ("/spec/services/0/versions/0/calls/0/timeout", "-1s"),
+        ("/spec/services/0/versions/0/outcomes/1/when", "{path: 1}"),
+        ("/spec/timeline/0/at", "soon"),
+        ("/spec/timeline/0/scale/endpoints", "-1"),
+        ("/spec/timeline/1/break/outcomes", "1"),
+        ("/spec/load/users/count", "-1"),
         ("/spec/load/open/arrivals", "often"),
         ("/spec/load/requests/0/headers", "[a]"),
         ("/spec/expect/0/measure", "shares"),
         ("/spec/expect/0/equal", "0.5"),
-        ("/spec/expect/0/of", "{labels: {}}"),
+        ("/spec/expect/0/of", "{service: 1}"),
         ("/spec/expect/1/status", "6xx"),
         ("/spec/expect/2/percentile", "p101"),
     ] {
@@ -232,7 +244,7 @@ fn the_schema_takes_every_example_and_refuses_what_the_reader_refuses() {
     // No part takes a field that nobody knows, but `metadata`, where Kubernetes has more.
     let mut objects = Vec::new();
     paths_of_objects(&whole, String::new(), &mut objects);
-    let free = ["/metadata", "/headers", "/labels", "/percentiles"];
+    let free = ["/metadata", "/annotations", "/headers", "/labels", "/percentiles"];
     for pointer in objects.iter().filter(|pointer| !free.iter().any(|end| pointer.ends_with(end))) {
         let mut scenario = whole.clone();
         scenario.pointer_mut(pointer).unwrap().as_object_mut().unwrap().insert("nobodyKnows".into(), 1.into());
@@ -283,6 +295,7 @@ spec:
   clientTimeout: .5s
   freshSpans: true
   labels: {app: shop}
+  locality: eu/eu-1/a
   pathNormalization: BASE
   envoyVersion: '1.38'
   outboundTrafficPolicy: REGISTRY_ONLY
@@ -291,45 +304,39 @@ spec:
   - host: shop
     versions:
     - labels: {version: v1}
-      capacity: {concurrency: 2, queue: 1, status: 503}
-      forwards: [x-user]
+      capacity: {concurrency: 2, queue: 3, status: 503}
       calls:
-      - host: shop
-        when: {path: {prefix: /a}, method: GET, headers: {a: b}}
+      - host: cart
+        when: {path: {prefix: /}, method: GET, headers: {a: b}}
         share: 0.5
-        count: {uniform: [0, 2]}
+        count: {uniform: [1, 2]}
         parallel: true
         method: GET
-        path: /b
+        path: /
         headers: {a: b}
         body: b
         timeout: 1s
         onFailure: {status: 502}
-      - {host: shop, count: 1, alongside: true, onFailure: ignore, when: {path: /c}}
+      - {host: cart, alongside: true, count: 1, onFailure: ignore}
+      forwards: [x-request-id]
       outcomes:
       - {share: 1, status: 200, latency: 1ms, body: b, headers: {a: b}}
-      - {when: {path: /}, from: 1s, until: 2s, untilRequest: 3, bodyTakes: 1ms}
+      - {when: {path: /}, from: 1s, until: 2s, untilRequest: 3, body: b, bodyTakes: 1ms}
       - {latency: {logNormal: {p50: 1ms, p99: 2ms}}}
       - {latency: {samples: [1ms, 2ms]}}
       - {fault: neverAnswers, latency: {constant: 1ms}}
       - {latency: {uniform: [1ms, 2ms]}}
       - {latency: {exponential: 2ms}}
       - {latency: {percentiles: {p50: 1ms, p99.9: 2ms}}}
-      - {latency: {logNormal: {p50: 1ms, p99: 2ms}}, when: {path: {exact: /}}, from: 1s, until: 2s, untilRequest: 3}
-      - {latency: {samples: [1ms]}, body: b, bodyTakes: 1s}
-      - {latency: {samplesFrom: times.txt}}
-  timeline:
-  - {at: 1s, apply: [other.yaml]}
-  - {at: 2s, scale: {host: shop, labels: {version: v1}, endpoints: 2}}
-  - {at: 3s, break: {host: shop, labels: {version: v1}, outcomes: [{status: 500}]}}
-  - {at: 4s, mend: {host: shop, labels: {version: v1}}}
   load:
-    open: {ratePerSecond: 0.5, ramp: [{at: 0s, ratePerSecond: 0}], arrivals: poisson}
-    closed: {clients: 1, thinkTime: {exponential: 1ms}}
-    trace: {file: trace.txt}
-    users: {count: 2, header: x-user, cookies: true}
+    open: {ratePerSecond: 0.5, arrivals: poisson}
+    users: {count: 10, header: x-user, cookies: true}
     requests:
     - {weight: 1, method: GET, host: shop, path: /, headers: {a: b}, body: b}
+  timeline:
+  - {at: 1s, apply: [other.yaml], scale: {host: shop, labels: {version: v1}, endpoints: 2}}
+  - {at: 2s, break: {host: shop, labels: {version: v1}, outcomes: [{status: 500}]}}
+  - {at: 3s, mend: {host: shop, labels: {version: v1}}}
   expect:
   - {name: a, measure: share, of: {service: shop, labels: {version: v1}}, equal: 75 %, confidence: 95%}
   - {name: b, measure: answers, status: 5xx, atMost: 1}

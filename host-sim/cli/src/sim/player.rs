@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use traffic_sim::{Control, Later, Progress, Report, RunError, Scenario, Setup, Trace};
 
-/// What the bar counts of one run.
+/// What the bar counts of one run: thousandths.
 const STEPS: u64 = 1000;
 
 /// The compiled filter, and whether to go on.
@@ -134,8 +134,7 @@ impl Watch {
     /// A run has come farther; gives what to hand in the next time.
     fn heard(&self, progress: &Progress, (steps, requests): (u64, u64)) -> (u64, u64) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1000")]
-        #[expect(clippy::cast_precision_loss, reason = "1000")]
-        let now = (progress.fraction * STEPS as f64) as u64;
+        let now = (progress.fraction * 1000.0) as u64;
         self.requests.fetch_add(progress.requests.saturating_sub(requests), Ordering::Relaxed);
         self.bar.inc(now.saturating_sub(steps));
         self.bar.set_message(format!("{} requests/s", self.per_second()));
