@@ -17,6 +17,9 @@ const HOST: &str = "warm.example.com";
 const CLUSTER: &str = "outbound|80||warm.example.com";
 const WINDOW: Duration = Duration::from_secs(6);
 
+/// Puts other endpoints in place of those before.
+type Tell = dyn FnMut(&[SocketAddr]);
+
 /// A server that answers every request with its name.
 fn server(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -80,7 +83,7 @@ fn put(path: &Path, text: &str) {
 struct Host {
     listen: SocketAddr,
     _process: Process,
-    tell: Box<dyn FnMut(&[SocketAddr])>,
+    tell: Box<Tell>,
 }
 
 fn proxy(folder: &Path, method: &'static str, endpoints: &[SocketAddr]) -> Host {

@@ -6,6 +6,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+/// A name, and all its values as one.
+type JoinedPair<'a> = (&'a [u8], Cow<'a, [u8]>);
+
 /// One header: lower-case name and value. Pseudo-headers (`:path` …) are among them, as HTTP/2 and Proxy-Wasm have it.
 pub type HeaderPair<'a> = (&'a [u8], &'a [u8]);
 
@@ -60,7 +63,7 @@ impl<'a> RequestHead<'a> {
     }
 
     /// Each name once, its values joined with commas, as Envoy compared them before 1.39; `None` where no name comes twice.
-    pub(crate) fn joined(&self) -> Option<Vec<(&'a [u8], Cow<'a, [u8]>)>> {
+    pub(crate) fn joined(&self) -> Option<Vec<JoinedPair<'a>>> {
         let mut joined: BTreeMap<&[u8], Cow<'a, [u8]>> = BTreeMap::new();
         for (name, value) in self.pairs {
             match joined.entry(name) {

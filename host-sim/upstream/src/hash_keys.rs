@@ -11,11 +11,14 @@ use twox_hash::XxHash64;
 
 use crate::hash_cookie;
 
+/// Hands over each header's name and value.
+pub type EachHeader<'a> = dyn Fn(&mut dyn FnMut(&'a [u8], &'a [u8])) + 'a;
+
 /// Where a request comes from, for keys that are not in what [`crate::Ask`] reads.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
     /// Calls back with each header of the request as the filter left it, names in lower case, in order.
-    pub headers: &'a dyn Fn(&mut dyn FnMut(&'a [u8], &'a [u8])),
+    pub headers: &'a EachHeader<'a>,
     /// The client's address as [`client_address`] says it.
     pub client: IpAddr,
     /// The far end of the connection.

@@ -60,7 +60,7 @@ pub use envoy_plan::{CLUSTER_HEADER, PROFILE_HEADER, PathNormalization};
 pub use exchange::{Attempt, Event, Exchange, Step};
 pub use failure::Failure;
 pub use fault::Fault;
-pub use hash_keys::{Source, client_address};
+pub use hash_keys::{EachHeader, Source, client_address};
 pub use pool::Endpoint;
 pub use reply::{Flags, LocalReply};
 pub use request_head::Ask;

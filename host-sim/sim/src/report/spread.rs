@@ -10,6 +10,9 @@ use crate::report::table::{Table, cluster, count, percent, short_host};
 use crate::report::text::{expectations, micros};
 use crate::report::{Clock, Report, Times, Version};
 
+/// One figure of many.
+type Of<T> = fn(&T) -> u64;
+
 /// Seeds that are named where an expectation fails or a checker finds something.
 const SEEDS_MAX: usize = 5;
 
@@ -161,7 +164,7 @@ impl Spread {
                 |report| format!("{:.2}", report.rate_per_second),
             ),
         ];
-        let times: [(&str, fn(&Times) -> u64); 6] = [
+        let times: [(&str, Of<Times>); 6] = [
             ("mean", |times| times.mean_us),
             ("p50", |times| times.p50_us),
             ("p90", |times| times.p90_us),
@@ -215,7 +218,7 @@ impl Spread {
             rows.push(self.number("calls between services", |report| calls(report).1));
             rows.push(self.share("calls that succeeded", calls));
         }
-        let others: [(&str, fn(&Report) -> u64); 4] = [
+        let others: [(&str, Of<Report>); 4] = [
             ("retries", |report| report.totals.retries),
             ("attempts out of time", |report| report.timeouts.attempts),
             ("without an answer", |report| report.totals.begun.saturating_sub(report.totals.answered)),

@@ -24,7 +24,7 @@ use crate::expect::Expectations;
 use crate::report::Report;
 use crate::run::arrivals::Arrivals;
 use crate::run::models::Models;
-use crate::run::tally::{Phase, Tally};
+use crate::run::tally::{Closing, Phase, Tally};
 use crate::run::timeline::Timeline;
 use crate::run::users::Users;
 use crate::scenario::{Load, Moment, RequestKind, Scenario, ScenarioError, TraceLine};
@@ -222,8 +222,9 @@ fn play(
         progress(arrivals.progress(&engine));
     }
     let Stage { models, tally, users, free: _, tracer } = stage;
-    let users = users.map(|users| users.met());
-    let mut report = tally.report(scenario, &engine, models.undescribed(), &phases, users, violations, stopped);
+    let closing =
+        Closing { undescribed: models.undescribed(), users: users.map(|users| users.met()), violations, stopped };
+    let mut report = tally.report(scenario, &engine, &phases, closing);
     report.expectations = expectations.judge(&report);
     Ok((report, tracer))
 }

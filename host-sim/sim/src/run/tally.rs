@@ -38,6 +38,17 @@ pub(crate) struct Phase {
     pub(crate) configured: Vec<ConfiguredShare>,
 }
 
+/// What others know when a run is over.
+pub(crate) struct Closing {
+    /// Endpoints that were asked and that nobody describes.
+    pub(crate) undescribed: Vec<String>,
+    pub(crate) users: Option<UsersMet>,
+    /// What the checkers found.
+    pub(crate) violations: Vec<String>,
+    /// It was ended from outside.
+    pub(crate) stopped: bool,
+}
+
 impl Tally {
     pub(crate) fn new(too_slow: Option<Span>, duration: Option<Span>) -> Self {
         Self {
@@ -154,16 +165,8 @@ impl Tally {
     }
 
     /// Closes the books.
-    pub(crate) fn report(
-        self,
-        scenario: &Scenario,
-        engine: &Engine,
-        undescribed: Vec<String>,
-        phases: &[Phase],
-        users: Option<UsersMet>,
-        violations: Vec<String>,
-        stopped: bool,
-    ) -> Report {
+    pub(crate) fn report(self, scenario: &Scenario, engine: &Engine, phases: &[Phase], closing: Closing) -> Report {
+        let Closing { undescribed, users, violations, stopped } = closing;
         let Self { too_slow, duration, mut clients, services, edges, by_copies, mirrors, later } = self;
         let simulated = Duration::from_nanos(engine.now().as_nanos());
         // The load's own time: what comes in afterwards only drains.

@@ -156,7 +156,7 @@ impl Tracer {
 
 fn pairs(head: &HeaderMap) -> Vec<(String, String)> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    head.iter().map(|(name, value)| (text(name.as_ref()), text(value.as_ref()))).collect()
+    head.iter().map(|(name, value)| (text(name), text(value))).collect()
 }
 
 /// What is different, by name; the words between filter and host are no edits.
