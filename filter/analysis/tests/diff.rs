@@ -450,7 +450,7 @@ fn policies_of_a_destination_are_compared() {
     let ejected =
         "consecutive5xxErrors 5, consecutiveGatewayErrors 3, interval 10s, baseEjectionTime 30s, maxEjectionPercent 10";
     let expected = format!(
-        "0 > 0: limits=none>http1MaxPendingRequests 8, connections=none>idleTimeout 5s, outlierDetection=none>{ejected} | GET http://a.example/other"
+        "0 > 0: limits=none>http1MaxPendingRequests 8 connections=none>idleTimeout 5s outlierDetection=none>{ejected} | GET http://a.example/other"
     );
     assert_eq!(told(&report), [expected]);
 }

@@ -5,15 +5,18 @@ const LN_2: f64 = std::f64::consts::LN_2;
 
 /// e to the power of `x`; zero and infinity beyond what fits.
 pub(crate) fn exp(x: f64) -> f64 {
+    if x.abs() > 746.0 {
+        return if x > 0.0 { f64::INFINITY } else { 0.0 };
+    }
     // x = k ln 2 + r, with r small enough for the series.
-    let k = (x / LN_2).round().clamp(-1_100.0, 1_100.0);
+    let k = (x / LN_2).round();
     let r = x - k * LN_2;
     let (mut term, mut sum) = (1.0, 1.0);
     for n in 1..=16_u32 {
         term = term * r / f64::from(n);
         sum += term;
     }
-    #[expect(clippy::cast_possible_truncation, reason = "whole, and within -1100..=1100")]
+    #[expect(clippy::cast_possible_truncation, reason = "whole, and within -1077..=1077")]
     let k = k as i32;
     // Halving and doubling are exact.
     let factor = if k < 0 { 0.5 } else { 2.0 };

@@ -252,7 +252,13 @@ pub(crate) fn difference(old: &Outcome<'_>, new: &Outcome<'_>) -> Option<Differe
             detail(what, before.clone(), after.clone());
         }
     }
-    details.dedup();
+    // Several ends may differ in the same way.
+    let mut told: Vec<Detail> = Vec::new();
+    details.retain(|detail| {
+        let is_new = !told.contains(detail);
+        told.extend(is_new.then(|| detail.clone()));
+        is_new
+    });
     let is_same = share < SAME && details.is_empty();
     (!is_same).then(|| Difference { old: old.title.clone(), new: new.title.clone(), share, moves, details })
 }

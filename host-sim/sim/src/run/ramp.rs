@@ -58,10 +58,12 @@ impl Ramp {
 /// The area of the first `passed` nanoseconds of `length`, in which the rate goes evenly from `rate` to `then`.
 fn segment(rate: u64, then: u64, length: u64, passed: u64) -> u128 {
     let [rate, then, length, passed] = [rate, then, length.max(1), passed].map(u128::from);
-    // The mean of the rates at both ends, twice.
-    let change = rate.abs_diff(then).saturating_mul(passed) / length;
-    let now = if then >= rate { rate.saturating_add(change) } else { rate.saturating_sub(change) };
-    rate.saturating_add(now).saturating_mul(passed) / 2
+    // A rectangle, and a triangle more or less: twice each. The triangle is divided last, as far as numbers go: near a rate of
+    // zero a little area takes long.
+    let change = rate.abs_diff(then).saturating_mul(passed);
+    let triangle = (change / length).saturating_mul(passed).saturating_add(change % length * passed / length);
+    let rectangle = rate.saturating_mul(passed).saturating_mul(2);
+    (if then >= rate { rectangle.saturating_add(triangle) } else { rectangle.saturating_sub(triangle) }) / 2
 }
 
 #[cfg(test)]
