@@ -1,27 +1,12 @@
 //! Limits under requests that come at the same time, in the proxy and in real Envoy. The corpus sends one after the other.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is a test")]
 
-use shunt_tests::arms::{Arm, Envoy, Proxy, Running};
+use shunt_tests::arms::{self, Running};
 use shunt_tests::case::{self, Case};
 use shunt_tests::client::Client;
 use shunt_tests::observed::{Reply, values};
-use shunt_tests::process;
 use std::sync::Barrier;
 use std::thread;
-
-/// All arms that serve sockets.
-fn arms(test: &str) -> Vec<Box<dyn Arm>> {
-    let shunt = || process::shunt().unwrap_or_else(|error| panic!("{error}"));
-    let mut arms: Vec<Box<dyn Arm>> = vec![Box::new(Proxy::new(shunt()))];
-    match process::envoy() {
-        Some(envoy) => {
-            arms.push(Box::new(Envoy::new(shunt(), envoy.clone()).unwrap()));
-            arms.push(Box::new(Envoy::native(shunt(), envoy).unwrap()));
-        }
-        None => process::skipped(test, "no Envoy: name one in ENVOY, or run `make test`"),
-    }
-    arms
-}
 
 /// `reviews` in version v1, under this policy, with these rules and this behaviour.
 fn case(policy: &str, route: &str, behaviour: &str) -> Case {
@@ -68,7 +53,7 @@ fn with_status(replies: &[Reply], status: u16) -> usize {
 fn requests_beyond_the_limit_are_turned_away_and_say_so() {
     let case =
         case("{connectionPool: {http: {http2MaxRequests: 2}}}", "retries: {attempts: 3, retryOn: 5xx},", "{after: 2s}");
-    for arm in arms("limits on requests") {
+    for arm in arms::of_sockets("limits on requests") {
         let mut running = arm.start(&case).unwrap_or_else(|error| panic!("{}: {error}", arm.name()));
         let replies = together(&*running, &case, 5);
         assert_eq!((with_status(&replies, 200), with_status(&replies, 503)), (2, 3), "{}", arm.name());
@@ -86,7 +71,7 @@ fn requests_beyond_the_limit_are_turned_away_and_say_so() {
 fn so_many_connections_so_many_who_wait_and_no_more() {
     let policy = "{connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}}";
     let case = case(policy, "", "{after: 2s}");
-    for arm in arms("limits on connections") {
+    for arm in arms::of_sockets("limits on connections") {
         let mut running = arm.start(&case).unwrap_or_else(|error| panic!("{}: {error}", arm.name()));
         // The first connection: whoever waits for its opening is pending.
         assert_eq!(with_status(&together(&*running, &case, 1), 200), 1, "{}", arm.name());
@@ -102,7 +87,7 @@ fn retries_beyond_the_limit_are_not_made() {
     let retries = "retries: {attempts: 1, retryOn: '503', backoff: 2s},";
     for policy in ["{connectionPool: {http: {maxRetries: 1}}}", "{retryBudget: {percent: 0, minRetryConcurrency: 1}}"] {
         let case = case(policy, retries, "503");
-        for arm in arms("limits on retries") {
+        for arm in arms::of_sockets("limits on retries") {
             let mut running = arm.start(&case).unwrap_or_else(|error| panic!("{}: {error}", arm.name()));
             assert_eq!(with_status(&together(&*running, &case, 6), 503), 6, "{}", arm.name());
             // Six and one more; one after the other could follow if the first wait was drawn very short.

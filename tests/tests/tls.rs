@@ -6,7 +6,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
-use shunt_tests::arms::{Arm, Envoy, Proxy};
+use shunt_tests::arms::{self, Arm, Proxy};
 use shunt_tests::case::{self, Case};
 use shunt_tests::process;
 use std::io::{BufRead, BufReader, Write};
@@ -14,20 +14,6 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
-
-/// All arms that serve sockets.
-fn arms(test: &str) -> Vec<Box<dyn Arm>> {
-    let shunt = || process::shunt().unwrap_or_else(|error| panic!("{error}"));
-    let mut arms: Vec<Box<dyn Arm>> = vec![Box::new(Proxy::new(shunt()))];
-    match process::envoy() {
-        Some(envoy) => {
-            arms.push(Box::new(Envoy::new(shunt(), envoy.clone()).unwrap()));
-            arms.push(Box::new(Envoy::native(shunt(), envoy).unwrap()));
-        }
-        None => process::skipped(test, "no Envoy: name one in ENVOY, or run `make test`"),
-    }
-    arms
-}
 
 /// A folder with `ca.pem`, `other-ca.pem`, and `server`, `client` with `.pem` and `.key`, both signed by the first.
 fn certificates() -> TempDir {
@@ -152,7 +138,7 @@ fn endpoints_are_spoken_to_under_tls_and_not_trusted_blindly() {
         (good, "mode: SIMPLE".to_owned(), None),
         (good, "mode: DISABLE".to_owned(), None),
     ];
-    for arm in arms("TLS towards endpoints") {
+    for arm in arms::of_sockets("TLS towards endpoints") {
         for (host, tls, expected) in &checks {
             let case = case(host, server, tls);
             let at = format!("{}: {host}: {tls}", arm.name());

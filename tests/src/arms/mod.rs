@@ -14,9 +14,24 @@ use crate::envoy_version::Version;
 use crate::escapes;
 use crate::fleet::Fleet;
 use crate::observed::{Arrival, Reply};
+use crate::process;
 use host_abi::HeaderMap;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// All arms that serve sockets. `test` is told to be skipped in part where there is no Envoy.
+pub fn of_sockets(test: &str) -> Vec<Box<dyn Arm>> {
+    let shunt = || process::shunt().unwrap_or_else(|error| panic!("{error}"));
+    let mut arms: Vec<Box<dyn Arm>> = vec![Box::new(Proxy::new(shunt()))];
+    match process::envoy() {
+        Some(envoy) => {
+            arms.push(Box::new(Envoy::new(shunt(), envoy.clone()).expect("the command renders")));
+            arms.push(Box::new(Envoy::native(shunt(), envoy).expect("the command renders")));
+        }
+        None => process::skipped(test, "no Envoy: name one in ENVOY, or run `make test`"),
+    }
+    arms
+}
 
 /// A way to run cases.
 pub trait Arm: Sync {

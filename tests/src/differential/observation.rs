@@ -110,13 +110,13 @@ fn without_names(lines: Vec<String>, arrivals: &[Arrival]) -> Vec<String> {
     let masked = |line: String| {
         let line =
             names.iter().zip(1..).fold(line, |line, (name, number)| line.replace(name, &format!("endpoint {number}")));
-        match line.split_once("session=\\\"") {
-            Some((start, rest)) if line.starts_with("response set-cookie") => {
-                let end = rest.split_once("\\\"").map_or("", |(_, end)| end);
-                format!("{start}session=~{end}")
-            }
-            _ => line,
+        // One cookie for each attempt that made one.
+        let mut parts = line.split("session=\\\"");
+        let first = parts.next().unwrap_or_default().to_owned();
+        if !line.starts_with("response set-cookie") {
+            return line;
         }
+        parts.fold(first, |line, rest| format!("{line}session=~{}", rest.split_once("\\\"").map_or("", |(_, end)| end)))
     };
     let mut lines: Vec<String> = lines.into_iter().map(masked).collect();
     // What stood sorted by name stands sorted by number.
