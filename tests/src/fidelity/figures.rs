@@ -47,27 +47,32 @@ pub struct Compared {
 }
 
 impl Figures {
-    /// Of a report of `shunt sim -o json`.
-    pub(super) fn of_report(report: &Value) -> Result<Self, String> {
+    /// Of a report of `shunt sim -o json`, which tells copies by cluster; `labels` are those of a cluster's endpoints.
+    pub(super) fn of_report(report: &Value, labels: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let number = |value: &Value, what: &str| value.as_u64().ok_or(format!("the report has no {what}"));
         let statuses = report["statuses"].as_object().into_iter().flatten();
         let statuses: Result<_, String> = statuses
             .map(|(status, count)| Ok((status.parse().map_err(|_| "no status")?, number(count, "count")?)))
             .collect();
         let versions = report["versions"].as_array().into_iter().flatten();
-        let attempts: Result<_, String> = versions
+        let attempts: Result<BTreeMap<String, u64>, String> = versions
             .map(|version| {
                 let labels = version["labels"].as_str().unwrap_or_default().to_owned();
                 Ok((labels, number(&version["attempts"], "attempts")?))
             })
             .collect();
+        let mut attempts = attempts?;
+        for mirror in report["mirrors"].as_array().into_iter().flatten() {
+            let version = mirror["cluster"].as_str().and_then(&labels).ok_or("a mirror of no cluster")?;
+            *attempts.entry(version).or_default() += number(&mirror["sent"], "copies")?;
+        }
         let mut percentiles = [Duration::ZERO; PERCENTILES.len()];
         for (time, percent) in percentiles.iter_mut().zip(PERCENTILES) {
             let name = format!("p{percent}Us");
             *time = Duration::from_micros(number(&report["times"][&name], &name)?);
         }
         let requests = number(&report["totals"]["begun"], "requests")?;
-        Ok(Self { requests, statuses: statuses?, attempts: attempts?, percentiles })
+        Ok(Self { requests, statuses: statuses?, attempts, percentiles })
     }
 
     /// Side by side with what was played.

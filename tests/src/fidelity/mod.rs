@@ -56,7 +56,9 @@ impl Story {
     pub fn rehearse(&self, shunt: &Path) -> Result<Figures, String> {
         let report = run(Command::new(shunt).args(["sim", "-o", "json", "-f"]).arg(&self.file))?;
         let report: Value = serde_json::from_str(&report).map_err(|error| error.to_string())?;
-        Figures::of_report(&report)
+        let plan = services::plan(&self.manifests)?;
+        let labels = |cluster: &str| plan.clusters.get(cluster)?.endpoints.first().map(|it| services::text(&it.labels));
+        Figures::of_report(&report, labels)
     }
 
     /// The same in real time, for so long, with chance from `seed`.

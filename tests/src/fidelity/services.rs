@@ -43,9 +43,8 @@ impl Services {
                 let at = format!("{}:{}", endpoint.address, endpoint.port);
                 let listener = TcpListener::bind(&at).map_err(|error| format!("{at}: {error}"))?;
                 let at = listener.local_addr().map_err(|error| error.to_string())?;
-                let labels = version.labels.iter().map(|(key, value)| format!("{key}={value}"));
                 let endpoint = Arc::new(Endpoint {
-                    labels: labels.collect::<Vec<_>>().join(","),
+                    labels: text(&version.labels),
                     version: version.clone(),
                     chance: Mutex::new(SplitMix::new(seed ^ u64::from(at.port()))),
                     attempts: AtomicU64::new(0),
@@ -79,7 +78,13 @@ impl Drop for Services {
     }
 }
 
-fn plan(manifests: &[PathBuf]) -> Result<Plan, String> {
+/// Labels as a report writes them.
+pub(super) fn text(labels: &BTreeMap<String, String>) -> String {
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+/// What the manifests come to.
+pub(super) fn plan(manifests: &[PathBuf]) -> Result<Plan, String> {
     let (mut config, mut sources, mut diagnostics) =
         (Config::default(), yaml::Sources::default(), Diagnostics::default());
     for file in manifests {
