@@ -2,7 +2,7 @@
 
 use super::clients::Answered;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The percentiles that are compared.
@@ -13,6 +13,11 @@ const SIGMAS: f64 = 4.0;
 
 /// How much longer or shorter an answer may take: the real machine has other work, and its network takes time.
 const TIME_MAX: (f64, Duration) = (0.1, Duration::from_millis(15));
+
+/// How many events come together: answers come alone. Attempts of one request do not, so their number varies more than one of
+/// independent events, as if those that have company came in lots of four.
+const ALONE: f64 = 1.0;
+const ATTEMPTS: f64 = 4.0;
 
 /// Of one run.
 #[derive(Clone, Debug)]
@@ -85,16 +90,16 @@ impl Figures {
             agrees: true,
         }];
         let below_500 = |figures: &Self| figures.statuses.range(1..500).map(|(_, count)| count).sum();
-        all.push(self.share("answered below 500", played, below_500));
-        let statuses = self.statuses.keys().chain(played.statuses.keys()).collect::<std::collections::BTreeSet<_>>();
+        all.push(self.share("answered below 500", played, ALONE, below_500));
+        let statuses = self.statuses.keys().chain(played.statuses.keys()).collect::<BTreeSet<_>>();
         for status in statuses {
             let of = |figures: &Self| figures.statuses.get(status).copied().unwrap_or_default();
-            all.push(self.share(&format!("answered {status}"), played, of));
+            all.push(self.share(&format!("answered {status}"), played, ALONE, of));
         }
-        let versions = self.attempts.keys().chain(played.attempts.keys()).collect::<std::collections::BTreeSet<_>>();
+        let versions = self.attempts.keys().chain(played.attempts.keys()).collect::<BTreeSet<_>>();
         for version in versions {
             let of = |figures: &Self| figures.attempts.get(version).copied().unwrap_or_default();
-            all.push(self.share(&format!("attempts at {version}"), played, of));
+            all.push(self.share(&format!("attempts at {version}"), played, ATTEMPTS, of));
         }
         for (place, percent) in PERCENTILES.iter().enumerate() {
             let both = [self, played].map(|figures| figures.percentiles.get(place).copied().unwrap_or_default());
@@ -105,11 +110,9 @@ impl Figures {
         all
     }
 
-    /// So many in each hundred requests. Attempts of one request belong together, so their number varies more than one of independent
-    /// events: by as much as if each request that has more than one came in lots of four.
-    fn share(&self, what: &str, played: &Self, of: impl Fn(&Self) -> u64) -> Compared {
+    /// So many in each hundred requests; they come in `lots`.
+    fn share(&self, what: &str, played: &Self, lots: f64, of: impl Fn(&Self) -> u64) -> Compared {
         let [rehearsed, real] = [self, played].map(|figures| of(figures) as f64 / figures.requests.max(1) as f64);
-        let lots = if what.starts_with("attempts") { 4.0 } else { 1.0 };
         let variance = |share: f64, figures: &Self| {
             lots * (share * (1.0 - share).max(0.0)).max(share.max(1.0) - 1.0) / figures.requests.max(1) as f64
         };
