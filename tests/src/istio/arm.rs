@@ -91,6 +91,8 @@ impl Istio {
         for (_, text) in &files {
             objects.extend(objects::read(text)?);
         }
+        // The API server of a cluster without our kind would refuse it; the filter's configuration carries it.
+        objects.retain(|object| object["kind"] != "ShuntPolicy");
         if self.rules != Rules::InIstiod {
             let filter = render::envoy_filter(&self.programs, &files, For::Sidecar(CLIENT))?;
             if self.rules == Rules::InFilter {

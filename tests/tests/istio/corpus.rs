@@ -87,6 +87,9 @@ fn out_of_scope(case: &Case, rules: Rules) -> Option<&'static str> {
     if case.outbound == Some(OutboundMode::AllowAny) {
         return Some("without iptables there is no address that a client had asked for");
     }
+    if texts.contains("kind: ShuntPolicy") && rules == Rules::InIstiod {
+        return Some("istiod knows no ShuntPolicy");
+    }
     if !texts.contains("VirtualService") && rules != Rules::InIstiod {
         return Some("without rules there is no filter");
     }

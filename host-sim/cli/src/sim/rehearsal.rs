@@ -213,6 +213,7 @@ fn refused(file: &str, document: &Document, errors: &[ScenarioError]) -> Failure
 /// The shares that the rules ask for.
 pub(crate) fn configured(deployment: &Deployment) -> Vec<ConfiguredShare> {
     let shares: Vec<_> = deployment.policy.shares().collect();
+    let by_user: Vec<&RuleId> = deployment.policy.sticky_rules().map(|sticky| sticky.rule).collect();
     // Without a choice there is nothing to compare.
     let is_choice = |rule: &RuleId| shares.iter().filter(|(other, ..)| *other == rule).count() > 1;
     shares
@@ -222,6 +223,7 @@ pub(crate) fn configured(deployment: &Deployment) -> Vec<ConfiguredShare> {
             rule: rule.to_string(),
             cluster: (*cluster).to_owned(),
             weight: *weight,
+            by_user: by_user.contains(rule),
         })
         .collect()
 }

@@ -156,7 +156,7 @@ pub(crate) fn measure(spec: &ExpectSpec, as_share: bool, whose: &Whose<'_>, repo
             share(sums.0, sums.1)
         }
         (Measure::UsersFailed, _) => {
-            let UsersMet { came, failed } = report.users.unwrap_or_default();
+            let UsersMet { came, failed, effective: _ } = report.users.unwrap_or_default();
             either(failed, came)
         }
     }

@@ -72,7 +72,7 @@ fn one(page: &mut String, report: &Report) -> fmt::Result {
     ] {
         writeln!(page, "<div><b>{figure}</b>{what}</div>")?;
     }
-    if let Some(UsersMet { came, failed }) = report.users {
+    if let Some(UsersMet { came, failed, effective: _ }) = report.users {
         let (share, came) = (percent(failed, came), count(came));
         writeln!(page, "<div><b>{share}</b>of {came} users met a failure</div>")?;
     }

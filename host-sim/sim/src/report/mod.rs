@@ -124,6 +124,8 @@ pub struct UsersMet {
     pub came: u64,
     /// Of these, at least one of whose requests was answered 500 or above, or not at all.
     pub failed: u64,
+    /// So many users with equally many requests each would divide them as widely by chance (Kish's effective sample size).
+    pub effective: u64,
 }
 
 /// What took too long.

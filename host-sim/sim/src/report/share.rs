@@ -23,13 +23,15 @@ pub struct RuleShare {
     pub observed: u64,
     /// Requests to all clusters of the rule.
     pub total: u64,
+    /// What was drawn by chance: requests, or users where these are divided.
+    pub draws: u64,
     /// The least count to expect, at 95 %.
     pub low: u64,
     /// The greatest count to expect, at 95 %.
     pub high: u64,
     /// Whether it came as configured.
     pub verdict: Verdict,
-    /// From how many requests on a deviation of one percentage point would show.
+    /// From how many draws on a deviation of one percentage point would show.
     pub shows_one_percent: u64,
 }
 
@@ -47,8 +49,12 @@ pub enum Verdict {
     Unused,
 }
 
-/// Compares.
-pub(crate) fn shares(configured: &[ConfiguredShare], observed: &BTreeMap<String, u64>) -> Vec<RuleShare> {
+/// Compares. `users`: how many there were, as far as chance goes; `None` where each request is somebody else's.
+pub(crate) fn shares(
+    configured: &[ConfiguredShare],
+    observed: &BTreeMap<String, u64>,
+    users: Option<u64>,
+) -> Vec<RuleShare> {
     let seen = |cluster: &str| observed.get(cluster).copied().unwrap_or(0);
     let of_rule =
         |rule: &str| -> Vec<&ConfiguredShare> { configured.iter().filter(|share| share.rule == rule).collect() };
@@ -67,7 +73,14 @@ pub(crate) fn shares(configured: &[ConfiguredShare], observed: &BTreeMap<String,
         clusters.dedup();
         let total = clusters.iter().map(|cluster| seen(cluster)).sum();
         let shared = configured.iter().any(|other| other.rule != share.rule && clusters.contains(&&*other.cluster));
-        let (low, high) = band(total, weight, weights);
+        let draws = users.filter(|_| share.by_user).map_or(total, |users| users.min(total));
+        let (low, high) = band(draws, weight, weights);
+        // In requests, of which every user has as many.
+        let in_requests = |users: u64| {
+            let requests = u128::from(users) * u128::from(total) / u128::from(draws.max(1));
+            u64::try_from(requests).unwrap_or(u64::MAX)
+        };
+        let (low, high) = (in_requests(low), in_requests(high));
         let count = seen(&share.cluster);
         let verdict = match total {
             _ if shared => Verdict::NotToldApart,
@@ -82,6 +95,7 @@ pub(crate) fn shares(configured: &[ConfiguredShare], observed: &BTreeMap<String,
             weights,
             observed: count,
             total,
+            draws,
             low,
             high,
             verdict,
@@ -102,12 +116,12 @@ mod tests {
         for (rule, list) in rules.split("; ").map(|rule| rule.split_once(": ").unwrap()) {
             for (cluster, weight) in list.split(", ").map(|item| item.split_once(' ').unwrap()) {
                 let weight = weight.parse().unwrap();
-                configured.push(ConfiguredShare { rule: rule.into(), cluster: cluster.into(), weight });
+                configured.push(ConfiguredShare { rule: rule.into(), cluster: cluster.into(), weight, by_user: false });
             }
         }
         let counts = counts.split(", ").map(|item| item.split_once(' ').unwrap());
         let counts = counts.map(|(cluster, count)| (cluster.to_owned(), count.parse().unwrap())).collect();
-        let rows = shares(&configured, &counts);
+        let rows = shares(&configured, &counts, None);
         let told = rows.iter().map(|row| format!("{} {:?} {}..{}", row.cluster, row.verdict, row.low, row.high));
         assert_eq!(told.collect::<Vec<_>>().join(", "), expected);
     }
@@ -115,6 +129,17 @@ mod tests {
     #[test]
     fn the_reported_72_6_percent_was_noise() {
         check("hello: v1 75, v2 25", "v1 73, v2 27", "v1 Inside 66..83, v2 Inside 17..34");
+    }
+
+    #[test]
+    fn where_users_are_divided_the_band_is_theirs() {
+        let share = |cluster: &str, weight| ConfiguredShare { rule: "a".into(), cluster: cluster.into(), weight, by_user: true };
+        let counts = BTreeMap::from([("v1".to_owned(), 7_300), ("v2".to_owned(), 2_700)]);
+        let rows = shares(&[share("v1", 75), share("v2", 25)], &counts, Some(100));
+        let told: Vec<_> = rows.iter().map(|row| (row.verdict, row.draws, row.low, row.high)).collect();
+        assert_eq!(told, [(Verdict::Inside, 100, 6_600, 8_300), (Verdict::Inside, 100, 1_700, 3_400)]);
+        let alone = shares(&[share("v1", 75), share("v2", 25)], &counts, None);
+        assert!(alone.iter().all(|row| row.verdict == Verdict::Outside && row.draws == 10_000));
     }
 
     #[test]

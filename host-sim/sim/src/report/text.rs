@@ -52,7 +52,7 @@ impl Report {
                 writeln!(f, "  {} {what}", count(number))?;
             }
         }
-        if let Some(UsersMet { came, failed }) = self.users {
+        if let Some(UsersMet { came, failed, effective: _ }) = self.users {
             let (share, failed, came) = (percent(failed, came), count(failed), count(came));
             writeln!(f, "  {failed} of {came} users met a failure at least once: {share}")?;
         }
@@ -89,8 +89,12 @@ impl Report {
             table.write(f)?;
             let split = share.weight > 0 && share.weight < share.weights;
             if split && share.verdict != Verdict::NotToldApart {
-                let (had, needed) = (count(share.total), count(share.shows_one_percent));
-                let what = if self.calls.is_some() { "requests and calls" } else { "requests" };
+                let (had, needed) = (count(share.draws), count(share.shows_one_percent));
+                let what = match (share.draws < share.total, self.calls.is_some()) {
+                    (true, _) => "users, as far as chance goes",
+                    (false, true) => "requests and calls",
+                    (false, false) => "requests",
+                };
                 writeln!(f, "    {had} {what}; one percentage point off would show from {needed} on")?;
             }
         }

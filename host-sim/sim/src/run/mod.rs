@@ -67,6 +67,8 @@ pub struct ConfiguredShare {
     pub cluster: String,
     /// Its weight; only ratios within the rule count.
     pub weight: u64,
+    /// Whether users are divided, and not requests (`ShuntPolicy.sticky`).
+    pub by_user: bool,
 }
 
 /// How a run is watched and stopped.

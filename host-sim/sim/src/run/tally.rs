@@ -185,7 +185,7 @@ impl Tally {
         }
         let met = std::iter::once(&first).chain(later.iter().map(|(_, met)| met));
         let shares = phases.iter().zip(met).flat_map(|(phase, met)| {
-            let mut rows = shares(&phase.configured, met);
+            let mut rows = shares(&phase.configured, met, users.map(|users| users.effective));
             if let Some(from) = phase.from {
                 rows.iter_mut().for_each(|row| row.rule = format!("{} (from {from} on)", row.rule));
             }

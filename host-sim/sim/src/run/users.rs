@@ -24,7 +24,7 @@ pub(super) struct Users {
 
 #[derive(Clone, Default)]
 struct User {
-    came: bool,
+    requests: u64,
     failed: bool,
     cookies: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -62,7 +62,7 @@ impl Users {
             self.head.append(name.to_ascii_lowercase(), format!("user-{}", place + 1));
         }
         if let Some(user) = self.people.get_mut(place) {
-            user.came = true;
+            user.requests += 1;
             let pairs: Vec<Vec<u8>> =
                 user.cookies.iter().map(|(name, value)| [name, &b"="[..], value].concat()).collect();
             if !pairs.is_empty() {
@@ -94,7 +94,10 @@ impl Users {
     /// How many came, and how many of these met a failure.
     pub(super) fn met(&self) -> UsersMet {
         let count = |is: fn(&User) -> bool| self.people.iter().filter(|user| is(user)).count() as u64;
-        UsersMet { came: count(|user| user.came), failed: count(|user| user.failed) }
+        let sum = |of: fn(u128) -> u128| self.people.iter().map(|user| of(user.requests.into())).sum::<u128>();
+        let (all, squares) = (sum(|requests| requests), sum(|requests| requests * requests));
+        let effective = u64::try_from(all * all / squares.max(1)).unwrap_or(u64::MAX);
+        UsersMet { came: count(|user| user.requests > 0), failed: count(|user| user.failed), effective }
     }
 }
 
