@@ -331,6 +331,7 @@ spec:
   load:
     open: {ratePerSecond: 0.5, arrivals: poisson}
     users: {count: 10, header: x-user, cookies: true}
+    files: true
     requests:
     - {weight: 1, method: GET, host: shop, path: /, headers: {a: b}, body: b}
   timeline:

@@ -3,8 +3,9 @@
 //! Istio appends the hash policies of the weighted destinations to the route, and Envoy uses them for the endpoint only;
 //! the cluster is drawn anew for each request.
 
-use crate::view::View;
+use crate::view::{Rule, View};
 use istio_config::destination_rule::{LoadBalancerSettings, TrafficPolicy};
+use istio_config::shunt_policy::TargetRef;
 use istio_config::virtual_service::Destination;
 use istio_config::{Diagnostics, names};
 use std::collections::BTreeSet;
@@ -15,7 +16,7 @@ pub(crate) fn analyse(view: &View<'_>, diagnostics: &mut Diagnostics) {
             .drawn()
             .map(|(_, to, _)| (rule.full_host(to), to.subset.as_str(), to.port.as_ref().map(|port| port.number)))
             .collect();
-        if versions.len() < 2 {
+        if versions.len() < 2 || has_users_who_stay(view, rule) {
             continue;
         }
         let hashed = rule.drawn().find_map(|(_, to, _)| hashed_by(view, &rule.full_host(to), to));
@@ -23,10 +24,21 @@ pub(crate) fn analyse(view: &View<'_>, diagnostics: &mut Diagnostics) {
             let message = format!(
                 "each request draws its version anew: the key of {by} only keeps a user on one endpoint of the version"
             );
-            let help = "match on a header or cookie to keep users on a version, or do without the key";
+            let help = "keep users on a version with a ShuntPolicy (`sticky`), or do without the key";
             rule.at(|at| diagnostics.warning(&at.field("route"), "hash-beside-weights", message, help));
         }
     }
+}
+
+/// Whether a policy keeps this rule's users on their versions.
+fn has_users_who_stay(view: &View<'_>, rule: Rule<'_>) -> bool {
+    view.config.shunt_policies.iter().any(|policy| {
+        let target = policy.spec.sticky.as_ref().and(policy.spec.target_ref.as_ref());
+        target.is_some_and(|TargetRef { name, section_name, .. }| {
+            rule.is_written_in(policy.meta.namespace(), name)
+                && (section_name.is_empty() || *section_name == rule.raw.name)
+        })
+    })
 }
 
 /// The DestinationRule that hashes requests to this destination, if one does.

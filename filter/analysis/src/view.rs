@@ -77,6 +77,12 @@ pub(crate) fn rule_at<'v>(expanded: &'v Expanded<'_>, index: usize) -> Option<Ru
 }
 
 impl<'v> Rule<'v> {
+    /// Whether this VirtualService has the rule, itself or by a delegate that it is.
+    pub(crate) fn is_written_in(&self, namespace: &str, name: &str) -> bool {
+        let objects = [&self.owner.meta.reference, self.object];
+        objects.iter().any(|object| &*object.namespace == namespace && &*object.name == name)
+    }
+
     /// Hands the rule's place to `then`.
     pub(crate) fn at<R>(&self, then: impl FnOnce(&At<'_>) -> R) -> R {
         let object = At::object(self.object);

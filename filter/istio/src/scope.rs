@@ -53,8 +53,7 @@ pub(crate) fn needed(config: &Config, listener: &Listener, namespace: &str) -> B
     }
     for policy in &config.shunt_policies {
         let target = policy.spec.target_ref.as_ref();
-        let target =
-            target.map(|target| ["VirtualService", policy.meta.namespace(), &target.name].map(str::to_owned));
+        let target = target.map(|target| ["VirtualService", policy.meta.namespace(), &target.name].map(str::to_owned));
         if target.is_none_or(|target| needed.contains(&target)) {
             needed.insert(name(shunt_policy::KIND, &policy.meta));
         }

@@ -133,7 +133,12 @@ mod tests {
 
     #[test]
     fn where_users_are_divided_the_band_is_theirs() {
-        let share = |cluster: &str, weight| ConfiguredShare { rule: "a".into(), cluster: cluster.into(), weight, by_user: true };
+        let share = |cluster: &str, weight| ConfiguredShare {
+            rule: "a".into(),
+            cluster: cluster.into(),
+            weight,
+            by_user: true,
+        };
         let counts = BTreeMap::from([("v1".to_owned(), 7_300), ("v2".to_owned(), 2_700)]);
         let rows = shares(&[share("v1", 75), share("v2", 25)], &counts, Some(100));
         let told: Vec<_> = rows.iter().map(|row| (row.verdict, row.draws, row.low, row.high)).collect();

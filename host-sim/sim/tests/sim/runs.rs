@@ -110,7 +110,12 @@ fn mirrors_are_counted_and_invisible() {
 
 #[test]
 fn shares_are_compared_with_what_was_configured() {
-    let share = |cluster: &str, weight| ConfiguredShare { rule: "sa-logic".into(), cluster: cluster.into(), weight, by_user: false };
+    let share = |cluster: &str, weight| ConfiguredShare {
+        rule: "sa-logic".into(),
+        cluster: cluster.into(),
+        weight,
+        by_user: false,
+    };
     let judged = |v1: u64, v2: u64| {
         let mesh = Mesh::split(75, 25);
         let configured = vec![share(V1, v1), share(V2, v2)];
@@ -286,8 +291,12 @@ fn a_configuration_the_filter_refuses_does_not_run() {
 #[test]
 fn reports_are_as_in_the_golden_file() {
     let canary = |mesh: &Mesh, name: &str| {
-        let share =
-            |cluster: &str, weight| ConfiguredShare { rule: "sa-logic".into(), cluster: cluster.into(), weight, by_user: false };
+        let share = |cluster: &str, weight| ConfiguredShare {
+            rule: "sa-logic".into(),
+            cluster: cluster.into(),
+            weight,
+            by_user: false,
+        };
         let configured = vec![share(V1, 80), share(V2, 20)];
         let setup = Setup { module: &MODULE, rules: mesh.rules(), configured, later: Vec::new() };
         let mut spec = closed(10, 2_000);

@@ -13,7 +13,12 @@ fn play(first: &Mesh, moments: Value, later: &[(&Mesh, u64)]) -> Result<Report, 
         "duration": "10s", "services": [{"host": "sa-logic", "versions": [version("v1"), version("v2")]}],
         "timeline": moments, "load": {"open": {"ratePerSecond": 100}, "requests": analyse()},
     });
-    let share = |cluster: &str, weight| ConfiguredShare { rule: "sa-logic".into(), cluster: cluster.into(), weight, by_user: false };
+    let share = |cluster: &str, weight| ConfiguredShare {
+        rule: "sa-logic".into(),
+        cluster: cluster.into(),
+        weight,
+        by_user: false,
+    };
     let configured = |v1: u64| vec![share(V1, v1), share(V2, 100 - v1)];
     let later = later.iter().map(|(mesh, v1)| Later { rules: mesh.rules(), configured: configured(*v1) }).collect();
     let setup = Setup { module: &MODULE, rules: first.rules(), configured: configured(100), later };
