@@ -61,6 +61,43 @@ fn an_expectation_that_cannot_be_evaluated_is_refused_with_its_place() {
     assert!(said.contains(&expected), "{said}\nand not\n{expected}");
 }
 
+/// Counts requests, and dies of the seventh.
+const MORTAL: &str = r#"(module
+    (memory (export "memory") 1)
+    (global $left (mut i32) (i32.const 7))
+    (func (export "proxy_abi_version_0_2_1"))
+    (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (global.set $left (i32.sub (global.get $left) (i32.const 1)))
+        (if (i32.eqz (global.get $left)) (then unreachable))
+        (i32.const 0)))"#;
+
+#[test]
+fn a_filter_that_crashes_is_told_with_the_request_and_the_seed_that_repeat_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = folder.path().join("mortal.wasm");
+    std::fs::write(&module, wat::parse_str(MORTAL).unwrap()).unwrap();
+    let module = module.display().to_string();
+    let play = |more: &[&str]| {
+        shunt(&[&["sim", "-f", "examples/hello", "--module", &module, "--seed", "3", "-o", "json"], more].concat())
+    };
+    let (code, printed, said) = play(&[]);
+    assert_eq!(code, 1, "{said}");
+    let report: Value = serde_json::from_str(&printed).unwrap();
+    let crash = "request 7: the filter crashed in proxy_on_request_headers, after 3.00 s: wasm trap: wasm `unreachable` \
+                 instruction executed; `--seed 3 --trace 7` plays it again";
+    assert_eq!(report["violations"], serde_json::json!([crash]));
+    assert!(said.contains(&format!("error: hello: violation: {crash}\n")), "{said}");
+    let given = |request: &str| {
+        let (code, printed, said) = play(&["--trace", request]);
+        assert_eq!(code, 0, "{said}");
+        let trace: Value = serde_json::from_str(&printed).unwrap();
+        trace["steps"].as_array().unwrap().last().unwrap()["details"].clone()
+    };
+    assert_ne!(given("6"), "wasm_fail_stream");
+    assert_eq!(given("7"), "wasm_fail_stream");
+}
+
 #[test]
 fn many_runs_print_the_same_on_one_core_and_on_several() {
     let runs = |jobs: &str, format: &str| {
