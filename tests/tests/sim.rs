@@ -61,6 +61,24 @@ fn an_expectation_that_cannot_be_evaluated_is_refused_with_its_place() {
     assert!(said.contains(&expected), "{said}\nand not\n{expected}");
 }
 
+#[test]
+fn what_cannot_be_read_or_written_is_said_before_the_run() {
+    let (folder, file) = hello("  - {name: all, measure: requests, equal: 100}\n");
+    std::fs::remove_file(folder.path().join("hello.yaml")).unwrap();
+    let (code, _, said) = shunt(&["sim", "-f", &file]);
+    let expected = "own.scenario.yaml:9:15: spec.manifests[0]: error[bad-scenario]: this manifest cannot be read: ";
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains(expected) && said.contains("hello.yaml: No such file"), "{said}");
+    let page = folder.path().join("none").join("page.html").display().to_string();
+    let (code, _, said) = shunt(&["sim", "-f", "examples/hello", "-o", &page]);
+    assert_eq!((code, said.contains("requests simulated")), (2, false), "{said}");
+    assert!(said.contains(&format!("-o {page}: there is no directory")), "{said}");
+    let call = ["ramp", "-f", "examples/hello", "--route", "myapp", "--into", &file];
+    let (code, _, said) = shunt(&call);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains(&format!("--into {file}: this is not a directory")), "{said}");
+}
+
 /// Counts requests, and dies of the seventh.
 const MORTAL: &str = r#"(module
     (memory (export "memory") 1)
