@@ -6,7 +6,7 @@ use crate::diagnostic::{At, Diagnostics};
 use crate::kubernetes::{Kubernetes, Translated};
 #[cfg(feature = "tools")]
 use crate::names;
-use crate::{DestinationRule, Gateway, ServiceEntry, VirtualService};
+use crate::{DestinationRule, Gateway, ServiceEntry, ShuntPolicy, VirtualService};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -79,6 +79,8 @@ pub enum Object {
     ServiceEntry(Box<Resource<ServiceEntry>>),
     /// `networking.istio.io` `Gateway`.
     Gateway(Box<Resource<Gateway>>),
+    /// `shunt.dev` `ShuntPolicy`.
+    ShuntPolicy(Box<Resource<ShuntPolicy>>),
 }
 
 /// All objects of one configuration.
@@ -92,6 +94,8 @@ pub struct Config {
     pub service_entries: Vec<Resource<ServiceEntry>>,
     /// Gateways, in reading order.
     pub gateways: Vec<Resource<Gateway>>,
+    /// Policies for rules, in reading order.
+    pub shunt_policies: Vec<Resource<ShuntPolicy>>,
     /// The served objects again, as they were written: what a rendered filter configuration carries. The filter itself
     /// does not keep them.
     pub written: Vec<Value>,
@@ -165,6 +169,7 @@ impl Config {
             Object::DestinationRule(resource) => resource.meta.reference.clone(),
             Object::ServiceEntry(resource) => resource.meta.reference.clone(),
             Object::Gateway(resource) => resource.meta.reference.clone(),
+            Object::ShuntPolicy(resource) => resource.meta.reference.clone(),
         };
         let ObjectRef { kind, namespace, name, ordinal: _ } = &reference;
         if !self.known.insert([kind.clone(), namespace.clone(), name.clone()]) {
@@ -181,6 +186,7 @@ impl Config {
             Object::DestinationRule(resource) => self.destination_rules.push(*resource),
             Object::ServiceEntry(resource) => self.service_entries.push(*resource),
             Object::Gateway(resource) => self.gateways.push(*resource),
+            Object::ShuntPolicy(resource) => self.shunt_policies.push(*resource),
         }
         if cfg!(feature = "tools") {
             self.written.push(decode::without_status(value));

@@ -7,6 +7,7 @@ use crate::config::{Object, ObjectMeta, ObjectRef, Resource};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::kinds::{self, KindFault};
 use crate::reader::{self, Fault, Reason, Segment};
+use crate::shunt_policy;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -69,9 +70,10 @@ pub(crate) fn object(value: &Value, ordinal: usize, diagnostics: &mut Diagnostic
     if api_version.starts_with("shunt.dev/") && ["Scenario", "RouteTest"].contains(&kind.as_str()) {
         return None;
     }
-    if api_version.starts_with("shunt.dev/") {
-        let help = "remove it; the rules of the VirtualService are served without it";
-        report(Severity::Error, "not-served-yet", "kind", format!("{kind} is not served yet"), help);
+    let is_policy = api_version == shunt_policy::API_VERSION && kind == shunt_policy::KIND;
+    if api_version.starts_with("shunt.dev/") && !is_policy {
+        let help = "kinds here: ShuntPolicy, Scenario, RouteTest, all of shunt.dev/v1alpha1";
+        report(Severity::Error, "unknown-kind", "kind", format!("there is no {api_version} {kind}"), help);
         return None;
     }
     if let Some(fault) = kinds::fault(&api_version, &kind).filter(|_| cfg!(feature = "tools")) {
@@ -79,9 +81,9 @@ pub(crate) fn object(value: &Value, ordinal: usize, diagnostics: &mut Diagnostic
         report(severity, code, "kind", message, &help);
         return None;
     }
-    if !api_version.starts_with(NETWORKING)
-        || !["VirtualService", "DestinationRule", "ServiceEntry", "Gateway"].contains(&kind.as_str())
-    {
+    let is_of_istio = api_version.starts_with(NETWORKING)
+        && ["VirtualService", "DestinationRule", "ServiceEntry", "Gateway"].contains(&kind.as_str());
+    if !is_of_istio && !is_policy {
         match kinds::way_out(&api_version, &kind).filter(|_| cfg!(feature = "tools")) {
             Some(help) => {
                 let message = format!("{api_version} {kind} is passed over, though it rules traffic");
@@ -123,6 +125,7 @@ pub(crate) fn object(value: &Value, ordinal: usize, diagnostics: &mut Diagnostic
         "VirtualService" => Object::VirtualService(Box::new(resource(meta, spec, diagnostics)?)),
         "DestinationRule" if !cfg!(feature = "tools") => return None,
         "DestinationRule" => Object::DestinationRule(Box::new(resource(meta, spec, diagnostics)?)),
+        shunt_policy::KIND => Object::ShuntPolicy(Box::new(resource(meta, spec, diagnostics)?)),
         "ServiceEntry" => Object::ServiceEntry(Box::new(resource(meta, spec, diagnostics)?)),
         _ => Object::Gateway(Box::new(resource(meta, spec, diagnostics)?)),
     };

@@ -29,6 +29,7 @@ mod reader;
 pub mod scope;
 pub mod service_entry;
 pub mod services;
+pub mod shunt_policy;
 pub mod virtual_service;
 #[cfg(feature = "yaml")]
 pub mod yaml;
@@ -40,4 +41,5 @@ pub use duration::GoDuration;
 pub use filter_config::FilterConfig;
 pub use gateway::Gateway;
 pub use service_entry::ServiceEntry;
+pub use shunt_policy::ShuntPolicy;
 pub use virtual_service::VirtualService;

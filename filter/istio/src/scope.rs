@@ -8,7 +8,7 @@ use crate::listeners::MESH;
 use crate::services::Services;
 use crate::virtual_service::HttpRoute;
 use crate::{Diagnostics, ObjectMeta};
-use crate::{VirtualService, delegates, listeners, names};
+use crate::{VirtualService, delegates, listeners, names, shunt_policy};
 use std::collections::BTreeSet;
 
 /// Kind, namespace and name.
@@ -49,6 +49,14 @@ pub(crate) fn needed(config: &Config, listener: &Listener, namespace: &str) -> B
                     .iter()
                     .map(|host| ["ServiceEntry".to_owned(), entry.meta.namespace().to_owned(), host.clone()]),
             );
+        }
+    }
+    for policy in &config.shunt_policies {
+        let target = policy.spec.target_ref.as_ref();
+        let target =
+            target.map(|target| ["VirtualService", policy.meta.namespace(), &target.name].map(str::to_owned));
+        if target.is_none_or(|target| needed.contains(&target)) {
+            needed.insert(name(shunt_policy::KIND, &policy.meta));
         }
     }
     let gateways = config.gateways.iter().filter(|gateway| gateway.meta.full_name() == listener.gateway);

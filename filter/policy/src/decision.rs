@@ -3,6 +3,7 @@
 use crate::headers::Edit;
 use crate::reply::LocalReply;
 use crate::route::RuleId;
+use crate::sticky::Choice;
 
 /// What becomes of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +23,8 @@ pub struct Forward<'p> {
     pub rule: &'p RuleId,
     /// Cluster, by Istio's name.
     pub cluster: &'p str,
+    /// How the cluster came about.
+    pub choice: Choice,
     /// Profile route; `None` is the default profile.
     pub profile: Option<&'p str>,
     /// Which of the rule's mirrors get a copy: bit `i` for mirror `i`. The profile carries them out.
@@ -100,6 +103,8 @@ pub struct ResponseRule {
     pub(crate) early: Vec<Vec<u8>>,
     /// The action whose CORS policy allowed this origin.
     pub(crate) cors: Option<(u32, Vec<u8>)>,
+    /// The action whose policy made a cookie, and the cookie's value.
+    pub(crate) new_cookie: Option<(u32, String)>,
     /// Whether edits look at the response's headers.
     pub(crate) needs_headers: bool,
 }

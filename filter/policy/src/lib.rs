@@ -13,6 +13,7 @@
 //! - [`route`](mod@route): its rules in file order, the first that matches decides
 //! - [`index`](mod@index): how the first match is found without walking the list
 //! - [`select`](mod@select): weights and the draw
+//! - [`sticky`](mod@sticky), [`rendezvous`](mod@rendezvous): users who stay on a version while weights move
 //! - [`headers`](mod@headers), [`format`](mod@format), [`rewrite`](mod@rewrite): what changes on the way
 //! - [`trace`](mod@trace): a span of its own for each hop, when asked
 //! - [`reply`](mod@reply): what is answered here
@@ -28,11 +29,13 @@ mod index;
 mod matcher;
 mod prefixes;
 mod ratio;
+pub mod rendezvous;
 mod reply;
 mod request;
 mod rewrite;
 mod route;
 mod select;
+mod sticky;
 mod table;
 mod trace;
 
@@ -44,3 +47,4 @@ pub use reply::LocalReply;
 pub use request::{HeaderPair, RequestHead};
 pub use route::{Policy, RuleId};
 pub use select::Draw;
+pub use sticky::{Choice, StickyRule};

@@ -44,8 +44,19 @@ impl Served {
 
     /// Sends the requests one after the other and says what came of each. `expected`: at least so many will arrive in all.
     pub fn observe(&mut self, requests: &[&Request], expected: usize) -> Vec<Observation> {
+        self.observe_while(requests, expected, || true)
+    }
+
+    /// The same as long as `goes_on`; what would have been sent after that has no observation.
+    pub fn observe_while(
+        &mut self,
+        requests: &[&Request],
+        expected: usize,
+        goes_on: impl Fn() -> bool,
+    ) -> Vec<Observation> {
         let replies: Vec<Result<Reply, String>> = (0..)
             .zip(requests)
+            .take_while(|_| goes_on())
             .map(|(number, request)| {
                 let mut sent = (*request).clone();
                 sent.headers.push(BTreeMap::from([(NUMBER.to_owned(), Scalar(format!("{number}")))]));

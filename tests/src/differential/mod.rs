@@ -39,8 +39,11 @@ const ROUNDS: [usize; 5] = [4, 8, 16, 64, 256];
 /// More than so many requests in one round mean that something is wrong with all of them: then the first rounds do.
 const ROUND_MAX: usize = 5000;
 
-/// No round begins after this time; requests that nobody answers take long.
+/// How long the twin of a whole batch is asked; thousands of requests that run into a timeout take many minutes.
 const ASKING_MAX: Duration = Duration::from_secs(10);
+
+/// How long it is asked when it serves nothing but the configuration in question.
+const ASKING_ALONE_MAX: Duration = Duration::from_secs(90);
 
 /// Mismatches that are looked at once more; beyond so many, something is wrong with all of them.
 const CONFIRMED_MAX: usize = 200;
@@ -163,7 +166,7 @@ impl Run {
             let observed = started(*arm).observe(&sent, expected);
             let open: Vec<usize> = (0..sent.len()).filter(|number| observed[*number] != measure[*number]).collect();
             report.asked_again += open.len() as u64;
-            for number in never_seen(&mut twin, &sent, &observed, open) {
+            for number in never_seen(&mut twin, &sent, &observed, open, ASKING_MAX) {
                 let (place, request) = requests[number];
                 report.mismatches.push(Mismatch {
                     arm: arm.name(),
@@ -179,11 +182,18 @@ impl Run {
 
 /// Asks the twin until it does what an arm was seen to do; what of `open` it never does. In between comes the same request to
 /// endpoints that answer at once: where endpoints take turns, and a request takes as many attempts as there are endpoints, it
-/// would begin at the same one for ever.
-fn never_seen(twin: &mut Served, sent: &[&Request], observed: &[Observation], mut open: Vec<usize>) -> Vec<usize> {
+/// would begin at the same one for ever. No request is sent after `asking_max`.
+fn never_seen(
+    twin: &mut Served,
+    sent: &[&Request],
+    observed: &[Observation],
+    mut open: Vec<usize>,
+    asking_max: Duration,
+) -> Vec<usize> {
     let begun = Instant::now();
     for times in ROUNDS {
-        if open.is_empty() || open.len() * times > ROUND_MAX || begun.elapsed() > ASKING_MAX {
+        let has_time = || begun.elapsed() < asking_max;
+        if open.is_empty() || open.len() * times > ROUND_MAX || !has_time() {
             break;
         }
         let plain: Vec<Request> = open.iter().map(|number| asked::answered_at_once(sent[*number])).collect();
@@ -195,7 +205,7 @@ fn never_seen(twin: &mut Served, sent: &[&Request], observed: &[Observation], mu
             }
         }
         let requests: Vec<&Request> = again.iter().map(|(_, request)| *request).collect();
-        let seen = twin.observe(&requests, 0);
+        let seen = twin.observe_while(&requests, 0, has_time);
         open.retain(|number| {
             !again.iter().zip(&seen).any(|((asked, _), seen)| *asked == Some(*number) && *seen == observed[*number])
         });

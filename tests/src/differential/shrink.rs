@@ -2,7 +2,7 @@
 
 use super::batch::Served;
 use super::configuration::Configuration;
-use super::{Mismatch, never_seen};
+use super::{ASKING_ALONE_MAX, Mismatch, never_seen};
 use crate::arms::{Arm, Engine};
 use crate::case::Request;
 use serde_json::Value;
@@ -39,7 +39,7 @@ pub fn still_differs(mismatch: &Mismatch, native: &dyn Arm, arm: &dyn Arm) -> Op
     let mut twin = Served::start(native, &[configuration]).ok()?;
     let measure = twin.observe(&[request], 0);
     let observed = Served::start(arm, &[configuration]).ok()?.observe(&[request], measure[0].arrivals());
-    if observed == measure || never_seen(&mut twin, &[request], &observed, vec![0]).is_empty() {
+    if observed == measure || never_seen(&mut twin, &[request], &observed, vec![0], ASKING_ALONE_MAX).is_empty() {
         return None;
     }
     Some(measure[0].difference(&observed[0]))

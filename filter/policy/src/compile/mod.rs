@@ -10,6 +10,7 @@ mod matches;
 mod pattern;
 mod re2;
 mod rules;
+mod sticky;
 mod virtual_hosts;
 
 pub use pattern::Pattern;
@@ -26,6 +27,12 @@ use std::collections::BTreeMap;
 /// Bindings by VirtualService and rule.
 type Bindings<'c> = BTreeMap<(&'c str, usize), &'c ProfileBinding>;
 
+/// What is tied to rules from outside of them.
+struct Policies<'c> {
+    bindings: Bindings<'c>,
+    sticky: sticky::StickyRules,
+}
+
 impl Policy {
     /// Compiles a configuration. `None` when anything in it is an error; `diagnostics` then says what.
     pub fn compile(config: &FilterConfig, diagnostics: &mut Diagnostics) -> Option<Self> {
@@ -37,10 +44,12 @@ impl Policy {
             bindings.entry((&binding.virtual_service, binding.http)).or_insert(binding);
         }
         report_unknown_labels(config, &expanded, diagnostics);
+        let sticky = sticky::compile(&config.config, &expanded, diagnostics);
+        let policies = Policies { bindings, sticky };
         let rules: Vec<_> = expanded
             .iter()
             .filter_map(|rules| {
-                is_visible(rules, config, diagnostics).then(|| rules::compile(rules, &bindings, diagnostics)).flatten()
+                is_visible(rules, config, diagnostics).then(|| rules::compile(rules, &policies, diagnostics)).flatten()
             })
             .collect();
         let policy = virtual_hosts::compile(&rules, &services, config, diagnostics);

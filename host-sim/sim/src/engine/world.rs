@@ -1,6 +1,7 @@
 //! The guest's surroundings: a clock that the engine sets, chance from the seed, a log that is kept.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -30,8 +31,8 @@ pub(crate) struct World {
     pub(crate) lines: Lines,
     /// What the guest died of, until the engine has told.
     pub(crate) crash: Option<Crash>,
-    /// All other streams are requests over HTTP/1.1.
-    pub(crate) over_http2: BTreeSet<StreamId>,
+    /// How requests came, as long as they are under way.
+    pub(crate) connections: BTreeMap<StreamId, Connection>,
     chance: Chance,
     metrics: MetricStore,
 }
@@ -44,6 +45,14 @@ pub(crate) struct Crash {
     pub(crate) during: String,
     /// In a line; the log has all of it.
     pub(crate) reason: String,
+}
+
+/// How a request came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connection {
+    pub(crate) over_http2: bool,
+    /// Who sent it.
+    pub(crate) remote: SocketAddr,
 }
 
 /// An HTTP call of the guest.
@@ -83,7 +92,7 @@ impl World {
             calls: Vec::new(),
             lines: Lines::default(),
             crash: None,
-            over_http2: BTreeSet::new(),
+            connections: BTreeMap::new(),
             chance,
             metrics: MetricStore::new(),
         }
@@ -151,11 +160,14 @@ impl Metrics for World {
 }
 
 impl Properties for World {
-    /// host-abi answers what can be read from the stream. Simulated clients have no addresses.
+    /// host-abi answers what can be read from the stream.
     fn property(&self, stream: Option<StreamId>, path: &[&[u8]]) -> Option<Vec<u8>> {
-        let over_http2 = stream.is_some_and(|stream| self.over_http2.contains(&stream));
-        let protocol = if over_http2 { "HTTP/2" } else { "HTTP/1.1" };
-        (path == [b"request".as_slice(), b"protocol"]).then(|| protocol.into())
+        let Connection { over_http2, remote } = *self.connections.get(&stream?)?;
+        match path {
+            [b"request", b"protocol"] => Some(if over_http2 { "HTTP/2" } else { "HTTP/1.1" }.into()),
+            [b"source", b"address"] => Some(remote.to_string().into()),
+            _ => None,
+        }
     }
 }
 
