@@ -246,7 +246,9 @@ fn the_schema_takes_every_example_and_refuses_what_the_reader_refuses() {
     assert_eq!(schema.faults(&whole), Vec::<String>::new());
     let (code, said) = read(&whole);
     assert!(
-        code == 2 && said.contains("rules.yaml: "),
+        code == 1
+            && said.contains("spec.manifests[0]: error[bad-scenario]: this manifest cannot be read: ")
+            && said.contains("rules.yaml: "),
         "the reader takes it, and only its manifest is not there: {said}"
     );
     // What excludes what stands there.
