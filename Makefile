@@ -93,6 +93,11 @@ test-istio: command ## Run the tests with a real istiod, which this builds first
 	@scripts/setup envoy istio
 	@scripts/test istio
 
+.PHONY: sim-debug
+sim-debug: command ## Compare rehearsals of the command and of a debug build, byte by byte (first ten minutes, then five)
+	$(SAY) 'the same bytes in a debug build'
+	@scripts/sim-debug
+
 # Same seed, same rules and requests; FROM=N begins with the configuration of that number; SHRINK=0 leaves mismatches as large as they were found.
 .PHONY: differential
 differential: command ## Compare N (10000) random configurations of SEED (1) in every arm with native Envoy

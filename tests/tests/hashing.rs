@@ -1,6 +1,6 @@
 //! The same key meets the same endpoint in real Envoy, in the standalone proxy and in `upstream`: ring hash and Maglev over eight
 //! endpoints at the addresses that they really have, with equal weights and others, with retries that stay or go elsewhere, with
-//! several keys, and with one endpoint ejected.
+//! several keys, with localities that share by weight, and with one endpoint ejected.
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
 use serde_json::{Value, json};
@@ -57,9 +57,12 @@ fn object(kind: &str, name: &str, spec: &Value) -> String {
     format!("---\n{object}\n").replace("\"{", "{").replace("}\"", "}")
 }
 
-fn entry(host: &str, weights: &[u32; 8]) -> Value {
-    let endpoints = ENDPOINTS.iter().zip(weights).map(|(name, weight)| {
-        json!({ "address": "127.0.0.1", "weight": weight, "ports": { "http": format!("{{{name}}}") } })
+/// With `places` every second endpoint is in another zone.
+fn entry(host: &str, weights: &[u32; 8], places: bool) -> Value {
+    let zones = ["r/near", "r/far"].into_iter().cycle();
+    let endpoints = ENDPOINTS.iter().zip(weights).zip(zones).map(|((name, weight), zone)| {
+        let locality = if places { zone } else { "" };
+        json!({ "address": "127.0.0.1", "weight": weight, "locality": locality, "ports": { "http": format!("{{{name}}}") } })
     });
     json!({
         "hosts": [host],
@@ -76,7 +79,7 @@ fn case() -> Case {
         let mut rule = rule;
         rule["route"] = json!([{ "destination": { "host": host } }]);
         let policy = json!({ "loadBalancer": { "consistentHash": hash } });
-        objects += &object("ServiceEntry", host, &entry(host, &weights));
+        objects += &object("ServiceEntry", host, &entry(host, &weights, false));
         objects += &object("DestinationRule", host, &json!({ "host": host, "trafficPolicy": policy }));
         objects += &object("VirtualService", host, &json!({ "hosts": [host], "http": [rule] }));
     }
@@ -85,7 +88,7 @@ fn case() -> Case {
     let policy = json!({ "loadBalancer": { "consistentHash": { "httpQueryParameterName": "q" } } });
     let subsets = json!([{ "name": "a", "labels": {}, "trafficPolicy": { "loadBalancer": two } }, { "name": "b", "labels": {}, "trafficPolicy": policy }]);
     let to = |subset: &str, weight: u32| json!({ "destination": { "host": one, "subset": subset }, "weight": weight });
-    objects += &object("ServiceEntry", one, &entry(one, &WEIGHTS));
+    objects += &object("ServiceEntry", one, &entry(one, &WEIGHTS, false));
     objects += &object("DestinationRule", one, &json!({ "host": one, "subsets": subsets }));
     objects += &object(
         "VirtualService",
@@ -93,12 +96,18 @@ fn case() -> Case {
         &json!({ "hosts": [one], "http": [{ "route": [to("a", 1), to("b", 1)], "retries": { "attempts": 0 } }] }),
     );
     let outliers = json!({ "consecutive5xxErrors": 1, "maxEjectionPercent": 100, "baseEjectionTime": "300s" });
-    for (host, hash) in [
-        ("sick-ring.test", json!({ "httpHeaderName": "x-user" })),
-        ("sick-maglev.test", json!({ "httpHeaderName": "x-user", "maglev": { "tableSize": 65537 } })),
+    let ring = json!({ "httpHeaderName": "x-user" });
+    let maglev = json!({ "httpHeaderName": "x-user", "maglev": { "tableSize": 65537 } });
+    let places = json!({ "distribute": [{ "from": "r/near/*", "to": { "r/near/*": 70, "r/far/*": 30 } }] });
+    for (host, hash, places) in [
+        ("sick-ring.test", &ring, None),
+        ("sick-maglev.test", &maglev, None),
+        ("near-ring.test", &ring, Some(&places)),
+        ("near-maglev.test", &maglev, Some(&places)),
     ] {
-        let policy = json!({ "loadBalancer": { "consistentHash": hash }, "outlierDetection": outliers });
-        objects += &object("ServiceEntry", host, &entry(host, &WEIGHTS));
+        let balancer = json!({ "consistentHash": hash, "localityLbSetting": places });
+        let policy = json!({ "loadBalancer": balancer, "outlierDetection": outliers });
+        objects += &object("ServiceEntry", host, &entry(host, &WEIGHTS, places.is_some()));
         objects += &object("DestinationRule", host, &json!({ "host": host, "trafficPolicy": policy }));
         let rule = json!({ "route": [{ "destination": { "host": host } }], "retries": { "attempts": 0 } });
         objects += &object("VirtualService", host, &json!({ "hosts": [host], "http": [rule] }));
@@ -106,10 +115,16 @@ fn case() -> Case {
     let text = serde_json::to_string(&json!({
         "name": "keys and endpoints",
         "about": "The objects stand below.",
+        "locality": "r/near",
         "behaviour": ENDPOINTS.iter().map(|name| ((*name).to_owned(), json!("as-asked"))).collect::<BTreeMap<_, _>>(),
     }));
     let mut cases = case::read("hashing.rs", &text.expect("JSON")).expect("a case");
     Case { objects, ..cases.remove(0) }
+}
+
+/// Of the endpoints that have places.
+fn is_near(name: &str) -> bool {
+    ENDPOINTS.iter().step_by(2).any(|near| *near == name)
 }
 
 fn asked(host: &str, target: &str, key: u32, answers: &str) -> Request {
@@ -167,7 +182,7 @@ fn compare(arm: &dyn Arm) {
     let first: Vec<Request> = (0..KEYS).map(|key| asked("keys.test", "/", key, "200")).collect();
     assert_ne!(check("the first of two keys", &first), together);
 
-    for host in ["sick-ring.test", "sick-maglev.test"] {
+    for host in ["sick-ring.test", "sick-maglev.test", "near-ring.test", "near-maglev.test"] {
         let requests: Vec<Request> = (0..KEYS).map(|key| asked(host, "/", key, "200")).collect();
         let healthy = check(host, &requests);
         let sick = healthy[0][0];
@@ -176,6 +191,16 @@ fn compare(arm: &dyn Arm) {
         std::thread::sleep(Duration::from_millis(500));
         let after = check(&format!("{host} without {sick}"), &requests);
         assert!(after.iter().all(|met| met[0] != sick), "{sick} is not ejected");
+        if host.starts_with("near") {
+            // Who stays near by has all that is near by: keys move to them from afar, too.
+            let near = |met: &[Vec<&str>]| met.iter().filter(|met| is_near(met[0])).count();
+            let both = [&healthy, &after].map(|met| near(met));
+            assert!(
+                both.iter().all(|near| (KEYS as usize * 6 / 10..KEYS as usize * 8 / 10).contains(near)),
+                "{both:?}"
+            );
+            continue;
+        }
         let moved = healthy.iter().zip(&after).filter(|(before, after)| before[0] != sick && before != after).count();
         assert!(moved <= KEYS as usize / 4, "{host}: {moved} keys moved that did not have to");
     }

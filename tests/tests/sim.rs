@@ -62,6 +62,61 @@ fn an_expectation_that_cannot_be_evaluated_is_refused_with_its_place() {
 }
 
 #[test]
+fn what_cannot_be_read_or_written_is_said_before_the_run() {
+    let (folder, file) = hello("  - {name: all, measure: requests, equal: 100}\n");
+    std::fs::remove_file(folder.path().join("hello.yaml")).unwrap();
+    let (code, _, said) = shunt(&["sim", "-f", &file]);
+    let expected = "own.scenario.yaml:9:15: spec.manifests[0]: error[bad-scenario]: this manifest cannot be read: ";
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains(expected) && said.contains("hello.yaml: No such file"), "{said}");
+    let page = folder.path().join("none").join("page.html").display().to_string();
+    let (code, _, said) = shunt(&["sim", "-f", "examples/hello", "-o", &page]);
+    assert_eq!((code, said.contains("requests simulated")), (2, false), "{said}");
+    assert!(said.contains(&format!("-o {page}: there is no directory")), "{said}");
+    let call = ["ramp", "-f", "examples/hello", "--route", "myapp", "--into", &file];
+    let (code, _, said) = shunt(&call);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains(&format!("--into {file}: this is not a directory")), "{said}");
+}
+
+/// Counts requests, and dies of the seventh.
+const MORTAL: &str = r#"(module
+    (memory (export "memory") 1)
+    (global $left (mut i32) (i32.const 7))
+    (func (export "proxy_abi_version_0_2_1"))
+    (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (global.set $left (i32.sub (global.get $left) (i32.const 1)))
+        (if (i32.eqz (global.get $left)) (then unreachable))
+        (i32.const 0)))"#;
+
+#[test]
+fn a_filter_that_crashes_is_told_with_the_request_and_the_seed_that_repeat_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = folder.path().join("mortal.wasm");
+    std::fs::write(&module, wat::parse_str(MORTAL).unwrap()).unwrap();
+    let module = module.display().to_string();
+    let play = |more: &[&str]| {
+        shunt(&[&["sim", "-f", "examples/hello", "--module", &module, "--seed", "3", "-o", "json"], more].concat())
+    };
+    let (code, printed, said) = play(&[]);
+    assert_eq!(code, 1, "{said}");
+    let report: Value = serde_json::from_str(&printed).unwrap();
+    let crash = "request 7: the filter crashed in proxy_on_request_headers, after 3.00 s: wasm trap: wasm `unreachable` \
+                 instruction executed; `--seed 3 --trace 7` plays it again";
+    assert_eq!(report["violations"], serde_json::json!([crash]));
+    assert!(said.contains(&format!("error: hello: violation: {crash}\n")), "{said}");
+    let given = |request: &str| {
+        let (code, printed, said) = play(&["--trace", request]);
+        assert_eq!(code, 0, "{said}");
+        let trace: Value = serde_json::from_str(&printed).unwrap();
+        trace["steps"].as_array().unwrap().last().unwrap()["details"].clone()
+    };
+    assert_ne!(given("6"), "wasm_fail_stream");
+    assert_eq!(given("7"), "wasm_fail_stream");
+}
+
+#[test]
 fn many_runs_print_the_same_on_one_core_and_on_several() {
     let runs = |jobs: &str, format: &str| {
         let (code, printed, said) =
@@ -191,7 +246,9 @@ fn the_schema_takes_every_example_and_refuses_what_the_reader_refuses() {
     assert_eq!(schema.faults(&whole), Vec::<String>::new());
     let (code, said) = read(&whole);
     assert!(
-        code == 2 && said.contains("rules.yaml: "),
+        code == 1
+            && said.contains("spec.manifests[0]: error[bad-scenario]: this manifest cannot be read: ")
+            && said.contains("rules.yaml: "),
         "the reader takes it, and only its manifest is not there: {said}"
     );
     // What excludes what stands there.
@@ -256,7 +313,8 @@ fn the_schema_takes_every_example_and_refuses_what_the_reader_refuses() {
 fn check_refused(schema: &Schema, scenario: &Value, at: &str) {
     assert!(!schema.faults(scenario).is_empty(), "the schema takes {at}: {scenario}");
     let (code, said) = read(scenario);
-    assert_eq!(code, 1, "the command takes {at}: {said}");
+    // What it takes fails by its manifest, which is not there.
+    assert!(code == 1 && !said.contains("this manifest cannot be read"), "the command takes {at}: {said}");
 }
 
 /// What the command says of this scenario.

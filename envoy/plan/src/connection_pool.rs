@@ -104,12 +104,18 @@ fn above_zero(number: Option<i32>) -> Option<u32> {
     number.and_then(|number| u32::try_from(number).ok()).filter(|number| *number > 0)
 }
 
-/// Reads the block `retryBudget`.
-pub(crate) fn retry_budget(raw: &raw::RetryBudget) -> RetryBudget {
+/// Reads the block `retryBudget` at `at`.
+pub(crate) fn retry_budget(at: &At<'_>, raw: &raw::RetryBudget, diagnostics: &mut Diagnostics) -> RetryBudget {
     let raw::RetryBudget { percent, min_retry_concurrency, budget_interval } = raw;
     let (percent_by_default, at_least) = BUDGET;
+    let percent = percent.unwrap_or(percent_by_default);
+    if !(0.0..=100.0).contains(&percent) {
+        // Istio says nothing, and Envoy refuses the cluster.
+        let message = format!("{percent} is not a percentage");
+        diagnostics.error(&at.field("percent"), "bad-percentage", message, "write 0 to 100");
+    }
     RetryBudget {
-        share: PerMillion::from_percent(percent.unwrap_or(percent_by_default)),
+        share: PerMillion::from_percent(percent.clamp(0.0, 100.0)),
         at_least: min_retry_concurrency.filter(|number| *number > 0).unwrap_or(at_least),
         interval: budget_interval.map(|GoDuration(interval)| interval),
     }

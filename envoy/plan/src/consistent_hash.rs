@@ -6,7 +6,7 @@
 //! its requests no key: then chance chooses.
 
 use crate::destination_rules::DestinationRules;
-use crate::hash_keys::{RING_SIZE_MAX, RING_SIZE_MIN, TABLE_SIZE, TABLE_SIZE_END};
+use crate::hash_keys::{RING_SIZE_MAX, RING_SIZE_MIN, TABLE_SIZE, TABLE_SIZE_END, is_table_size};
 use crate::traffic_policy::TrafficPolicy;
 use crate::{Cluster, HashCookie, HashKey, LoadBalancing};
 use istio_config::Diagnostics;
@@ -39,7 +39,7 @@ fn table(at: &At<'_>, raw: &ConsistentHashLb, diagnostics: &mut Diagnostics) -> 
     let size = |size: Option<u64>, default: u64| size.filter(|size| *size != 0).unwrap_or(default);
     if let Some(maglev) = &raw.maglev {
         let table_size = size(maglev.table_size, TABLE_SIZE);
-        if table_size >= TABLE_SIZE_END || !is_prime(table_size) {
+        if !is_table_size(table_size) {
             let message = format!("a table of {table_size} is not one that Maglev takes");
             let help = format!("write a prime number below {TABLE_SIZE_END}, such as {TABLE_SIZE}");
             diagnostics.error(&at.field("maglev").field("tableSize"), "bad-policy", message, help);
@@ -58,12 +58,6 @@ fn table(at: &At<'_>, raw: &ConsistentHashLb, diagnostics: &mut Diagnostics) -> 
         diagnostics.error(&at.field("minimumRingSize"), "bad-hash", message, format!("write {RING_SIZE_MAX} at most"));
     }
     LoadBalancing::RingHash { size_min: size_min.min(RING_SIZE_MAX) }
-}
-
-/// For numbers that are not large.
-fn is_prime(number: u64) -> bool {
-    let mut factors = (2..=number).take_while(|factor| factor.saturating_mul(*factor) <= number);
-    number > 1 && !factors.any(|factor| number.is_multiple_of(factor))
 }
 
 fn key(at: &At<'_>, raw: &ConsistentHashLb, diagnostics: &mut Diagnostics) -> Option<HashKey> {
@@ -126,8 +120,10 @@ pub(crate) fn report_lost_key(
     rules: &DestinationRules<'_>,
     diagnostics: &mut Diagnostics,
 ) {
-    let has_table = matches!(cluster.load_balancing, LoadBalancing::RingHash { .. } | LoadBalancing::Maglev { .. });
-    if has_table && destination.port.is_none() && of_destination(rules, host, &destination.subset, None).is_none() {
+    if cluster.load_balancing.is_hashed()
+        && destination.port.is_none()
+        && of_destination(rules, host, &destination.subset, None).is_none()
+    {
         let message =
             "the key under `portLevelSettings` holds only where the port is named: chance chooses the endpoint";
         diagnostics.warning(at, "hash-without-port", message, "name the port: `port: {number: N}`");

@@ -14,10 +14,16 @@ pub(crate) const RING_SIZE_MIN: u64 = 1024;
 pub const RING_SIZE_MAX: u64 = 8 * 1024 * 1024;
 
 /// Envoy's `maglev_lb_config.table_size` by default.
-pub(crate) const TABLE_SIZE: u64 = 65_537;
+pub const TABLE_SIZE: u64 = 65_537;
 
 /// Maglev's tables are smaller than this, for Envoy and for Istio.
 pub(crate) const TABLE_SIZE_END: u64 = 5_000_011;
+
+/// Whether Maglev takes a table of so many places: a prime that is not too large, for Envoy and for Istio.
+pub fn is_table_size(size: u64) -> bool {
+    let mut factors = (2..=size).take_while(|factor| factor.saturating_mul(*factor) <= size);
+    (2..TABLE_SIZE_END).contains(&size) && !factors.any(|factor| size.is_multiple_of(factor))
+}
 
 /// One key (Envoy's `RouteAction.HashPolicy`). A request without it is left to the next one; without any, to chance.
 #[derive(Clone, Debug, PartialEq, Eq)]

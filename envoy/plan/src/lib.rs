@@ -40,7 +40,7 @@ mod warmup;
 mod testing;
 
 pub use caller::Caller;
-pub use hash_keys::{HashCookie, HashKey, RING_SIZE_MAX};
+pub use hash_keys::{HashCookie, HashKey, RING_SIZE_MAX, TABLE_SIZE, is_table_size};
 pub use limits::{Connections, Limits, OutlierDetection, PerMillion, Pings, RetryBudget, TcpKeepalive};
 pub use locality::Locality;
 pub use path_normalization::{PathNormalization, UnknownPathNormalization};

@@ -238,12 +238,18 @@ pub enum LoadBalancing {
     },
     /// By a hash of the profile's keys in a table that the endpoints fill in turns (Maglev).
     Maglev {
-        /// So many places, a prime (`maglev.tableSize`).
+        /// So many places (`maglev.tableSize`), of [which there may be](crate::is_table_size): in simulator and proxy another
+        /// number counts as [the default](crate::TABLE_SIZE); Envoy refuses it.
         table_size: u64,
     },
 }
 
 impl LoadBalancing {
+    /// Whether a hash of the request decides.
+    pub fn is_hashed(self) -> bool {
+        matches!(self, Self::RingHash { .. } | Self::Maglev { .. })
+    }
+
     /// The name Istio has for it, or Envoy.
     pub fn name(self) -> &'static str {
         match self {

@@ -90,7 +90,9 @@ impl TrafficPolicy {
         }
         Self {
             blocks: Blocks::compile(at, &raw_blocks, diagnostics),
-            retry_budget: retry_budget.as_ref().map(connection_pool::retry_budget),
+            retry_budget: retry_budget
+                .as_ref()
+                .map(|raw| connection_pool::retry_budget(&at.field("retryBudget"), raw, diagnostics)),
             ports,
             is_of_port: false,
         }
@@ -383,6 +385,19 @@ mod tests {
             RetryBudget { share: PerMillion::from_percent(12.5), at_least: 1, interval: Some(Duration::from_secs(2)) }
         );
         assert_eq!(PerMillion::from_percent(12.5).of(17), 2);
+        for percent in ["-1", "100.5"] {
+            refuse(
+                &format!("{{retryBudget: {{percent: {percent}}}}}"),
+                &[".retryBudget.percent: error[bad-percentage]"],
+            );
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_joins_has_no_more_than_its_share() {
+        let [cluster, _] =
+            clusters("{loadBalancer: {simple: ROUND_ROBIN, warmup: {duration: 5s, minimumPercent: 200}}}", "~");
+        assert_eq!(cluster.warmup.unwrap().least, PerMillion::from_percent(100.0));
     }
 
     #[test]

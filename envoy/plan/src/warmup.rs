@@ -27,7 +27,8 @@ pub(crate) fn compile(block: Option<&raw::WarmupConfiguration>, deprecated: Opti
     let GoDuration(window) = (*duration)?;
     Some(Warmup {
         window,
-        least: PerMillion::from_percent(minimum_percent.unwrap_or(10.0)),
+        // `check` refuses what is not a percentage, as Envoy does.
+        least: PerMillion::from_percent(minimum_percent.unwrap_or(10.0).clamp(0.0, 100.0)),
         aggression: aggression.filter(|aggression| *aggression > 0.0).unwrap_or(1.0),
     })
 }

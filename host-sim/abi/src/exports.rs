@@ -5,7 +5,11 @@ use std::sync::Arc;
 use wasmtime::{Instance, Memory, Store, TypedFunc, WasmParams, WasmResults};
 
 /// A callback that the guest may leave out.
-pub(crate) type Callback<P, R> = Option<TypedFunc<P, R>>;
+pub(crate) struct Callback<P, R> {
+    /// As it is exported.
+    pub(crate) name: &'static str,
+    pub(crate) function: Option<TypedFunc<P, R>>,
+}
 
 /// All callbacks of one instance. Context ids, counts, sizes and flags are i32 on the wire.
 pub(crate) struct Exports {
@@ -39,21 +43,21 @@ impl Exports {
     pub(crate) fn of<H: 'static>(store: &mut Store<State<H>>, instance: &Instance) -> wasmtime::Result<Self> {
         Ok(Exports {
             instance: *instance,
-            context_create: find(store, instance, "proxy_on_context_create")?,
-            vm_start: find(store, instance, "proxy_on_vm_start")?,
-            configure: find(store, instance, "proxy_on_configure")?,
-            tick: find(store, instance, "proxy_on_tick")?,
-            queue_ready: find(store, instance, "proxy_on_queue_ready")?,
-            request_headers: find(store, instance, "proxy_on_request_headers")?,
-            request_body: find(store, instance, "proxy_on_request_body")?,
-            request_trailers: find(store, instance, "proxy_on_request_trailers")?,
-            response_headers: find(store, instance, "proxy_on_response_headers")?,
-            response_body: find(store, instance, "proxy_on_response_body")?,
-            response_trailers: find(store, instance, "proxy_on_response_trailers")?,
-            http_call_response: find(store, instance, "proxy_on_http_call_response")?,
-            log: find(store, instance, "proxy_on_log")?,
-            done: find(store, instance, "proxy_on_done")?,
-            delete: find(store, instance, "proxy_on_delete")?,
+            context_create: callback(store, instance, "proxy_on_context_create")?,
+            vm_start: callback(store, instance, "proxy_on_vm_start")?,
+            configure: callback(store, instance, "proxy_on_configure")?,
+            tick: callback(store, instance, "proxy_on_tick")?,
+            queue_ready: callback(store, instance, "proxy_on_queue_ready")?,
+            request_headers: callback(store, instance, "proxy_on_request_headers")?,
+            request_body: callback(store, instance, "proxy_on_request_body")?,
+            request_trailers: callback(store, instance, "proxy_on_request_trailers")?,
+            response_headers: callback(store, instance, "proxy_on_response_headers")?,
+            response_body: callback(store, instance, "proxy_on_response_body")?,
+            response_trailers: callback(store, instance, "proxy_on_response_trailers")?,
+            http_call_response: callback(store, instance, "proxy_on_http_call_response")?,
+            log: callback(store, instance, "proxy_on_log")?,
+            done: callback(store, instance, "proxy_on_done")?,
+            delete: callback(store, instance, "proxy_on_delete")?,
         })
     }
 }
@@ -71,12 +75,20 @@ impl GuestMemory {
     }
 }
 
+fn callback<H: 'static, P: WasmParams, R: WasmResults>(
+    store: &mut Store<State<H>>,
+    instance: &Instance,
+    name: &'static str,
+) -> wasmtime::Result<Callback<P, R>> {
+    find(store, instance, name).map(|function| Callback { name, function })
+}
+
 /// A function of the guest with the signature that the ABI gives it; another signature is an error.
 pub(crate) fn find<H: 'static, P: WasmParams, R: WasmResults>(
     store: &mut Store<State<H>>,
     instance: &Instance,
     name: &str,
-) -> wasmtime::Result<Callback<P, R>> {
+) -> wasmtime::Result<Option<TypedFunc<P, R>>> {
     match instance.get_func(&mut *store, name) {
         Some(func) => func.typed(&*store).map(Some),
         None => Ok(None),

@@ -37,6 +37,12 @@ pub trait Log {
         let at = stream.map_or(0, StreamId::context_id);
         self.log(LogLevel::Warn, &format!("context {at}: {danger}"));
     }
+
+    /// The guest has crashed and is dead: over this stream, or over none, and `during` what ("in proxy_on_tick"). By default a
+    /// critical line in the log.
+    fn crashed(&mut self, _: Option<StreamId>, during: &str, reason: &str) {
+        self.log(LogLevel::Critical, &format!("the filter crashed {during}: {reason}"));
+    }
 }
 
 /// Things a guest does that would crash Envoy, or split or repeat a message. Seen on Envoy 1.40.

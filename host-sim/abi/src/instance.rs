@@ -1,11 +1,11 @@
 //! Making an instance of a module and bringing its plugin context up: `_initialize`, context, `on_vm_start`, `on_configure`.
 
-use crate::exports::{Callback, Exports, GuestMemory, find};
+use crate::exports::{Exports, GuestMemory, find};
 use crate::host::Host;
 use crate::hostcalls;
 use crate::module::Module;
 use crate::state::{Active, State, limits};
-use wasmtime::{Store, WasmParams, WasmResults};
+use wasmtime::{Store, TypedFunc, WasmParams, WasmResults};
 
 /// Why a guest did not come up.
 #[derive(Debug)]
@@ -59,12 +59,12 @@ pub(crate) fn configure<H: Host>(
     store.data_mut().roots.add(root);
     store.data_mut().configuring = Some(configuration.to_vec());
     let mut steps = || {
-        call(module, store, active, &exports.context_create, (root, 0), ())?;
-        let started = call(module, store, active, &exports.vm_start, (root, vm_size), 1)?;
+        call(module, store, active, &exports.context_create.function, (root, 0), ())?;
+        let started = call(module, store, active, &exports.vm_start.function, (root, vm_size), 1)?;
         if started == 0 {
             return Ok(0);
         }
-        call(module, store, active, &exports.configure, (root, configuration.len() as u32), 1)
+        call(module, store, active, &exports.configure.function, (root, configuration.len() as u32), 1)
     };
     let result = steps();
     store.data_mut().configuring = None;
@@ -91,7 +91,7 @@ pub(crate) fn call<H, P: WasmParams, R: WasmResults>(
     module: &Module,
     store: &mut Store<State<H>>,
     active: Active,
-    callback: &Callback<P, R>,
+    callback: &Option<TypedFunc<P, R>>,
     params: P,
     default: R,
 ) -> wasmtime::Result<R> {

@@ -38,7 +38,7 @@ impl<H: Host> Vm<H> {
         }
         let answered = self.answer(function, question);
         if let Err(AskError::Trapped(reason)) = &answered {
-            self.die(reason);
+            self.die(None, "over a question", reason);
         }
         answered
     }

@@ -137,6 +137,13 @@ impl<H: Host> State<H> {
         self.host.danger(stream, danger);
     }
 
+    pub(crate) fn crashed(&mut self, stream: Option<StreamId>, during: &str, reason: &str) {
+        if let Some(lines) = &mut self.lines {
+            lines.push(format!("the filter crashed {during}: {reason}"));
+        }
+        self.host.crashed(stream, during, reason);
+    }
+
     pub(crate) fn log(&mut self, level: LogLevel, message: &str) {
         if let Some(lines) = &mut self.lines {
             lines.push(message.to_owned());

@@ -10,7 +10,7 @@ use crate::host::Host;
 use crate::instance::{self, Failed};
 use crate::module::Module;
 use crate::state::{Active, State};
-use crate::types::LogLevel;
+use crate::stream::StreamId;
 use std::collections::VecDeque;
 use wasmtime::{Store, WasmParams, WasmResults};
 
@@ -113,7 +113,7 @@ impl<H: Host> Vm<H> {
                 self.state_mut().roots.retire_others(root);
             }
             Err(Failed::Trap(reason)) => {
-                self.die(&reason);
+                self.die(None, "as it took a configuration", &reason);
                 return Err(StartError::Trap { reason, log });
             }
             Err(failed) => {
@@ -180,16 +180,16 @@ impl<H: Host> Vm<H> {
                 true
             }
             Err(failed) => {
-                self.die(&format!("reload failed: {failed:?}"));
+                self.die(None, "as it was started anew", &format!("{failed:?}"));
                 false
             }
         }
     }
 
-    /// Notes that the guest is dead: from now on no callback is made in this instance.
-    pub(crate) fn die(&mut self, reason: &str) {
+    /// Notes that the guest is dead: from now on no callback is made in this instance. `during` is said after "crashed".
+    pub(crate) fn die(&mut self, stream: Option<StreamId>, during: &str, reason: &str) {
         self.health.die();
-        self.state_mut().log(LogLevel::Critical, &format!("the filter crashed: {reason}"));
+        self.state_mut().crashed(stream, during, reason);
     }
 
     /// What a call beside the callbacks needs: the module, the store, the guest's exports and its plugin context.
@@ -207,10 +207,12 @@ impl<H: Host> Vm<H> {
         default: R,
     ) -> Result<R, Trapped> {
         let (store, callback) = (Self::present(&mut self.store), callback(&self.exports));
-        match instance::call(&self.module, store, active, callback, params, default) {
+        match instance::call(&self.module, store, active, &callback.function, params, default) {
             Ok(result) => Ok(result),
             Err(trap) => {
-                self.die(&format!("{trap:?}"));
+                let during = format!("in {}", callback.name);
+                let stream = if let Active::Stream(stream) = active { Some(stream) } else { None };
+                self.die(stream, &during, &format!("{trap:?}"));
                 Err(Trapped)
             }
         }

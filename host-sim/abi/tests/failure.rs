@@ -35,7 +35,8 @@ fn the_trapping_stream_gets_one_503_and_no_more_callbacks() {
     let stream = vm.open_stream();
     assert_eq!(vm.request_headers(stream, bad(), true), failed());
     assert_eq!(response(&mut vm, stream), "503.");
-    assert!(said(&mut vm).starts_with("the filter crashed"), "no response callback");
+    let said = said(&mut vm);
+    assert!(said.starts_with("the filter crashed in proxy_on_request_headers: "), "no response callback: {said}");
     assert!(vm.is_dead());
     vm.close_stream(stream);
 }

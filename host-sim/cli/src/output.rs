@@ -21,6 +21,10 @@ impl Output {
             return Err(Failure::Usage(format!("-o {text}: the formats here are {}", formats.join(" and "))));
         }
         let file = PathBuf::from(text);
+        // What is to be written may take long to make, so it is said before.
+        if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+            return Err(Failure::Usage(format!("-o {text}: there is no directory {}", folder.display())));
+        }
         let ending = file
             .extension()
             .and_then(|ending| ending.to_str())

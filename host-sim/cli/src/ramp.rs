@@ -27,6 +27,9 @@ pub(crate) fn run(options: &RampOptions, module: &Option<PathBuf>) -> Result<(),
     if !steps.is_sorted_by(|before, after| before < after) {
         return Err(Failure::Usage("--steps: each step is greater than the one before".to_owned()));
     }
+    if let Some(folder) = into.as_deref().filter(|folder| folder.exists() && !folder.is_dir()) {
+        return Err(Failure::Usage(format!("--into {}: this is not a directory", folder.display())));
+    }
     let mut found = only_scenario(manifests, *recursive, scenario.as_deref())?;
     if let Some(seed) = seed {
         found.scenario.spec.seed = *seed;
@@ -42,7 +45,7 @@ pub(crate) fn run(options: &RampOptions, module: &Option<PathBuf>) -> Result<(),
     // What is wrong with the rules is told once, with its place.
     Deployment::new(Input::read(manifests, *recursive)?, namespace, found.wished()?, false)?;
     let objects: Vec<Value> = written.objects().cloned().collect();
-    let ramp = Ramp::new(&objects, route, to.as_deref()).map_err(|why| Failure::Usage(format!("--route {why}")))?;
+    let ramp = Ramp::new(&objects, route, to.as_deref()).map_err(|why| Failure::Usage(format!("--route: {why}")))?;
     let player = Player::new(module::compiled_once(module)?)?;
 
     let mut ramping =

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use envoy_plan::LoadBalancing;
 
 use crate::draw::{Draws, index};
-use crate::hash_table::HashTable;
+use crate::hash_table::{HashTable, LocalityWeights};
 use crate::pool::Endpoint;
 use crate::schedule::{PARTS, Schedule, cost};
 use crate::time::Timestamp;
@@ -29,6 +29,8 @@ use crate::warmup::Warming;
 pub(crate) struct Balancer {
     method: LoadBalancing,
     warming: Option<Warming>,
+    /// By which a table's places are shared among localities. `None`: they do not matter, or are chosen before.
+    localities: Option<LocalityWeights>,
     way: Way,
 }
 
@@ -51,14 +53,15 @@ enum Way {
 
 impl Balancer {
     /// To choose among nobody yet.
-    pub(crate) fn new(method: LoadBalancing, warming: Option<Warming>) -> Self {
-        Self { method, warming, way: Way::new(method, &[], false) }
+    pub(crate) fn new(method: LoadBalancing, warming: Option<Warming>, localities: Option<LocalityWeights>) -> Self {
+        Self { method, warming, localities, way: Way::new(method, &[], None, false) }
     }
 
     /// From now on these are chosen among. Whose turn it is stays as far as it can; a schedule begins anew, as in Envoy.
     pub(crate) fn serve(&mut self, endpoints: &[Rc<Endpoint>], now: Timestamp) {
         let warms = self.warming.is_some_and(|warming| warming.is_on(now));
-        let before = std::mem::replace(&mut self.way, Way::new(self.method, endpoints, warms));
+        let before =
+            std::mem::replace(&mut self.way, Way::new(self.method, endpoints, self.localities.as_ref(), warms));
         if let (Way::RoundRobin { next }, Way::RoundRobin { next: before }) = (&mut self.way, before) {
             *next = before;
         }
@@ -66,7 +69,7 @@ impl Balancer {
 
     /// Whether a hash decides.
     pub(crate) fn is_hashed(&self) -> bool {
-        matches!(self.way, Way::Hashed(_))
+        self.method.is_hashed()
     }
 
     /// The place of the chosen endpoint; `None` if there is none to choose. `hash` decides where a hash does; `again` counts how
@@ -112,7 +115,12 @@ impl Balancer {
 
 impl Way {
     /// `warms`: even equal weights may count unequally.
-    fn new(method: LoadBalancing, endpoints: &[Rc<Endpoint>], warms: bool) -> Self {
+    fn new(
+        method: LoadBalancing,
+        endpoints: &[Rc<Endpoint>],
+        localities: Option<&LocalityWeights>,
+        warms: bool,
+    ) -> Self {
         let differ = |pair: &[Rc<Endpoint>]| matches!(pair, [a, b] if warms || a.weight() != b.weight());
         let unequal = endpoints.windows(2).any(differ);
         match method {
@@ -121,8 +129,8 @@ impl Way {
             LoadBalancing::LeastRequest => Self::LeastRequest,
             LoadBalancing::RoundRobin => Self::RoundRobin { next: None },
             LoadBalancing::Random => Self::Random,
-            LoadBalancing::RingHash { size_min } => Self::Hashed(HashTable::ring(endpoints, size_min)),
-            LoadBalancing::Maglev { table_size } => Self::Hashed(HashTable::maglev(endpoints, table_size)),
+            LoadBalancing::RingHash { size_min } => Self::Hashed(HashTable::ring(endpoints, localities, size_min)),
+            LoadBalancing::Maglev { table_size } => Self::Hashed(HashTable::maglev(endpoints, localities, table_size)),
         }
     }
 }

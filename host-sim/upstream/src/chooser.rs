@@ -10,6 +10,7 @@ use envoy_plan::{Cluster, Locality};
 
 use crate::balance::Balancer;
 use crate::draw::{Draws, index};
+use crate::hash_table::LocalityWeights;
 use crate::levels::{self, Count, Share};
 use crate::outliers::Outliers;
 use crate::pool::Endpoint;
@@ -59,16 +60,23 @@ impl Chooser {
     pub(crate) fn new(cluster: &Cluster, endpoints: &[Rc<Endpoint>], now: Timestamp) -> Self {
         let joined = endpoints.iter().map(|endpoint| endpoint.joined());
         let warming = cluster.warmup.map(|warmup| Warming::new(warmup, joined));
-        let group = || Group { balancer: Balancer::new(cluster.load_balancing, warming), members: Vec::new() };
+        let group = |localities| {
+            let balancer = Balancer::new(cluster.load_balancing, warming, localities);
+            Group { balancer, members: Vec::new() }
+        };
         let mut by_priority: BTreeMap<u32, Vec<Rc<Endpoint>>> = BTreeMap::new();
         for endpoint in endpoints {
             by_priority.entry(endpoint.priority()).or_default().push(Rc::clone(endpoint));
         }
         let level = |all: Vec<Rc<Endpoint>>| {
-            // A hash leads to the same endpoint, whatever the turns of localities.
-            let weights = cluster.locality_weights.as_ref().filter(|_| !group().balancer.is_hashed());
-            let places = weights.map(|weights| places(&all, weights, &group)).unwrap_or_default();
-            Level { share: Share::default(), group: group(), places, turns: Schedule::default(), all }
+            let weights = cluster.locality_weights.as_ref().map(|said| weights(&all, said));
+            let (places, group) = match weights {
+                None => (Vec::new(), group(None)),
+                // A hash leads to the same endpoint, so localities take no turns: their weights go into the table.
+                weights if cluster.load_balancing.is_hashed() => (Vec::new(), group(weights)),
+                Some(weights) => (places(&all, &weights, &|| group(None)), group(None)),
+            };
+            Level { share: Share::default(), group, places, turns: Schedule::default(), all }
         };
         let healthy_percent_min = cluster.outliers.as_ref().map_or(0, |outliers| outliers.healthy_percent_min).into();
         // Of the endpoints none is ejected in version 0, which there never is.
@@ -158,17 +166,27 @@ impl Group {
     }
 }
 
-/// The localities of a priority with their weights.
-fn places(all: &[Rc<Endpoint>], weights: &BTreeMap<Locality, u32>, group: &dyn Fn() -> Group) -> Vec<Place> {
+/// What each locality of a priority has: what is said of it, else the weights of its endpoints together.
+fn weights(all: &[Rc<Endpoint>], said: &BTreeMap<Locality, u32>) -> LocalityWeights {
+    let mut weights = LocalityWeights::new();
+    for endpoint in all {
+        let weight = weights.entry(endpoint.locality().clone()).or_default();
+        *weight = weight.saturating_add(u64::from(endpoint.weight()));
+    }
+    for (locality, weight) in &mut weights {
+        *weight = said.get(locality).map_or(*weight, |said| u64::from(*said));
+    }
+    weights
+}
+
+/// The localities of a priority.
+fn places(all: &[Rc<Endpoint>], weights: &LocalityWeights, group: &dyn Fn() -> Group) -> Vec<Place> {
     let mut by_locality: BTreeMap<&Locality, Vec<Rc<Endpoint>>> = BTreeMap::new();
     for endpoint in all {
         by_locality.entry(endpoint.locality()).or_default().push(Rc::clone(endpoint));
     }
-    let place = |(locality, all): (&Locality, Vec<Rc<Endpoint>>)| {
-        let own = all.iter().map(|endpoint| u64::from(endpoint.weight())).sum();
-        let weight = weights.get(locality).map_or(own, |weight| u64::from(*weight));
-        Place { all, weight, parts: 0, group: group() }
-    };
+    let weight = |locality| weights.get(locality).copied().unwrap_or_default();
+    let place = |(locality, all)| Place { all, weight: weight(locality), parts: 0, group: group() };
     by_locality.into_iter().map(place).collect()
 }
 

@@ -3,12 +3,21 @@
 //!
 //! Both are made of the endpoints in service, in the order of the plan, under their addresses (`10.0.0.1:80`, `[::1]:80`), with
 //! weights normalised to a sum of 1. They are made anew when these change; a look-up costs O(log n) or O(1).
+//!
+//! Where localities share by weight, the endpoints of each that are in service share all that their locality has of the sum,
+//! however few they are (`thread_aware_lb_impl.cc`).
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
+
+use envoy_plan::Locality;
 
 use crate::maglev::Maglev;
 use crate::pool::Endpoint;
 use crate::ring::Ring;
+
+/// What each locality of a priority has: a weight, of the sum of all.
+pub(crate) type LocalityWeights = BTreeMap<Locality, u64>;
 
 /// A table, of which each entry is the place of an endpoint.
 #[derive(Debug)]
@@ -19,13 +28,13 @@ pub(crate) enum HashTable {
 
 impl HashTable {
     /// A ring of so many places at least.
-    pub(crate) fn ring(endpoints: &[Rc<Endpoint>], size_min: u64) -> Self {
-        Self::Ring(Ring::new(&weighted(endpoints), size_min))
+    pub(crate) fn ring(endpoints: &[Rc<Endpoint>], localities: Option<&LocalityWeights>, size_min: u64) -> Self {
+        Self::Ring(Ring::new(&weighted(endpoints, localities), size_min))
     }
 
-    /// A table of so many places, which is a prime.
-    pub(crate) fn maglev(endpoints: &[Rc<Endpoint>], table_size: u64) -> Self {
-        Self::Maglev(Maglev::new(&weighted(endpoints), table_size))
+    /// A table of so many places.
+    pub(crate) fn maglev(endpoints: &[Rc<Endpoint>], localities: Option<&LocalityWeights>, table_size: u64) -> Self {
+        Self::Maglev(Maglev::new(&weighted(endpoints, localities), table_size))
     }
 
     /// The place for a hash; `again` counts how often the choice is made again since its place would not do.
@@ -38,10 +47,24 @@ impl HashTable {
     }
 }
 
-/// Addresses with their share of all weights.
-fn weighted(endpoints: &[Rc<Endpoint>]) -> Vec<(String, f64)> {
-    let sum: u64 = endpoints.iter().map(|endpoint| u64::from(endpoint.weight())).sum();
-    let share = |endpoint: &Rc<Endpoint>| f64::from(endpoint.weight()) / sum as f64;
+/// Addresses with their share of all weights, or of what their locality has.
+fn weighted(endpoints: &[Rc<Endpoint>], localities: Option<&LocalityWeights>) -> Vec<(String, f64)> {
+    // Without weights of localities all endpoints are as if in one, which has everything.
+    let place = |endpoint: &Rc<Endpoint>| localities.map(|_| endpoint.locality().clone());
+    let mut sums: BTreeMap<Option<Locality>, u64> = BTreeMap::new();
+    for endpoint in endpoints {
+        let sum = sums.entry(place(endpoint)).or_default();
+        *sum = sum.saturating_add(u64::from(endpoint.weight()));
+    }
+    let of_all = |weights: &LocalityWeights| weights.values().fold(0_u64, |sum, weight| sum.saturating_add(*weight));
+    let all = localities.map(of_all);
+    let share = |endpoint: &Rc<Endpoint>| {
+        let place = place(endpoint);
+        let weight = localities.zip(place.as_ref()).and_then(|(weights, place)| weights.get(place));
+        let of_locality = weight.zip(all).map_or(1.0, |(weight, all)| *weight as f64 / all as f64);
+        // In this order the last bit is Envoy's too.
+        f64::from(endpoint.weight()) * of_locality / sums.get(&place).copied().unwrap_or(1) as f64
+    };
     endpoints.iter().map(|endpoint| (address(endpoint), share(endpoint))).collect()
 }
 

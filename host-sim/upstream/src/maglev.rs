@@ -1,5 +1,6 @@
 //! Envoy's Maglev (`maglev_lb.cc`): a table that the endpoints fill in turns, of which a hash takes one place.
 
+use envoy_plan::{TABLE_SIZE, is_table_size};
 use twox_hash::XxHash64;
 
 /// Places that the endpoints fill in turns, each in an order of its own; who weighs less passes turns.
@@ -17,7 +18,9 @@ struct Filler {
 }
 
 impl Maglev {
+    /// A table of so many places, or of the usual number where so many would not do.
     pub(crate) fn new(endpoints: &[(String, f64)], table_size: u64) -> Self {
+        let table_size = if is_table_size(table_size) { table_size } else { TABLE_SIZE };
         let heaviest = endpoints.iter().map(|(_, share)| *share).fold(0.0, f64::max);
         let mut order: Vec<(&(String, f64), u32)> = endpoints.iter().zip(0..).collect();
         order.sort_by(|((one, _), _), ((other, _), _)| one.cmp(other));
@@ -90,6 +93,15 @@ mod tests {
         assert_eq!(maglev(&[], 7), [0_usize; 0]);
         assert_eq!(maglev(&[1], 2), [2]);
         assert_eq!(Maglev::new(&[], 7).choose(1, 0), None);
+    }
+
+    #[test]
+    fn a_size_that_maglev_does_not_take_is_the_usual_one() {
+        // With 12 places and a step of 4 some endpoint would look for ever for a free one.
+        for size in [0, 1, 4, 12, 65_536, 5_000_011, u64::MAX] {
+            let Maglev(table) = Maglev::new(&endpoints(&[1, 2, 3]), size);
+            assert_eq!(table.len() as u64, TABLE_SIZE, "{size}");
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ fn once(player: &Player, rehearsals: &[Rehearsal], output: &Output) -> Result<()
         _ => text(&reports),
     })?;
     let failed = reports.iter().flat_map(|report| report.failed().map(|failed| (&report.scenario, failed.clone())));
-    verdict(reports.iter().any(|report| !report.violations.is_empty()), failed)
+    verdict(reports.iter().map(|report| (&report.scenario, report.violations.clone())), failed)
 }
 
 /// Each scenario with many seeds.
@@ -83,20 +83,25 @@ fn many(player: &Player, rehearsals: &[Rehearsal], runs: u64, jobs: usize, outpu
         (false, several) => several.join("\n"),
     })?;
     let failed = spreads.iter().flat_map(|(name, spread)| spread.failed().map(move |failed| (*name, failed)));
-    verdict(spreads.iter().any(|(_, spread)| !spread.violations().is_empty()), failed)
+    verdict(spreads.iter().map(|(name, spread)| (*name, spread.violations())), failed)
 }
 
-/// The exit code, and on stderr what it is about.
-fn verdict<'a>(is_broken: bool, failed: impl Iterator<Item = (&'a String, Expectation)>) -> Result<(), Failure> {
-    let mut failures: Vec<String> = failed
-        .map(|(scenario, failed)| {
-            let Expectation { name, wanted, .. } = failed;
-            format!("{scenario}: expectation `{name}` failed: {} seen, {wanted} wanted", failed.seen)
-        })
-        .collect();
-    if is_broken {
-        failures.push("a checker found a violation: see the report".to_owned());
-    }
+/// The exit code, and on stderr what it is about: of each scenario the first violation, which may be why expectations failed, and
+/// these.
+fn verdict<'a>(
+    violations: impl Iterator<Item = (&'a String, Vec<String>)>,
+    failed: impl Iterator<Item = (&'a String, Expectation)>,
+) -> Result<(), Failure> {
+    let violations = violations.filter_map(|(scenario, violations)| {
+        let (first, others) = violations.split_first()?;
+        let more = if others.is_empty() { String::new() } else { format!("; {} more in the report", others.len()) };
+        Some(format!("{scenario}: violation: {first}{more}"))
+    });
+    let failed = failed.map(|(scenario, failed)| {
+        let Expectation { name, wanted, .. } = failed;
+        format!("{scenario}: expectation `{name}` failed: {} seen, {wanted} wanted", failed.seen)
+    });
+    let failures: Vec<String> = violations.chain(failed).collect();
     if failures.is_empty() { Ok(()) } else { Err(Failure::Failed(failures.join("\n"))) }
 }
 

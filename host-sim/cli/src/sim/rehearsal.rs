@@ -74,14 +74,24 @@ impl Found {
 impl Rehearsal {
     fn new(found: Found, read_manifest: impl Fn(&str, &mut Input) -> Result<(), Failure>) -> Result<Self, Failure> {
         let wished = found.wished()?;
-        let deployed = |manifests: &[String]| {
+        let deployed = |field: String, manifests: &[String]| {
             let mut input = Input::default();
-            manifests.iter().try_for_each(|manifest| read_manifest(manifest, &mut input))?;
+            for (index, manifest) in manifests.iter().enumerate() {
+                read_manifest(manifest, &mut input).map_err(|failure| match failure.message() {
+                    Some(message) => found.refused(&[ScenarioError {
+                        field: format!("{field}[{index}]"),
+                        message: format!("this manifest cannot be read: {message}"),
+                    }]),
+                    None => failure,
+                })?;
+            }
             Deployment::new(input, "default", wished.clone(), false)
         };
-        let deployment = deployed(&found.scenario.spec.manifests)?;
-        let applied = found.scenario.spec.timeline.iter().filter_map(|moment| moment.apply.as_deref());
-        let later = applied.map(deployed).collect::<Result<_, _>>()?;
+        let deployment = deployed("spec.manifests".to_owned(), &found.scenario.spec.manifests)?;
+        let moments = found.scenario.spec.timeline.iter().enumerate();
+        let applied = moments.filter_map(|(index, moment)| Some((index, moment.apply.as_deref()?)));
+        let applied = applied.map(|(index, manifests)| deployed(format!("spec.timeline[{index}].apply"), manifests));
+        let later = applied.collect::<Result<_, _>>()?;
         Ok(Self { found, deployment, later })
     }
 

@@ -397,6 +397,7 @@ impl Engine {
             self.keep_map(closed.request);
             self.keep_map(closed.response);
         }
+        self.notice_crash(flight.sender, Some((flight.stream, flight.cause)));
         self.tell(flight.owner, ended == Ended::Answered && status.is_some_and(|status: u16| status < 500));
     }
 }

@@ -37,7 +37,9 @@ use crate::engine::sender::Sender;
 use crate::engine::slab::{Key, Slab};
 use crate::engine::task::Task;
 use crate::engine::workplace::Workplaces;
+use crate::engine::world::Crash;
 pub(crate) use crate::engine::world::World;
+use crate::report::micros;
 
 pub use observe::{AttemptEnd, Cause, Ended, Given, RequestSpec, Role, Sent};
 pub(crate) use observe::{Decided, Observer, Over};
@@ -253,6 +255,7 @@ impl Engine {
     /// Carries out what has been moved elsewhere: streams that go on and calls, by the guest's callbacks, and requests that have waited
     /// for a connection, by the end of others.
     fn settle(&mut self, place: Place, observer: &mut impl Observer) {
+        self.notice_crash(place, None);
         loop {
             while let Some(wakeup) = self.senders.get_mut(place).and_then(|sender| sender.vm.next_wakeup()) {
                 let Some(flight) = self.flight_of(place, wakeup.stream) else { continue };
@@ -274,6 +277,27 @@ impl Engine {
             for call in std::mem::take(&mut sender.vm.host_mut().calls) {
                 self.call_out(place, call, observer);
             }
+        }
+    }
+
+    /// A filter that has crashed is a violation, told with what it was doing, for whom, and how to see it again. `over` is a
+    /// request that has just come to its end.
+    fn notice_crash(&mut self, place: Place, over: Option<(StreamId, Cause)>) {
+        let crash = self.senders.get_mut(place).and_then(|sender| sender.vm.host_mut().crash.take());
+        let Some(Crash { stream, during, reason }) = crash else { return };
+        let cause = stream.and_then(|stream| match over {
+            Some((own, cause)) if own == stream => Some(cause),
+            _ => self.flight_of(place, stream).and_then(|flight| self.flights.get(flight)).map(|flight| flight.cause),
+        });
+        let (at, seed) = (micros(self.now.as_nanos() / 1_000), self.seed);
+        match cause {
+            Some(cause) => self.check.violated(format_args!(
+                "{cause}: the filter crashed {during}, after {at}: {reason}; `--seed {seed} --trace {}` plays it again",
+                cause.request
+            )),
+            None => self.check.violated(format_args!(
+                "the filter crashed {during}, after {at}: {reason}; `--seed {seed}` plays it again"
+            )),
         }
     }
 

@@ -29,10 +29,22 @@ pub(crate) struct World {
     /// Calls of the guest that wait for the engine.
     pub(crate) calls: Vec<Call>,
     pub(crate) lines: Lines,
+    /// What the guest died of, until the engine has told.
+    pub(crate) crash: Option<Crash>,
     /// How requests came, as long as they are under way.
     pub(crate) connections: BTreeMap<StreamId, Connection>,
     chance: Chance,
     metrics: MetricStore,
+}
+
+/// The end of a guest.
+#[derive(Debug)]
+pub(crate) struct Crash {
+    pub(crate) stream: Option<StreamId>,
+    /// Said after "the filter crashed".
+    pub(crate) during: String,
+    /// In a line; the log has all of it.
+    pub(crate) reason: String,
 }
 
 /// How a request came.
@@ -79,6 +91,7 @@ impl World {
             plan,
             calls: Vec::new(),
             lines: Lines::default(),
+            crash: None,
             connections: BTreeMap::new(),
             chance,
             metrics: MetricStore::new(),
@@ -118,6 +131,13 @@ impl Log for World {
     /// Without the number of the stream, so that the same danger counts as one line.
     fn danger(&mut self, _: Option<StreamId>, danger: host_abi::Danger) {
         self.lines.add(LogLevel::Warn, &danger.to_string());
+    }
+
+    fn crashed(&mut self, stream: Option<StreamId>, during: &str, reason: &str) {
+        self.lines.add(LogLevel::Critical, &format!("the filter crashed {during}: {reason}"));
+        // The cause of causes stands last, behind where it happened.
+        let reason = reason.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default().to_owned();
+        self.crash = Some(Crash { stream, during: during.to_owned(), reason });
     }
 }
 

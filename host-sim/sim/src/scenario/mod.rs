@@ -176,6 +176,13 @@ impl ScenarioError {
     }
 }
 
+/// The reader names numbers as Rust does.
+fn in_plain_words(message: &str) -> String {
+    ["u64", "u32", "u16", "usize"].iter().fold(message.to_owned(), |message, kind| {
+        message.replace(&format!("expected {kind}"), "expected a whole number that is not negative")
+    })
+}
+
 impl Scenario {
     /// Reads a scenario that names no files from its JSON form (the caller has read the YAML).
     ///
@@ -194,7 +201,7 @@ impl Scenario {
     pub fn read_with(value: Value, files: Files<'_>) -> Result<Self, Vec<ScenarioError>> {
         let mut scenario: Self = serde_path_to_error::deserialize(value).map_err(|error| {
             let field = error.path().to_string();
-            vec![ScenarioError::new(field, error.into_inner().to_string())]
+            vec![ScenarioError::new(field, in_plain_words(&error.into_inner().to_string()))]
         })?;
         let mut errors = Vec::new();
         let Spec { services, timeline, load, .. } = &mut scenario.spec;

@@ -7,6 +7,23 @@ use traffic_sim::{AttemptEnd, Behaviour, Ended, Exchange, RequestSpec, Role, Sim
 
 use crate::support::{Mesh, V1, V2};
 
+#[test]
+fn a_crash_is_told_with_what_led_to_it() {
+    let violation = |on_request: &str, others: &str| {
+        let violations = send(&mut simulator(on_request, others)).violations;
+        let [only] = violations.as_slice() else { panic!("{violations:?}") };
+        only.split(", after").next().unwrap().to_owned()
+    };
+    let end = r#"(func (export "proxy_on_log") (param i32) (unreachable))"#;
+    assert_eq!(violation("(i32.const 0)", end), "request 1: the filter crashed in proxy_on_log");
+    let answer = r#"(func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (unreachable))"#;
+    assert_eq!(violation("(i32.const 0)", answer), "request 1: the filter crashed in proxy_on_response_headers");
+    let tick = r#"(func (export "proxy_on_tick") (param i32) (unreachable))"#;
+    let wait = "(drop (call $become (i32.const 1))) (drop (call $tick (i32.const 50)))
+        (drop (call $become (global.get $stream))) (i32.const 1)";
+    assert_eq!(violation(wait, tick), "the filter crashed in proxy_on_tick");
+}
+
 /// Names the cluster, does `on_request` (1 is pause), and has these other functions.
 #[allow(clippy::unwrap_used, reason = "a helper of tests")]
 fn simulator(on_request: &str, others: &str) -> Simulator {
@@ -116,10 +133,12 @@ fn an_answer_of_the_filter_takes_the_place_of_the_upstreams() {
 #[test]
 fn a_guest_that_traps_takes_nothing_else_down() {
     let mut sim = simulator("(unreachable)", "");
-    for _ in 0..2 {
+    let crash = "request 1: the filter crashed in proxy_on_request_headers, after 0 ms: wasm trap: wasm `unreachable` \
+                 instruction executed; `--seed 1 --trace 1` plays it again";
+    for violations in [&[crash][..], &[]] {
         let exchange = send(&mut sim);
         assert_eq!((exchange.response.status, exchange.attempts.len()), (Some(503), 0));
-        assert!(exchange.violations.is_empty(), "{exchange:?}");
+        assert_eq!(exchange.violations, violations);
     }
     assert!(sim.log().iter().any(|(_, line, _)| line.starts_with("the filter crashed")), "{:?}", sim.log());
 }

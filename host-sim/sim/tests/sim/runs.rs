@@ -247,6 +247,8 @@ fn errors_name_the_field() {
     let latency = fault(|spec| spec["services"][0]["versions"][0]["outcomes"][0]["latency"] = "5".into());
     let at = "spec.services[0].versions[0].outcomes[0].latency: `5` is not a duration";
     assert!(latency.starts_with(at), "{latency}");
+    let negative = fault(|spec| spec["services"][0]["versions"][0]["outcomes"][0]["share"] = (-1).into());
+    assert!(negative.ends_with("integer `-1`, expected a whole number that is not negative"), "{negative}");
     let both = fault(|spec| spec["services"][0]["versions"][1]["outcomes"][1]["fault"] = "refused".into());
     assert!(both.starts_with("spec.services[0].versions[1].outcomes[1].fault: "), "{both}");
     let endless = fault(|spec| spec["requests"] = Value::Null);

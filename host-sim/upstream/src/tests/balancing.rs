@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use envoy_plan::{HashKey, LoadBalancing, Profile, RetryOn, RetryPolicy};
+use envoy_plan::{Cluster, Endpoint, HashKey, LoadBalancing, OutlierDetection, Profile, RetryOn, RetryPolicy};
 
 use super::story::{CLUSTER, ask, cluster, endpoint, half, header, plan, profile};
 use crate::{Answer, Ask, Begun, Draws, Event, Source, Step, Timestamp, Upstreams};
@@ -254,6 +254,53 @@ fn a_key_stays_with_its_endpoint_and_no_key_is_left_to_chance() {
         }
         check_near(&counts.into_values().collect::<Vec<_>>(), &[1000; 5], 200);
     }
+}
+
+/// What each endpoint gets of 3000 users: `a` in one locality, `b`, `c` and `d`, which weighs 2, in another, with these weights.
+/// `broken` is ejected.
+fn met(method: LoadBalancing, weights: &[(&str, u32)], broken: Option<&str>) -> BTreeMap<String, usize> {
+    let hash_keys = vec![HashKey::Header("x-user".to_owned())];
+    let retry = RetryPolicy { retries: 0, ..RetryPolicy::mesh_default() };
+    let profile = Profile { retry: Some(retry), hash_keys, ..profile("default") };
+    let places = ["r/z1", "r/z2", "r/z2", "r/z2"];
+    let endpoints = "abcd".chars().zip(places).map(|(name, place)| Endpoint {
+        locality: place.into(),
+        ..endpoint(&name.to_string(), if name == 'd' { 2 } else { 1 })
+    });
+    let outliers = OutlierDetection { errors: 1, ejected_percent_max: 100, ..OutlierDetection::default() };
+    let cluster = Cluster {
+        locality_weights: Some(weights.iter().map(|(place, weight)| ((*place).into(), *weight)).collect()),
+        outliers: Some(outliers),
+        ..cluster(CLUSTER, method, endpoints.collect())
+    };
+    let (upstreams, mut draws) = (Upstreams::new(plan(vec![profile], vec![cluster]), NOW), Seeded(1));
+    if let Some(broken) = broken {
+        let mut users = (0..).map(|user| tried(&upstreams, Some(&format!("user-{user}")), 0, &mut draws)[0] == broken);
+        let user = users.position(|meets| meets).unwrap();
+        tried(&upstreams, Some(&format!("user-{user}")), 1, &mut draws);
+    }
+    let mut counts = BTreeMap::new();
+    for user in 0..3000 {
+        let met = tried(&upstreams, Some(&format!("user-{user}")), 0, &mut draws);
+        *counts.entry(met[0].clone()).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn in_a_table_localities_have_their_weights_and_their_endpoints_share_them() {
+    let check = |weights: &[(&str, u32)], broken, expected: &[usize]| {
+        for method in [LoadBalancing::RingHash { size_min: 100_000 }, LoadBalancing::Maglev { table_size: 65_537 }] {
+            check_near(&met(method, weights, broken).into_values().collect::<Vec<_>>(), expected, 150);
+        }
+    };
+    check(&[("r/z1", 75), ("r/z2", 25)], None, &[2250, 188, 188, 375]);
+    // Who is left in a locality has all of its weight, however few they are; otherwise `a` would have more.
+    check(&[("r/z1", 75), ("r/z2", 25)], Some("d"), &[2250, 375, 375]);
+    // A locality of which nothing is said weighs what its endpoints do.
+    check(&[], None, &[600, 600, 600, 1200]);
+    // What a locality has whose endpoints are all out is shared by the others in proportion.
+    check(&[("r/z1", 75), ("r/z2", 25)], Some("a"), &[750, 750, 1500]);
 }
 
 #[test]
