@@ -22,6 +22,7 @@ pub(crate) enum LogLevel {
 const OK: u32 = 0;
 const PLUGIN_CONFIGURATION: u32 = 7;
 const NO_GRPC_STATUS: i32 = -1;
+const COUNTER: u32 = 0;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -38,6 +39,8 @@ unsafe extern "C" {
     fn proxy_add_header_map_value(map: u32, name: *const u8, name_size: usize, value: *const u8, size: usize) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -138,4 +141,18 @@ pub(crate) fn send_local_response(status: u16, details: &str, body: &[u8], heade
             NO_GRPC_STATUS,
         )
     };
+}
+
+/// The number of the counter of this name; `None` from a host that keeps none.
+pub(crate) fn define_counter(name: &str) -> Option<u32> {
+    let mut id = 0;
+    // SAFETY: pointer and length of a live string, and a live out-pointer.
+    let status = unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &raw mut id) };
+    (status == OK).then_some(id)
+}
+
+/// Counts one more.
+pub(crate) fn increment(counter: u32) {
+    // SAFETY: plain numbers. What is not counted is lost, and that is all.
+    unsafe { proxy_increment_metric(counter, 1) };
 }

@@ -10,6 +10,7 @@
 //! - [`pairs`](mod@pairs): the host's encoding of a header map, read in place
 //! - [`protobuf`](mod@protobuf): Envoy hands a Struct over undecoded
 //! - `hostcalls`: the calls the SDK would panic in
+//! - `metrics`: what is counted
 //! - `random`: one generator per VM, seeded by the host
 //! - `root`, `stream`: the two contexts
 
@@ -21,6 +22,8 @@ pub mod protobuf;
 
 #[cfg(target_arch = "wasm32")]
 mod hostcalls;
+#[cfg(target_arch = "wasm32")]
+mod metrics;
 #[cfg(target_arch = "wasm32")]
 mod random;
 #[cfg(target_arch = "wasm32")]
