@@ -14,6 +14,7 @@
 //! - [`index`](mod@index): how the first match is found without walking the list
 //! - [`select`](mod@select): weights and the draw
 //! - [`headers`](mod@headers), [`format`](mod@format), [`rewrite`](mod@rewrite): what changes on the way
+//! - [`propagate`](mod@propagate): context that survives the application
 //! - [`trace`](mod@trace): a span of its own for each hop, when asked
 //! - [`reply`](mod@reply): what is answered here
 //! - [`explain`](mod@explain): the same look-up with everything said and nothing drawn
@@ -27,6 +28,7 @@ mod hosts;
 mod index;
 mod matcher;
 mod prefixes;
+pub mod propagate;
 mod ratio;
 mod reply;
 mod request;

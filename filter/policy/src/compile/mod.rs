@@ -8,6 +8,7 @@ mod actions;
 mod headers;
 mod matches;
 mod pattern;
+mod propagation;
 mod re2;
 mod rules;
 mod virtual_hosts;
@@ -18,7 +19,7 @@ pub(crate) use pattern::anchored;
 use crate::route::Policy;
 use istio_config::delegates::Expanded;
 use istio_config::diagnostic::{At, Diagnostics};
-use istio_config::filter_config::ProfileBinding;
+use istio_config::filter_config::{Direction, ProfileBinding};
 use istio_config::services::Services;
 use istio_config::{FilterConfig, ObjectRef, delegates, names};
 use std::collections::BTreeMap;
@@ -43,7 +44,12 @@ impl Policy {
                 is_visible(rules, config, diagnostics).then(|| rules::compile(rules, &bindings, diagnostics)).flatten()
             })
             .collect();
-        let policy = virtual_hosts::compile(&rules, &services, config, diagnostics);
+        let mut policy = match config.direction {
+            Direction::Outbound => virtual_hosts::compile(&rules, &services, config, diagnostics),
+            // There is one place to go to, and whoever owns the listener knows it.
+            Direction::Inbound => Self { passes_unknown: true, ..Self::default() },
+        };
+        policy.propagation = propagation::compile(config, &policy, diagnostics);
         (!diagnostics.has_errors()).then_some(policy)
     }
 }
