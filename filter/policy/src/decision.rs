@@ -3,6 +3,7 @@
 use crate::headers::Edit;
 use crate::reply::LocalReply;
 use crate::route::RuleId;
+use crate::sticky::Choice;
 use istio_config::names::PASSTHROUGH_CLUSTER;
 
 /// What becomes of a request.
@@ -25,6 +26,8 @@ pub struct Forward<'p> {
     pub(crate) target: u32,
     /// Cluster, by Istio's name.
     pub cluster: &'p str,
+    /// How the cluster came about.
+    pub choice: Choice,
     /// Profile route; `None` is the default profile.
     pub profile: Option<&'p str>,
     /// Which of the rule's mirrors get a copy: bit `i` for mirror `i`. The profile carries them out.
@@ -110,6 +113,8 @@ pub struct ResponseRule {
     pub(crate) early: Vec<Vec<u8>>,
     /// The action whose CORS policy allowed this origin.
     pub(crate) cors: Option<(u32, Vec<u8>)>,
+    /// The action whose policy made a cookie, and the cookie's value.
+    pub(crate) new_cookie: Option<(u32, String)>,
     /// Whether edits look at the response's headers.
     pub(crate) needs_headers: bool,
 }

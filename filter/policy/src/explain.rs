@@ -15,6 +15,7 @@ use crate::route::{
     Action, ActionKind, ForwardRule, LeftOut, Policy, RouteRule, RuleId, Target, at, direct_reply, origin,
 };
 use crate::select::Draw;
+use crate::sticky::Choice;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -51,6 +52,9 @@ pub struct Explanation<'p> {
     /// The answer, where the filter itself answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<Reply<'p>>,
+    /// How the destination comes about, where users stay on a version (`ShuntPolicy.sticky`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<Choice>,
     /// Where it may go; probabilities sum to 1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub destinations: Vec<DestinationShare<'p>>,
@@ -335,10 +339,17 @@ impl Policy {
         request: &RequestHead<'_>,
         explanation: &mut Explanation<'p>,
     ) {
-        let ForwardRule { targets, mirrors, profiles } = forward;
-        let total: u64 = targets.weights().map(|(_, weight)| weight).sum();
+        let ForwardRule { targets, sticky, mirrors, profiles } = forward;
+        // Nothing is drawn, and an address is in no header: where only that would tell, it is told as chance.
+        let chosen = sticky.as_ref().and_then(|sticky| sticky.pick(request, &mut || 0));
+        explanation.choice = sticky.as_ref().map(|_| chosen.as_ref().map_or(Choice::ByWeight, |chosen| chosen.choice));
+        let weighted: Vec<(u32, u64)> = match (&chosen, explanation.choice) {
+            (Some(chosen), Some(Choice::ByKey | Choice::ByOverride)) => vec![(chosen.target, 1)],
+            _ => targets.weights().collect(),
+        };
+        let total: u64 = weighted.iter().map(|(_, weight)| weight).sum();
         let rewritten = rule.rewrite.as_ref().map(|rewrite| rewrite.apply(request.path(), request.query()));
-        let destinations = targets.weights().filter_map(|(index, weight)| {
+        let destinations = weighted.into_iter().filter_map(|(index, weight)| {
             let target = at(&self.targets, index)?;
             let (request_edits, tried) = request_edits(target, request.pairs());
             let left = headers::as_it_leaves(&tried, rewritten.as_deref(), target.authority.as_ref());

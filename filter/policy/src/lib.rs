@@ -13,6 +13,7 @@
 //! - [`route`](mod@route): its rules in file order, the first that matches decides
 //! - [`index`](mod@index): how the first match is found without walking the list
 //! - [`select`](mod@select): weights and the draw
+//! - [`sticky`](mod@sticky), [`rendezvous`](mod@rendezvous): users who stay on a version while weights move
 //! - [`headers`](mod@headers), [`format`](mod@format), [`rewrite`](mod@rewrite): what changes on the way
 //! - [`propagate`](mod@propagate): context that survives the application
 //! - [`trace`](mod@trace): a span of its own for each hop, when asked
@@ -30,11 +31,13 @@ mod matcher;
 mod prefixes;
 pub mod propagate;
 mod ratio;
+pub mod rendezvous;
 mod reply;
 mod request;
 mod rewrite;
 mod route;
 mod select;
+mod sticky;
 mod table;
 mod trace;
 
@@ -46,3 +49,4 @@ pub use reply::LocalReply;
 pub use request::{HeaderPair, RequestHead};
 pub use route::{Policy, RuleId};
 pub use select::Draw;
+pub use sticky::Choice;

@@ -12,6 +12,7 @@ use crate::reply::{Cors, CorsOutcome, LocalReply, Redirect};
 use crate::request::{HeaderPair, RequestHead};
 use crate::rewrite::PathRewrite;
 use crate::select::{Draw, WeightedTargets};
+use crate::sticky::{Choice, Chosen, Cookie, StickyTargets};
 use crate::trace;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -114,6 +115,8 @@ pub(crate) fn origin(owner: &str) -> &'static str {
 #[derive(Clone, Debug)]
 pub(crate) struct ForwardRule {
     pub(crate) targets: WeightedTargets,
+    /// The same for users who stay.
+    pub(crate) sticky: Option<StickyTargets>,
     /// Share of requests that each mirror gets.
     pub(crate) mirrors: Box<[Ratio]>,
     /// Profile by drawn mirrors (`ProfileBinding::profiles`); nothing means the default.
@@ -158,6 +161,23 @@ impl fmt::Display for RuleId {
             (Some(http), Some(block)) => write!(f, "{}: http[{http}].match[{block}]", self.owner)?,
         }
         self.delegate.as_ref().map_or(Ok(()), |delegate| write!(f, " -> {delegate}"))
+    }
+}
+
+impl ForwardRule {
+    /// What a request meets: by who its user is, else by its weights.
+    fn pick(&self, request: &RequestHead<'_>, draws: &mut impl Draw) -> Chosen {
+        let by_user = self.sticky.as_ref().and_then(|sticky| sticky.pick(request, draws));
+        by_user.unwrap_or_else(|| Chosen {
+            target: self.targets.pick(draws),
+            choice: Choice::ByWeight,
+            new_cookie: None,
+        })
+    }
+
+    /// The cookie by which users are known.
+    fn cookie(&self) -> Option<&Cookie> {
+        self.sticky.as_ref()?.keys.cookie.as_ref()
     }
 }
 
@@ -256,7 +276,7 @@ impl Policy {
         request: &RequestHead<'_>,
         draws: &mut impl Draw,
     ) -> Option<Decision<'p>> {
-        let target_index = action.targets.pick(draws);
+        let Chosen { target: target_index, choice, new_cookie } = action.pick(request, draws);
         let target = at(&self.targets, target_index)?;
         let mut drawn = None;
         let mirrors = (0..).zip(&action.mirrors).fold(0, |mirrors, (mirror, share): (u32, _)| {
@@ -276,16 +296,22 @@ impl Policy {
             None => headers::resolve(&target.edits.request, request.pairs(), &mut render),
         };
         let left = headers::as_it_leaves(&tried, path.as_deref(), target.authority.as_ref());
-        let response = self.response_rule(target_index, cors, &left, draws);
+        let mut response = self.response_rule(target_index, cors, &left, draws);
         // Before the rule's own edits, which have the last word.
-        let edits = match self.fresh_spans {
-            true => trace::fresh_span(request, || draws.draw()).into_iter().chain(edits).collect(),
-            false => edits,
-        };
+        let mut before = if self.fresh_spans { trace::fresh_span(request, || draws.draw()) } else { Vec::new() };
+        if let Some(value) = new_cookie
+            && let Some(cookie) = action.cookie()
+        {
+            before.push(Edit::Set("cookie", cookie.added(request, &value).into()));
+            response.get_or_insert_with(|| ResponseRule { target: target_index, ..ResponseRule::default() }).new_cookie =
+                Some((rule.action, value));
+        }
+        let edits = if before.is_empty() { edits } else { before.into_iter().chain(edits).collect() };
         Some(Decision::Forward(Forward {
             rule: &rule.id,
             target: target_index,
             cluster: &target.cluster,
+            choice,
             profile: profile.map(|name| &**name).filter(|name| !name.is_empty()),
             mirrors,
             path,
@@ -311,7 +337,8 @@ impl Policy {
         let mut evaluate = |early: &Early| early.evaluate(request, cluster, |fact| draws.fact(fact));
         let values = || edits.response.iter().flat_map(headers::Level::values);
         let early = values().flat_map(|value| value.early(&mut evaluate)).collect();
-        Some(ResponseRule { target, early, cors, needs_headers: values().any(Value::is_late) })
+        let needs_headers = values().any(Value::is_late);
+        Some(ResponseRule { target, early, cors, new_cookie: None, needs_headers })
     }
 
     /// Edits of the response headers, in order. They act on every answer to the request, also one that Envoy itself
@@ -337,6 +364,12 @@ impl Policy {
             && let Some(cors) = at(&self.actions, *action).and_then(|action| action.cors.as_ref())
         {
             edits.extend(cors.response_headers(origin).into_iter().map(|(name, value)| Edit::Set(name, value.into())));
+        }
+        if let Some((action, value)) = &rule.new_cookie
+            && let Some(ActionKind::Forward(forward)) = at(&self.actions, *action).map(|action| &action.kind)
+            && let Some(cookie) = forward.cookie()
+        {
+            edits.push(Edit::Add("set-cookie", cookie.written(value).into()));
         }
         edits
     }

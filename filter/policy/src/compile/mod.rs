@@ -11,6 +11,7 @@ mod pattern;
 mod propagation;
 mod re2;
 mod rules;
+mod sticky;
 mod virtual_hosts;
 
 pub use pattern::Pattern;
@@ -27,9 +28,21 @@ use std::collections::BTreeMap;
 /// Bindings by VirtualService and rule.
 type Bindings<'c> = BTreeMap<(&'c str, usize), &'c ProfileBinding>;
 
+/// What is tied to rules from outside of them.
+struct Policies<'c> {
+    bindings: Bindings<'c>,
+    sticky: sticky::StickyRules,
+}
+
 impl Policy {
     /// Compiles a configuration. `None` when anything in it is an error; `diagnostics` then says what.
     pub fn compile(config: &FilterConfig, diagnostics: &mut Diagnostics) -> Option<Self> {
+        if config.direction == Direction::Inbound {
+            // There is one place to go to, and whoever owns the listener knows it.
+            let mut policy = Self { passes_unknown: true, ..Self::default() };
+            policy.propagation = propagation::compile(config, &policy, &[], diagnostics);
+            return (!diagnostics.has_errors()).then_some(policy);
+        }
         let services = Services::new(&config.config);
         let expanded = delegates::expand(&config.config, diagnostics);
         report_unknown_bindings(config, &expanded, &services, diagnostics);
@@ -38,18 +51,16 @@ impl Policy {
             bindings.entry((&binding.virtual_service, binding.http)).or_insert(binding);
         }
         report_unknown_labels(config, &expanded, diagnostics);
+        let sticky = sticky::compile(&config.config, &expanded, diagnostics);
+        let policies = Policies { bindings, sticky };
         let rules: Vec<_> = expanded
             .iter()
             .filter_map(|rules| {
-                is_visible(rules, config, diagnostics).then(|| rules::compile(rules, &bindings, diagnostics)).flatten()
+                is_visible(rules, config, diagnostics).then(|| rules::compile(rules, &policies, diagnostics)).flatten()
             })
             .collect();
-        let mut policy = match config.direction {
-            Direction::Outbound => virtual_hosts::compile(&rules, &services, config, diagnostics),
-            // There is one place to go to, and whoever owns the listener knows it.
-            Direction::Inbound => Self { passes_unknown: true, ..Self::default() },
-        };
-        policy.propagation = propagation::compile(config, &policy, diagnostics);
+        let mut policy = virtual_hosts::compile(&rules, &services, config, diagnostics);
+        policy.propagation = propagation::compile(config, &policy, &expanded, diagnostics);
         (!diagnostics.has_errors()).then_some(policy)
     }
 }

@@ -1,13 +1,14 @@
 //! `ShuntPolicy.propagate`: whether what it says can be done, and for which destinations.
 
+use super::sticky;
 use crate::propagate::{ENTRY_BYTES_MAX, Propagation, REQUEST_ID, Receivers, Rule};
 use crate::route::{ActionKind, Policy, RuleId, at};
+use istio_config::delegates::Expanded;
 use istio_config::diagnostic::{At, Diagnostics};
 use istio_config::filter_config::{Direction, OWN_PREFIX};
-use istio_config::shunt_policy::{ContextId, Propagate, Sticky, TargetRef};
-use istio_config::virtual_service::HttpRoute;
+use istio_config::shunt_policy::{ContextId, Propagate, Sticky};
 use istio_config::{Config, FilterConfig, GoDuration, Resource, ShuntPolicy, names};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What is kept unless the policy says otherwise: request id and trace context in all usual forms, and baggage.
@@ -51,11 +52,17 @@ const TTL: Duration = Duration::from_secs(60);
 const POLICIES_MAX: usize = 64;
 
 /// The policy's rules with what the configuration says about context. `policy` has all its targets.
-pub(super) fn compile(config: &FilterConfig, policy: &Policy, diagnostics: &mut Diagnostics) -> Option<Propagation> {
+pub(super) fn compile(
+    config: &FilterConfig,
+    policy: &Policy,
+    expanded: &[Expanded<'_>],
+    diagnostics: &mut Diagnostics,
+) -> Option<Propagation> {
     let policies = config.config.shunt_policies.iter();
     let policies: Vec<_> =
         policies.filter_map(|policy| Some((policy, policy.spec.propagate.as_ref()?))).take(POLICIES_MAX).collect();
     let (first, _) = policies.first()?;
+    let served = served(expanded);
     let (key_headers, cookies) = sticky_keys(&config.config);
     let mut rules = Vec::with_capacity(policies.len());
     let mut scopes = Vec::with_capacity(policies.len());
@@ -67,18 +74,16 @@ pub(super) fn compile(config: &FilterConfig, policy: &Policy, diagnostics: &mut 
         let own = Common::read(&at, raw, diagnostics);
         let agreed = common.get_or_insert(own);
         agreed.compare(&at, &own, &first.meta.full_name(), diagnostics);
-        let (rule, hosts) = rule(&at, policy, raw, own.id, &key_headers, &config.namespace, diagnostics);
+        let rule = rule(&at, policy, raw, own.id, &key_headers, &config.namespace, diagnostics);
         if rule.headers.is_empty() && cookies.is_empty() {
             let message = "nothing is kept: of these headers there is only the id itself, which the application hands on";
             diagnostics.warning(&at.field("headers"), "no-effect", message, "name the headers that are to follow the request");
         }
-        let scope = match (&policy.spec.target_ref, config.direction) {
-            (Some(target), Direction::Outbound) => scope(&spec.field("targetRef"), target, policy, &config.config, diagnostics),
-            _ => Scope::default(),
-        };
-        if config.direction == Direction::Outbound {
-            report_mirrors(&scope, &rule, &hosts, &config.config, policy, diagnostics);
-        }
+        // The inbound side gets no rules, and keeps for all of them.
+        let scope = (config.direction == Direction::Outbound)
+            .then(|| scope(&spec.field("targetRef"), policy, &config.config, expanded, diagnostics))
+            .flatten();
+        report_mirrors(&rule, &scope, &served, policy, diagnostics);
         rules.push(rule);
         scopes.push(scope);
     }
@@ -88,7 +93,7 @@ pub(super) fn compile(config: &FilterConfig, policy: &Policy, diagnostics: &mut 
         id,
         capacity,
         ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
-        by_target: by_target(policy, &rules, &scopes, &config.config),
+        by_target: by_target(policy, &rules, &scopes, &served),
         rules: rules.into(),
         cookies: cookies.into_iter().map(Into::into).collect(),
     };
@@ -160,7 +165,7 @@ fn rule(
     key_headers: &BTreeSet<String>,
     namespace: &str,
     diagnostics: &mut Diagnostics,
-) -> (Rule, Vec<String>) {
+) -> Rule {
     let Propagate { id: _, headers, to, overwrite, capacity: _, ttl: _ } = raw;
     let field = at.field("headers");
     let mut named: BTreeSet<String> = key_headers.clone();
@@ -184,13 +189,12 @@ fn rule(
         named.retain(|name| name.as_bytes() != REQUEST_ID);
     }
     let hosts = receivers(at, to, policy.meta.namespace(), diagnostics);
-    let rule = Rule {
+    Rule {
         headers: named.into_iter().map(Into::into).collect(),
         overwrite: overwrite.unwrap_or_default(),
-        to: Receivers::new(hosts.clone(), namespace),
+        to: Receivers::new(hosts, namespace),
         everywhere: policy.spec.target_ref.is_none(),
-    };
-    (rule, hosts)
+    }
 }
 
 /// Why a header cannot be kept.
@@ -234,76 +238,71 @@ fn receivers(at: &At<'_>, to: &[String], namespace: &str, diagnostics: &mut Diag
     hosts
 }
 
-/// The rules that a `targetRef` names; without one, all.
-#[derive(Debug, Default)]
-struct Scope {
-    /// `namespace/name` of the VirtualService.
-    service: Option<String>,
-    /// Places of its rules; `None`: all.
-    rules: Option<Vec<u32>>,
+/// Names a rule as [`RuleId`] does: VirtualService and place, and those of the delegate that it hands over to.
+type Place = (String, u32, Option<(String, u32)>);
+
+/// Every rule as it is served, by its place.
+type Served<'c> = BTreeMap<Place, (&'c Expanded<'c>, usize)>;
+
+fn served<'c>(expanded: &'c [Expanded<'c>]) -> Served<'c> {
+    let small = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+    let mut served = Served::new();
+    for rules in expanded {
+        for http in 0..rules.service.spec.http.len() {
+            let ((of_root, _), delegate) = rules.block_origin(http, None);
+            let delegate =
+                delegate.map(|(object, (place, _))| (format!("{}/{}", object.namespace, object.name), small(place)));
+            served.insert((rules.service.meta.full_name(), small(of_root), delegate), (rules, http));
+        }
+    }
+    served
 }
+
+fn place(rule: &RuleId) -> Option<Place> {
+    let delegate = match &rule.delegate {
+        Some(delegate) => Some((delegate.owner.to_string(), delegate.http?)),
+        None => None,
+    };
+    Some((rule.owner.to_string(), rule.http?, delegate))
+}
+
+/// The rules that a `targetRef` names, by VirtualService and place once delegates are written out; `None`: all there are.
+type Scope = Option<BTreeSet<(String, usize)>>;
 
 fn scope(
     at: &At<'_>,
-    target: &TargetRef,
     policy: &Resource<ShuntPolicy>,
     config: &Config,
+    expanded: &[Expanded<'_>],
     diagnostics: &mut Diagnostics,
 ) -> Scope {
-    let TargetRef { group, kind, name, section_name } = target;
-    let namespace = policy.meta.namespace();
-    for (field, found, wanted) in [("group", group, "networking.istio.io"), ("kind", kind, "VirtualService")] {
-        if !found.is_empty() && found != wanted {
-            let message = format!("`{found}` is not `{wanted}`, which is all that a policy can be for");
-            diagnostics.error(&at.field(field), "bad-value", message, "leave it out");
-        }
-    }
-    let full_name = format!("{namespace}/{name}");
-    let service = config.virtual_services.iter().find(|service| service.meta.full_name() == full_name);
-    let Some(service) = service else {
-        let message = format!("there is no VirtualService {name} in namespace {namespace}");
-        diagnostics.error(&at.field("name"), "unknown-target", message, "name one of the policy's own namespace");
-        return Scope { service: Some(full_name), rules: Some(Vec::new()) };
-    };
-    if section_name.is_empty() {
-        return Scope { service: Some(full_name), rules: None };
-    }
-    let named = (0..).zip(&service.spec.http).filter(|(_, rule)| rule.name == *section_name);
-    let rules: Vec<u32> = named.map(|(place, _)| place).collect();
-    if rules.is_empty() {
-        let message = format!("no http rule of VirtualService {name} is called `{section_name}`");
-        diagnostics.error(&at.field("sectionName"), "unknown-target", message, "give the rule that `name`");
-    }
-    Scope { service: Some(full_name), rules: Some(rules) }
-}
-
-impl Scope {
-    /// Whether the rule, or what it hands over to, is one of them.
-    fn holds(&self, rule: &RuleId) -> bool {
-        let Some(service) = &self.service else { return true };
-        let is_it = |id: &RuleId| {
-            *id.owner == **service
-                && self.rules.as_ref().is_none_or(|rules| id.http.is_some_and(|http| rules.contains(&http)))
-        };
-        is_it(rule) || rule.delegate.as_deref().is_some_and(is_it)
-    }
+    let target = policy.spec.target_ref.as_ref()?;
+    let named = sticky::target_rules(at, target, &policy.meta, config, expanded, diagnostics).unwrap_or_default();
+    Some(named.into_iter().map(|named| (named.root.full_name(), named.http)).collect())
 }
 
 /// For each target of the policy the rules that give something to it: those whose `to` has its host, and the hosts of all
 /// copies too, which get the same headers.
-fn by_target(policy: &Policy, rules: &[Rule], scopes: &[Scope], config: &Config) -> Box<[u64]> {
+fn by_target(policy: &Policy, rules: &[Rule], scopes: &[Scope], served: &Served<'_>) -> Box<[u64]> {
     let mut masks = vec![0_u64; policy.targets.len()];
     for route in policy.virtual_hosts.iter().flat_map(|host| &host.rules) {
         let Some(ActionKind::Forward(forward)) = at(&policy.actions, route.action).map(|action| &action.kind) else {
             continue;
         };
-        let mirrors = mirrors(&route.id, config);
-        for (target, _) in forward.targets.weights() {
+        let rule = place(&route.id).and_then(|place| served.get(&place));
+        let mirrors = rule.map(|(rules, http)| mirrors(rules, *http)).unwrap_or_default();
+        let is_in = |scope: &Scope| match (scope, rule) {
+            (None, _) => true,
+            (Some(named), Some((rules, http))) => named.contains(&(rules.service.meta.full_name(), *http)),
+            (Some(_), None) => false,
+        };
+        let testers = forward.sticky.iter().flat_map(|sticky| &sticky.versions).map(|version| version.target);
+        for target in forward.targets.weights().map(|(target, _)| target).chain(testers) {
             let host = at(&policy.targets, target).and_then(|target| target.cluster.rsplit('|').next());
             let mask = usize::try_from(target).ok().and_then(|target| masks.get_mut(target));
             let (Some(host), Some(mask)) = (host, mask) else { continue };
             for (number, (rule, scope)) in (0..).zip(rules.iter().zip(scopes)) {
-                let gives = scope.holds(&route.id) && rule.to.take(host) && mirrors.iter().all(|host| rule.to.take(host));
+                let gives = is_in(scope) && rule.to.take(host) && mirrors.iter().all(|host| rule.to.take(host));
                 *mask |= u64::from(gives).checked_shl(number).unwrap_or_default();
             }
         }
@@ -311,64 +310,43 @@ fn by_target(policy: &Policy, rules: &[Rule], scopes: &[Scope], config: &Config)
     masks.into()
 }
 
-/// Hosts that get copies of a rule's requests, in full; those of its delegate too.
-fn mirrors(rule: &RuleId, config: &Config) -> Vec<String> {
-    let written = |id: &RuleId| {
-        let service = config.virtual_services.iter().find(|service| service.meta.full_name() == *id.owner)?;
-        let place = usize::try_from(id.http?).ok()?;
-        Some(mirrors_of(service.spec.http.get(place)?, service.meta.namespace()))
-    };
-    let ids = [Some(rule), rule.delegate.as_deref()];
-    ids.into_iter().flatten().filter_map(written).flatten().collect()
-}
-
-fn mirrors_of(rule: &HttpRoute, namespace: &str) -> Vec<String> {
-    let several = rule.mirrors.iter().map(|mirror| &mirror.destination);
-    let all = several.chain(rule.mirror.as_deref());
+/// Hosts that get copies of a rule's requests, in full.
+fn mirrors(rules: &Expanded<'_>, http: usize) -> Vec<String> {
+    let namespace = rules.service.meta.namespace();
+    let rule = rules.service.spec.http.get(http);
+    let several = rule.iter().flat_map(|rule| &rule.mirrors).map(|mirror| &mirror.destination);
+    let all = several.chain(rule.and_then(|rule| rule.mirror.as_deref()));
     all.map(|destination| names::full_host(&destination.host, namespace)).collect()
 }
 
 /// A rule whose copies go elsewhere gets nothing: that is to be said.
 fn report_mirrors(
-    scope: &Scope,
     rule: &Rule,
-    hosts: &[String],
-    config: &Config,
+    scope: &Scope,
+    served: &Served<'_>,
     policy: &Resource<ShuntPolicy>,
     diagnostics: &mut Diagnostics,
 ) {
-    if hosts.is_empty() {
-        return;
-    }
-    for service in &config.virtual_services {
-        let name = service.meta.full_name();
-        let object = At::object(&service.meta.reference);
-        let spec = object.field("spec");
-        let list = spec.field("http");
-        for (place, raw) in service.spec.http.iter().enumerate() {
-            let id = RuleId {
-                owner: name.as_str().into(),
-                http: u32::try_from(place).ok(),
-                match_block: None,
-                delegate: None,
-            };
-            let leads_there = || {
-                let route = raw.route.iter();
-                route.map(|route| names::full_host(&route.destination.host, service.meta.namespace())).any(|host| rule.to.take(&host))
-            };
-            if !scope.holds(&id) || !leads_there() {
-                continue;
-            }
-            let outside = mirrors_of(raw, service.meta.namespace()).into_iter().find(|host| !rule.to.take(host));
-            if let Some(host) = outside {
-                let message = format!(
-                    "copies go to `{host}`, which is not in `to` of ShuntPolicy {}: its headers are given to no request of this rule",
-                    policy.meta.full_name()
-                );
-                let at = list.index(place);
-                let field = if raw.mirror.is_some() { "mirror" } else { "mirrors" };
-                diagnostics.warning(&at.field(field), "mirror-without-context", message, "add the host to `to`, or accept that");
-            }
+    for (rules, http) in served.values() {
+        let meta = &rules.service.meta;
+        let is_in = scope.as_ref().is_none_or(|named| named.contains(&(meta.full_name(), *http)));
+        let Some(raw) = rules.service.spec.http.get(*http).filter(|_| is_in) else { continue };
+        let hosts = raw.route.iter().map(|route| names::full_host(&route.destination.host, meta.namespace()));
+        if !hosts.into_iter().any(|host| rule.to.take(&host)) {
+            continue;
+        }
+        if let Some(host) = mirrors(rules, *http).into_iter().find(|host| !rule.to.take(host)) {
+            let (object, place) = rules.rule_origin(*http);
+            let object = At::object(object);
+            let spec = object.field("spec");
+            let list = spec.field("http");
+            let at = list.index(place).inheriting(rules.inherited(*http));
+            let message = format!(
+                "copies go to `{host}`, which is not in `to` of ShuntPolicy {}: no request of this rule gets its headers",
+                policy.meta.full_name()
+            );
+            let field = if raw.mirror.is_some() { "mirror" } else { "mirrors" };
+            diagnostics.warning(&at.field(field), "mirror-without-context", message, "add the host to `to`, or accept that");
         }
     }
 }

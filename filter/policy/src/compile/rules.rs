@@ -3,7 +3,7 @@
 use super::actions::{self, RedirectTemplate};
 use super::headers::{self, Edits};
 use super::matches::{self, Scope};
-use super::{Bindings, pattern};
+use super::{Policies, pattern};
 use crate::decision::{NewAuthority, OriginalHost};
 use crate::headers::HeaderEdits;
 use crate::matcher::{PathMatcher, RequestMatcher};
@@ -11,6 +11,7 @@ use crate::ratio::Ratio;
 use crate::reply::Cors;
 use crate::rewrite::{PathRewrite, Substitution};
 use crate::route::{FaultRule, RuleId};
+use crate::sticky::Keys;
 use istio_config::delegates::{Expanded, Place};
 use istio_config::diagnostic::{At, Diagnostics};
 use istio_config::virtual_service::{
@@ -47,7 +48,12 @@ pub(super) struct RuleTemplate<'c> {
 /// What a rule does, but for what depends on the listener.
 #[derive(Debug)]
 pub(super) enum Kind<'c> {
-    Forward { destinations: Vec<DestinationTemplate<'c>>, mirrors: Box<[Ratio]>, profiles: Box<[Box<str>]> },
+    Forward {
+        destinations: Vec<DestinationTemplate<'c>>,
+        sticky: Option<Arc<Keys>>,
+        mirrors: Box<[Ratio]>,
+        profiles: Box<[Box<str>]>,
+    },
     Redirect(RedirectTemplate, Arc<HeaderEdits>),
     Direct(u16, Box<[u8]>, Arc<HeaderEdits>),
 }
@@ -83,7 +89,7 @@ pub(super) struct DestinationTemplate<'c> {
 /// Reads one VirtualService. `None` when there is nothing to lay under a domain; faults are reported.
 pub(super) fn compile<'c>(
     expanded: &'c Expanded<'_>,
-    bindings: &Bindings<'_>,
+    policies: &Policies<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<RuleSet<'c>> {
     let Resource { meta, spec } = &*expanded.service;
@@ -123,7 +129,7 @@ pub(super) fn compile<'c>(
             let spec = object.field("spec");
             let field = spec.field("http");
             let at = field.index(place).inheriting(expanded.inherited(index));
-            rule(&at, u32::try_from(index).ok()?, raw, meta, bindings, diagnostics)
+            rule(&at, u32::try_from(index).ok()?, raw, meta, policies, diagnostics)
         })
         .collect();
     Some(RuleSet {
@@ -158,7 +164,7 @@ fn rule<'c>(
     http: u32,
     raw: &'c HttpRoute,
     meta: &ObjectMeta,
-    bindings: &Bindings<'_>,
+    policies: &Policies<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<RuleTemplate<'c>> {
     let HttpRoute {
@@ -213,11 +219,13 @@ fn rule<'c>(
         };
         let mirrors = percentages.compile(at, diagnostics);
         let owner = meta.full_name();
-        let binding = usize::try_from(http).ok().and_then(|http| bindings.get(&(owner.as_str(), http)));
+        let number = usize::try_from(http).unwrap_or(usize::MAX);
+        let binding = policies.bindings.get(&(owner.as_str(), number));
         let profiles = binding
             .map(|binding| binding.profiles.iter().map(|name| name.as_str().into()).collect())
             .unwrap_or_default();
-        Kind::Forward { destinations, mirrors, profiles }
+        let sticky = policies.sticky.get(&(owner, number)).cloned();
+        Kind::Forward { destinations, sticky, mirrors, profiles }
     };
     Some(RuleTemplate { http, blocks: blocks?, fault, cors, kind })
 }

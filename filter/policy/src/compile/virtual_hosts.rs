@@ -14,6 +14,7 @@
 //! What no one claims is the subject of `outboundTrafficPolicy`, where it is given: a rule for `*`, as istiod makes it.
 
 use super::rules::{Block, Kind, RuleSet, RuleTemplate};
+use super::sticky;
 use crate::headers::HeaderEdits;
 use crate::hosts::HostTable;
 use crate::index::RuleIndex;
@@ -349,8 +350,9 @@ impl Builder<'_> {
             return Some(*known);
         }
         let kind = match &template.kind {
-            Kind::Forward { destinations, mirrors, profiles } => {
+            Kind::Forward { destinations, sticky, mirrors, profiles } => {
                 let mut weighted = Vec::with_capacity(destinations.len());
+                let mut named = Vec::new();
                 for destination in destinations {
                     let port = self.services.port_for(destination.raw, &destination.host, listener_port).number();
                     let target = Target {
@@ -358,11 +360,17 @@ impl Builder<'_> {
                         authority: destination.authority.clone(),
                         edits: destination.edits.clone(),
                     };
-                    weighted.push((push(&mut self.policy.targets, target), destination.weight));
+                    let target = push(&mut self.policy.targets, target);
+                    weighted.push((target, destination.weight));
+                    let subset = destination.raw.subset.as_str();
+                    let name = if subset.is_empty() { destination.host.as_str() } else { subset };
+                    named.push((name, target, destination.weight));
                 }
                 // Weights that sum to zero were reported; such a policy is not handed out.
                 let targets = WeightedTargets::new(&weighted)?;
-                ActionKind::Forward(ForwardRule { targets, mirrors: mirrors.clone(), profiles: profiles.clone() })
+                let sticky = sticky.as_ref().map(|keys| sticky::versions(keys, &named));
+                let (mirrors, profiles) = (mirrors.clone(), profiles.clone());
+                ActionKind::Forward(ForwardRule { targets, sticky, mirrors, profiles })
             }
             Kind::Redirect(redirect, edits) => {
                 let target = self.answering_target(edits.clone());
@@ -402,7 +410,7 @@ impl Builder<'_> {
                 let (targets, profiles) = (WeightedTargets::single(target), Box::new([profile.as_str().into()]));
                 self.catch_all(
                     ALLOW_ANY,
-                    ActionKind::Forward(ForwardRule { targets, mirrors: Box::default(), profiles }),
+                    ActionKind::Forward(ForwardRule { targets, sticky: None, mirrors: Box::default(), profiles }),
                 )
             }
         })
@@ -416,7 +424,8 @@ impl Builder<'_> {
         let profiles = binding
             .map(|binding| binding.profiles.iter().map(|name| name.as_str().into()).collect())
             .unwrap_or_default();
-        self.catch_all(host, ActionKind::Forward(ForwardRule { targets, mirrors: Box::default(), profiles }))
+        let forward = ForwardRule { targets, sticky: None, mirrors: Box::default(), profiles };
+        self.catch_all(host, ActionKind::Forward(forward))
     }
 }
 

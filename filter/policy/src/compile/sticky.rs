@@ -1,0 +1,250 @@
+//! `ShuntPolicy.sticky`: which rules it holds for, and who a user is.
+//!
+//! A policy that names a rule (`sectionName`) goes before one for the whole VirtualService. Whatever it names has to exist, and
+//! two that say the same of one rule contradict each other: of a policy that cannot act, its author must hear.
+
+use crate::rendezvous::{Salt, VersionId};
+use crate::sticky::{Cookie, Keys, StickyTargets, Version};
+use istio_config::delegates::Expanded;
+use istio_config::destination_rule::HttpCookie;
+use istio_config::diagnostic::{At, Diagnostics};
+use istio_config::shunt_policy::{Sticky, StickyOverride, TargetRef};
+use istio_config::virtual_service::HttpRoute;
+use istio_config::{Config, ObjectMeta, ObjectRef, Resource, ShuntPolicy, VirtualService};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// Who users are, by VirtualService and rule, once delegates are written out.
+pub(super) type StickyRules = BTreeMap<(String, usize), Arc<Keys>>;
+
+/// A rule that a policy names.
+pub(super) struct Named<'c> {
+    pub(super) root: &'c ObjectMeta,
+    /// Its place, once delegates are written out.
+    pub(super) http: usize,
+    rule: &'c HttpRoute,
+}
+
+/// Reads every policy; faults are reported.
+pub(super) fn compile(config: &Config, expanded: &[Expanded<'_>], diagnostics: &mut Diagnostics) -> StickyRules {
+    let mut rules = StickyRules::new();
+    // By rule: the policy that holds, and whether it names the rule.
+    let mut holders: BTreeMap<(String, usize), (&ObjectRef, bool)> = BTreeMap::new();
+    for policy in &config.shunt_policies {
+        let Resource { meta, spec: ShuntPolicy { target_ref, sticky, propagate: _ } } = policy;
+        let Some(sticky) = sticky else { continue };
+        let object = At::object(&meta.reference);
+        let spec = object.field("spec");
+        let keys = keys(&spec.field("sticky"), sticky, diagnostics);
+        let at = spec.field("targetRef");
+        let Some(target) = target_ref else {
+            let help = "name it: targetRef: {kind: VirtualService, name: NAME}";
+            diagnostics.error(&at, "no-target", "sticky holds for the rules of one VirtualService", help);
+            continue;
+        };
+        let Some(named) = target_rules(&at, target, meta, config, expanded, diagnostics) else { continue };
+        let is_one = !target.section_name.is_empty();
+        report_without_choice(&at, &named, is_one, diagnostics);
+        for Named { root, http, rule } in named {
+            if rule.route.len() < 2 {
+                continue;
+            }
+            let place = (root.full_name(), http);
+            match holders.get(&place) {
+                Some((other, others_is_one)) if *others_is_one == is_one => {
+                    let message = format!("{other} already says how users stay on the versions of this rule");
+                    diagnostics.error(&at, "conflict", message, "keep one of them, or give one a sectionName");
+                    continue;
+                }
+                Some((_, true)) => continue,
+                Some((_, false)) | None => {}
+            }
+            holders.insert(place.clone(), (&meta.reference, is_one));
+            rules.extend(keys.clone().map(|keys| (place, keys)));
+        }
+    }
+    rules
+}
+
+/// The rules that a policy is attached to. `None` where it names what does not exist; that is reported.
+pub(super) fn target_rules<'c>(
+    at: &At<'_>,
+    target: &TargetRef,
+    policy: &ObjectMeta,
+    config: &'c Config,
+    expanded: &'c [Expanded<'_>],
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<Named<'c>>> {
+    let TargetRef { group, kind, name, section_name } = target;
+    let wanted = [("group", group, "networking.istio.io"), ("kind", kind, "VirtualService")];
+    for (field, found, only) in wanted {
+        if !found.is_empty() && found != only {
+            let message = format!("a ShuntPolicy is attached to a VirtualService of networking.istio.io, not to `{found}`");
+            diagnostics.error(&at.field(field), "bad-target", message, format!("write {only}, or leave it out"));
+            return None;
+        }
+    }
+    let find = |namespace: &str, name: &str| {
+        let is_it = |service: &&Resource<VirtualService>| {
+            service.meta.namespace() == namespace && service.meta.name() == name
+        };
+        config.virtual_services.iter().find(is_it)
+    };
+    let Some(service) = find(policy.namespace(), name) else {
+        let message = format!("there is no VirtualService {}/{name}", policy.namespace());
+        let help = "name one of the policy's own namespace";
+        diagnostics.error(&at.field("name"), "unknown-target", message, help);
+        return None;
+    };
+    let has_name = |rule: Option<&HttpRoute>| {
+        section_name.is_empty() || rule.is_some_and(|rule| rule.name == *section_name)
+    };
+    if !section_name.is_empty() && !service.spec.http.iter().any(|rule| has_name(Some(rule))) {
+        let names: Vec<_> = service.spec.http.iter().map(|rule| &*rule.name).filter(|name| !name.is_empty()).collect();
+        let help = match names.as_slice() {
+            [] => "give the rule a name: spec.http[].name".to_owned(),
+            names => format!("its rules are called {}", names.join(", ")),
+        };
+        let message = format!("no rule of VirtualService {}/{name} is called `{section_name}`", policy.namespace());
+        diagnostics.error(&at.field("sectionName"), "unknown-target", message, help);
+        return None;
+    }
+    let own = &service.meta.reference;
+    let mut named = Vec::new();
+    for rules in expanded {
+        let root = &rules.service.meta;
+        for (http, rule) in rules.service.spec.http.iter().enumerate() {
+            let ((of_root, _), delegate) = rules.block_origin(http, None);
+            let by_root = root.reference == *own && has_name(service.spec.http.get(of_root));
+            let by_delegate = delegate.is_some_and(|(object, (index, _))| {
+                object == own && has_name(service.spec.http.get(index))
+            });
+            if by_root || by_delegate {
+                named.push(Named { root, http, rule });
+            }
+        }
+    }
+    Some(named)
+}
+
+/// Tells of a policy that has nothing to decide.
+fn report_without_choice(at: &At<'_>, named: &[Named<'_>], is_one: bool, diagnostics: &mut Diagnostics) {
+    if named.iter().any(|named| named.rule.route.len() > 1) {
+        return;
+    }
+    let answers = named.iter().any(|named| named.rule.route.is_empty() && named.rule.delegate.is_none());
+    let at = at.field(if is_one { "sectionName" } else { "name" });
+    if is_one && answers {
+        let help = "attach it to a rule with a route";
+        diagnostics.error(&at, "contradiction", "this rule answers by itself: it has no versions to stay on", help);
+    } else {
+        let help = "it begins to act when a rule has a second destination";
+        diagnostics.warning(&at, "no-choice", "no rule here has two destinations: there is nothing to stay on", help);
+    }
+}
+
+/// Who a user is. `None` where that cannot be told; it is reported.
+fn keys(at: &At<'_>, raw: &Sticky, diagnostics: &mut Diagnostics) -> Option<Arc<Keys>> {
+    let Sticky { http_header_name, http_cookie, http_query_parameter_name, use_source_ip, salt, allow_override } = raw;
+    let source_ip = use_source_ip.unwrap_or(false);
+    let mut sound = true;
+    if http_header_name.is_none() && http_cookie.is_none() && http_query_parameter_name.is_none() && !source_ip {
+        let help = "give it httpHeaderName, httpCookie, httpQueryParameterName or useSourceIp: true";
+        diagnostics.error(at, "no-key", "nothing here says who a user is", help);
+        sound = false;
+    }
+    sound &= http_header_name.iter().all(|name| is_name(&at.field("httpHeaderName"), name, diagnostics));
+    if http_query_parameter_name.as_ref().is_some_and(String::is_empty) {
+        let at = at.field("httpQueryParameterName");
+        diagnostics.error(&at, "bad-key", "the parameter has no name", "write its name");
+        sound = false;
+    }
+    let cookie = http_cookie.as_ref().and_then(|raw| cookie(&at.field("httpCookie"), raw, diagnostics));
+    sound &= cookie.is_some() == http_cookie.is_some();
+    if cookie.is_some() && source_ip {
+        let message = "every request has an address, so this cookie is never made, and counts only where it comes from elsewhere";
+        diagnostics.warning(&at.field("useSourceIp"), "no-effect", message, "leave out useSourceIp, or the cookie");
+    }
+    let (mut override_header, mut override_cookie) = (None, None);
+    if let Some(StickyOverride { http_header_name, http_cookie_name }) = allow_override {
+        let at = at.field("allowOverride");
+        if http_header_name.is_none() && http_cookie_name.is_none() {
+            let help = "give it httpHeaderName or httpCookieName, or leave it out";
+            diagnostics.error(&at, "bad-key", "nothing here says where testers name their version", help);
+            sound = false;
+        }
+        sound &= http_header_name.iter().all(|name| is_name(&at.field("httpHeaderName"), name, diagnostics));
+        sound &= http_cookie_name.iter().all(|name| is_name(&at.field("httpCookieName"), name, diagnostics));
+        override_header = http_header_name.as_ref().map(|name| name.to_ascii_lowercase().into());
+        override_cookie = http_cookie_name.as_deref().map(Into::into);
+    }
+    sound.then(|| {
+        Arc::new(Keys {
+            header: http_header_name.as_ref().map(|name| name.to_ascii_lowercase().into()),
+            cookie,
+            query_parameter: http_query_parameter_name.as_deref().map(Into::into),
+            source_ip,
+            salt: Salt::new(salt),
+            override_header,
+            override_cookie,
+        })
+    })
+}
+
+/// Whether headers and cookies may be called so (RFC 9110, `token`), and the filter does not call its own so.
+fn is_name(at: &At<'_>, name: &str, diagnostics: &mut Diagnostics) -> bool {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let is_own = crate::headers::is_internal(name.to_ascii_lowercase().as_bytes());
+    let sound = !name.is_empty() && name.bytes().all(is_token) && !is_own;
+    if !sound {
+        let message = match is_own {
+            true => format!("what a client sends as `{name}` is removed before anybody looks"),
+            false => format!("`{name}` is no name of a header or cookie"),
+        };
+        diagnostics.error(at, "bad-key", message, "write another name");
+    }
+    sound
+}
+
+fn cookie(at: &At<'_>, raw: &HttpCookie, diagnostics: &mut Diagnostics) -> Option<Cookie> {
+    let HttpCookie { name, path, ttl, attributes } = raw;
+    let mut sound = is_name(&at.field("name"), name, diagnostics);
+    let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') && !text.contains(';');
+    let mut check = |at: &At<'_>, text: &str, wanted: bool| {
+        if !is_plain(text) || wanted && text.is_empty() {
+            let help = "attributes are Path, Secure, HttpOnly, SameSite and the like";
+            diagnostics.error(at, "bad-key", format!("`{text}` cannot stand in a cookie's attributes"), help);
+            sound = false;
+        }
+    };
+    check(&at.field("path"), path, false);
+    // Without a path a browser keeps a cookie for each folder, and one user would be several.
+    let mut written = format!("; Path={}", if path.is_empty() { "/" } else { path });
+    if let Some(ttl) = ttl.filter(|ttl| ttl.0.as_secs() > 0) {
+        let _ = write!(written, "; Max-Age={}", ttl.0.as_secs());
+    }
+    let field = at.field("attributes");
+    for (index, attribute) in attributes.iter().enumerate() {
+        let at = field.index(index);
+        check(&at.field("name"), &attribute.name, true);
+        check(&at.field("value"), &attribute.value, false);
+        let _ = write!(written, "; {}", attribute.name);
+        if !attribute.value.is_empty() {
+            let _ = write!(written, "={}", attribute.value);
+        }
+    }
+    sound.then(|| Cookie { name: name.as_str().into(), attributes: written.into() })
+}
+
+/// The versions of a rule, in file order: name, target and weight of each. A version is called by its subset, and by its host
+/// where it has none; of two with one name the second is `NAME#2`.
+pub(super) fn versions(keys: &Arc<Keys>, named: &[(&str, u32, u32)]) -> StickyTargets {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let versions = named.iter().map(|(name, target, weight)| {
+        let count = seen.entry(name).and_modify(|count| *count = count.saturating_add(1)).or_insert(1);
+        let name = if *count == 1 { (*name).to_owned() } else { format!("{name}#{count}") };
+        Version { id: VersionId::new(&name), name: name.into(), target: *target, weight: *weight }
+    });
+    StickyTargets { versions: versions.collect(), keys: keys.clone() }
+}

@@ -1,0 +1,198 @@
+//! A user stays on a version while weights move (`ShuntPolicy.sticky`).
+//!
+//! Who the user is stands in the request: the first of header, cookie, query parameter and address that it has. Where it has
+//! none, and a cookie is among them, one is made. The version follows from the key, the salt and the weights
+//! ([`rendezvous`](crate::rendezvous)), so whoever forges a key becomes another user, and no more than that.
+
+use crate::format::Fact;
+use crate::rendezvous::{self, Salt, VersionId};
+use crate::request::RequestHead;
+use crate::select::Draw;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// How the version of a request came about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Choice {
+    /// By weights, as in Istio.
+    #[default]
+    ByWeight,
+    /// By the user's key.
+    ByKey,
+    /// By a key that was made with this request.
+    ByNewCookie,
+    /// The request named it (`allowOverride`).
+    ByOverride,
+}
+
+/// Who a user is, as a policy says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Keys {
+    pub(crate) header: Option<Box<str>>,
+    pub(crate) cookie: Option<Cookie>,
+    pub(crate) query_parameter: Option<Box<str>>,
+    pub(crate) source_ip: bool,
+    pub(crate) salt: Salt,
+    pub(crate) override_header: Option<Box<str>>,
+    pub(crate) override_cookie: Option<Box<str>>,
+}
+
+/// A cookie, with what stands behind its value where it is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cookie {
+    pub(crate) name: Box<str>,
+    /// As in `; Path=/; Max-Age=60`.
+    pub(crate) attributes: Box<str>,
+}
+
+/// The versions among which one rule's users are divided.
+#[derive(Clone, Debug)]
+pub(crate) struct StickyTargets {
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) versions: Box<[Version]>,
+}
+
+/// One of them. With weight 0 only testers meet it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    pub(crate) name: Box<str>,
+    pub(crate) id: VersionId,
+    pub(crate) target: u32,
+    pub(crate) weight: u32,
+}
+
+/// What a request meets, and by what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    pub(crate) target: u32,
+    pub(crate) choice: Choice,
+    /// The value of the cookie that is to be made.
+    pub(crate) new_cookie: Option<String>,
+}
+
+impl Cookie {
+    /// `set-cookie` with this value.
+    pub(crate) fn written(&self, value: &str) -> Vec<u8> {
+        format!("{}={value}{}", self.name, self.attributes).into_bytes()
+    }
+
+    /// The request's cookies with this one: the request goes on as the next one will come.
+    pub(crate) fn added(&self, request: &RequestHead<'_>, value: &str) -> Vec<u8> {
+        let mut all = request.values(b"cookie").collect::<Vec<_>>().join(&b"; "[..]);
+        if !all.is_empty() {
+            all.extend_from_slice(b"; ");
+        }
+        all.extend_from_slice(self.name.as_bytes());
+        all.push(b'=');
+        all.extend_from_slice(value.as_bytes());
+        all
+    }
+}
+
+impl Keys {
+    /// The first key that the request has. What is there and empty is no key.
+    pub(crate) fn find<'r>(&self, request: &RequestHead<'r>, draws: &mut impl Draw) -> Option<Cow<'r, [u8]>> {
+        let header = |name: &str| request.values(name.as_bytes()).find(|value| !value.is_empty());
+        let cookie = |cookie: &Cookie| cookie_value(request, &cookie.name);
+        let parameter = |name: &str| request.query_parameter(name.as_bytes()).filter(|value| !value.is_empty());
+        let written = self.header.as_deref().and_then(header);
+        let written = written.or_else(|| self.cookie.as_ref().and_then(cookie));
+        let written = written.or_else(|| self.query_parameter.as_deref().and_then(parameter));
+        let mut address = || self.source_ip.then(|| draws.fact(Fact::RemoteAddress)).flatten();
+        written.map(Cow::Borrowed).or_else(|| address().map(|address| Cow::Owned(without_port(address))))
+    }
+
+    /// The version that the request names.
+    fn named<'r>(&self, request: &RequestHead<'r>) -> Option<&'r [u8]> {
+        let header = self.override_header.as_deref().and_then(|name| request.values(name.as_bytes()).next());
+        header.or_else(|| cookie_value(request, self.override_cookie.as_deref()?))
+    }
+}
+
+impl StickyTargets {
+    /// What this request meets. `None`: it has no key and gets none, so that chance decides.
+    pub(crate) fn pick(&self, request: &RequestHead<'_>, draws: &mut impl Draw) -> Option<Chosen> {
+        let chosen = |target, choice| Chosen { target, choice, new_cookie: None };
+        if let Some(named) = self.keys.named(request)
+            && let Some(version) = self.versions.iter().find(|version| version.name.as_bytes() == named)
+        {
+            return Some(chosen(version.target, Choice::ByOverride));
+        }
+        if let Some(key) = self.keys.find(request, draws) {
+            return Some(chosen(self.of_user(&key)?, Choice::ByKey));
+        }
+        self.keys.cookie.as_ref()?;
+        let value = format!("{:016x}{:016x}", draws.draw(), draws.draw());
+        let target = self.of_user(value.as_bytes())?;
+        Some(Chosen { target, choice: Choice::ByNewCookie, new_cookie: Some(value) })
+    }
+
+    fn of_user(&self, key: &[u8]) -> Option<u32> {
+        let weighted = self.versions.iter().map(|version| (version.id, version.weight));
+        let place = rendezvous::choose(self.keys.salt.user(key), weighted)?;
+        self.versions.get(place).map(|version| version.target)
+    }
+}
+
+/// The first value of a cookie that is not empty (RFC 6265), without the quotes that may stand around it.
+pub(crate) fn cookie_value<'r>(request: &RequestHead<'r>, name: &str) -> Option<&'r [u8]> {
+    let cookies = request.values(b"cookie").flat_map(|header| header.split(|byte| *byte == b';'));
+    let named = cookies.filter_map(|cookie| {
+        let cookie = cookie.trim_ascii();
+        let at = cookie.iter().position(|byte| *byte == b'=')?;
+        let (key, value) = cookie.split_at_checked(at)?;
+        let value = value.get(1..)?.trim_ascii();
+        let bare = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+        (key.trim_ascii() == name.as_bytes()).then_some(bare)
+    });
+    named.into_iter().find(|value| !value.is_empty())
+}
+
+/// `10.0.0.1:5000` and `[::1]:5000` without the port.
+fn without_port(mut address: Vec<u8>) -> Vec<u8> {
+    if let Some(at) = address.iter().rposition(|byte| *byte == b':') {
+        address.truncate(at);
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::HeaderPair;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn cookie(headers: &[&str], name: &str) -> Option<String> {
+        let pairs: Vec<HeaderPair<'_>> = headers.iter().map(|value| (&b"cookie"[..], value.as_bytes())).collect();
+        let found = cookie_value(&RequestHead::new(&pairs), name);
+        found.map(|value| String::from_utf8_lossy(value).into_owned())
+    }
+
+    #[test]
+    fn a_cookie_is_found_among_others_in_one_header_or_in_several() {
+        assert_eq!(cookie(&["a=1; user=x;b=2"], "user").as_deref(), Some("x"));
+        assert_eq!(cookie(&["a=1", " user = \"x=y\" "], "user").as_deref(), Some("x=y"));
+        assert_eq!(cookie(&["user=; user=second"], "user").as_deref(), Some("second"));
+        for headers in [&["users=1"][..], &["user"], &["a=user=1"], &[""], &[";;=;"], &["USER=1"]] {
+            assert_eq!(cookie(headers, "user"), None, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_made_cookie_goes_on_with_the_request_behind_those_it_has() {
+        let made = Cookie { name: "user".into(), attributes: "; Path=/; Max-Age=60; Secure".into() };
+        let added = |pairs: &[HeaderPair<'_>]| String::from_utf8_lossy(&made.added(&RequestHead::new(pairs), "7")).into_owned();
+        assert_eq!(added(&[]), "user=7");
+        assert_eq!(added(&[(b"cookie", b"a=1; b=2"), (b"cookie", b"c=3")]), "a=1; b=2; c=3; user=7");
+        assert_eq!(made.written("7"), b"user=7; Path=/; Max-Age=60; Secure");
+    }
+
+    #[test]
+    fn an_address_is_a_key_without_its_port() {
+        assert_eq!(without_port(b"10.0.0.1:5000".to_vec()), b"10.0.0.1");
+        assert_eq!(without_port(b"[::1]:5000".to_vec()), b"[::1]");
+    }
+}
