@@ -12,7 +12,7 @@ use crate::bootstrap::{self, Options};
 use crate::filters::Meanwhile;
 use crate::listener::Routes;
 use crate::profiles::{ByContent, digest};
-use crate::{clusters, filters, listener, proto, routes, written};
+use crate::{clusters, filters, inbound, listener, proto, routes, written};
 use envoy_plan::Plan;
 use istio_config::FilterConfig;
 use serde_json::{Value, json};
@@ -71,7 +71,8 @@ pub fn dynamic(
     };
     let profiles = ByContent::new(&plan.profiles, "");
 
-    let called_for = plan.clusters.values().map(|cluster| proto::any(CLUSTER_TYPE, clusters::cluster(cluster)));
+    let clusters = bootstrap::all_clusters(plan, options);
+    let called_for = clusters.iter().map(|cluster| proto::any(CLUSTER_TYPE, clusters::cluster(cluster)));
     let clusters = with_kept(called_for.collect(), old(CLUSTERS_FILE, "/resources", written::is_cluster), now);
 
     let mut routes = proto::any(ROUTES_TYPE, routes::route_configuration(&profiles.profiles));
@@ -80,12 +81,20 @@ pub fn dynamic(
         *list = Value::Array(with_kept(called_for.collect(), old(ROUTES_FILE, ROUTES, written::is_profile), now));
     }
 
-    let filter = filters::wasm(&profiles.named(config), &filters::inline(module));
-    let filter = proto::any(FILTER_TYPE, proto::with(filter, [("name", Some(json!(FILTER_NAME)))]));
-    let place = filters::discovered(FILTER_NAME, watched(FILTER_FILE), Meanwhile::Refused);
+    let code = filters::inline(module);
+    let filter = |name: &str, config: &FilterConfig| {
+        proto::any(FILTER_TYPE, proto::with(filters::wasm(config, &code), [("name", Some(json!(name)))]))
+    };
+    let place = |name: &str| filters::discovered(name, watched(FILTER_FILE), Meanwhile::Refused);
+    let mut filter_resources = vec![filter(FILTER_NAME, &profiles.named(config))];
     // The fault filter is there for every rule to come; without the filter's word it does nothing.
-    let filters = filters::http_filters(place, config, true);
-    let listener = listener::listener(options, Routes::Discovered(watched(ROUTES_FILE)), filters);
+    let filters = filters::http_filters(place(FILTER_NAME), config, true);
+    let mut listeners = vec![listener::listener(options, Routes::Discovered(watched(ROUTES_FILE)), filters)];
+    if let Some(application) = &options.application {
+        filter_resources.push(filter(inbound::NAME, &config.inbound()));
+        listeners.push(inbound::listener(options, application, place(inbound::NAME)));
+    }
+    let listeners = listeners.into_iter().map(|listener| proto::any(LISTENER_TYPE, listener)).collect();
 
     Dynamic {
         bootstrap: bootstrap::of(
@@ -96,8 +105,8 @@ pub fn dynamic(
         files: [
             (CLUSTERS_FILE, versioned(clusters)),
             (ROUTES_FILE, versioned(vec![routes])),
-            (FILTER_FILE, versioned(vec![filter])),
-            (LISTENERS_FILE, versioned(vec![proto::any(LISTENER_TYPE, listener)])),
+            (FILTER_FILE, versioned(filter_resources)),
+            (LISTENERS_FILE, versioned(listeners)),
         ],
     }
 }

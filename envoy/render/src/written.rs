@@ -2,7 +2,8 @@
 
 use crate::dynamic::{BOOTSTRAP_FILE, CLUSTER_TYPE, CLUSTERS_FILE, FILTER_TYPE, LISTENER_TYPE, ROUTES_TYPE};
 use crate::dynamic::{FILTER_FILE, LISTENERS_FILE, ROUTES_FILE};
-use envoy_plan::DEFAULT_PROFILE;
+use crate::inbound;
+use envoy_plan::{APP_CLUSTER, DEFAULT_PROFILE};
 use istio_config::names::PASSTHROUGH_CLUSTER;
 use serde_json::Value;
 
@@ -23,8 +24,8 @@ pub fn is_ours(file: &str, content: &Value) -> bool {
         && match file {
             CLUSTERS_FILE => resources.iter().all(is_cluster),
             ROUTES_FILE => is_one(resources, ROUTES_TYPE),
-            FILTER_FILE => is_one(resources, FILTER_TYPE),
-            LISTENERS_FILE => is_one(resources, LISTENER_TYPE),
+            FILTER_FILE => are_sides(resources, FILTER_TYPE),
+            LISTENERS_FILE => are_sides(resources, LISTENER_TYPE),
             _ => false,
         }
 }
@@ -33,10 +34,17 @@ fn is_one(resources: &[Value], message_type: &str) -> bool {
     matches!(resources, [resource] if is_of(resource, message_type) && name(resource) == "shunt")
 }
 
-/// Whether an entry of the clusters' file is one of ours: of its type, and called as Istio calls clusters.
+/// Something for the outbound side, and for the inbound side where there is one.
+fn are_sides(resources: &[Value], message_type: &str) -> bool {
+    let names: Vec<_> = resources.iter().map(name).collect();
+    resources.iter().all(|resource| is_of(resource, message_type))
+        && matches!(names.as_slice(), ["shunt"] | ["shunt", inbound::NAME])
+}
+
+/// Whether an entry of the clusters' file is one of ours: of its type, and called as Istio calls clusters, or the application.
 pub(crate) fn is_cluster(entry: &Value) -> bool {
     let name = name(entry);
-    is_of(entry, CLUSTER_TYPE) && (name.split('|').count() == 4 || name == PASSTHROUGH_CLUSTER)
+    is_of(entry, CLUSTER_TYPE) && (name.split('|').count() == 4 || [PASSTHROUGH_CLUSTER, APP_CLUSTER].contains(&name))
 }
 
 /// Whether a route is that of one of our profiles.

@@ -252,6 +252,11 @@ impl FilterConfig {
         Self { direction: Direction::Inbound, ..self.clone() }
     }
 
+    /// Whether a policy has something to keep.
+    pub fn keeps_context(&self) -> bool {
+        self.config.shunt_policies.iter().any(|policy| policy.spec.propagate.is_some())
+    }
+
     /// Policies are all that the inbound side needs.
     fn inbound_json(&self) -> Value {
         let is_policy = |object: &&Value| object.get("kind").and_then(Value::as_str) == Some(shunt_policy::KIND);

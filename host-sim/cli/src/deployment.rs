@@ -129,6 +129,11 @@ impl Deployment {
         Rules { configuration: Arc::new(configuration), plan: self.plan.clone() }
     }
 
+    /// The same on the inbound side.
+    pub(crate) fn inbound_configuration(&self) -> Vec<u8> {
+        self.filter.inbound().to_json().to_string().into_bytes()
+    }
+
     /// The filter's configuration as the filter takes it.
     pub(crate) fn filter_configuration(&self) -> Vec<u8> {
         self.filter.to_json().to_string().into_bytes()

@@ -105,6 +105,7 @@ fn carry_out(config: Config) -> Option<(Plan, Policy)> {
         listen: address,
         admin: address,
         path_normalization: envoy_plan::PathNormalization::Base,
+        application: None,
     };
     let rendered = envoy_render::bootstrap(&plan, &config, b"", &options);
     assert!(rendered.is_object());
