@@ -70,7 +70,6 @@ fn keep(propagation: &Propagation, request: &RequestHead<'_>, id: &Id<'_>, key: 
             Written::Failed => return,
         }
     }
-    // What others have written there may be of the same id. An empty slot is nobody's.
-    hostcalls::set_shared_data(key, b"", 0);
+    hostcalls::set_shared_data(key, &propagation.give_way(id, now_ms), 0);
     metrics::increment(Counter::PropagateConflicts);
 }

@@ -196,15 +196,53 @@ fn nothing_of_one_user_reaches_another_with_the_same_id() {
 #[test]
 fn ids_that_meet_in_a_slot_do_not_see_each_other() {
     let mut proxy = Proxy::with(&format!("{POLICY}    capacity: 1\n"));
+    let mut kept = 0;
     for number in 0..1000_u32 {
         let id = format!("id-{number}");
         let baggage = format!("n={number}");
-        let (_, evicted, conflict) = proxy.enters(&[("x-request-id", id.as_bytes()), ("baggage", baggage.as_bytes())]).unwrap();
-        assert_eq!((evicted, conflict), (number > 0, false));
-        assert_eq!(proxy.gets("cart", &[("x-request-id", id.as_bytes())]), format!("baggage=n={number}"));
-        assert_eq!(proxy.gets("cart", &[("x-request-id", format!("id-{}", number / 2).as_bytes())]).is_empty(), number > 0);
+        let (_, evicted, _) = proxy.enters(&[("x-request-id", id.as_bytes()), ("baggage", baggage.as_bytes())]).unwrap();
+        assert_eq!(evicted, number > 0);
+        let gets = proxy.gets("cart", &[("x-request-id", id.as_bytes())]);
+        assert!(gets.is_empty() || gets == format!("baggage=n={number}"), "{gets}");
+        kept += u32::from(!gets.is_empty());
+        assert!(number >= 50 || kept > number, "few are mistaken for others: {kept} of {number}");
+        let other = format!("id-{}", number / 2);
+        assert!(number == 0 || proxy.gets("cart", &[("x-request-id", other.as_bytes())]).is_empty());
     }
+    assert!(kept < 900, "a slot that many leave keeps for fewer and fewer");
     assert_eq!(proxy.store.len(), 1);
+    // And for all again when their time is over.
+    proxy.now_ms += 200_000;
+    proxy.enters(&[ID, ("baggage", b"a=1")]);
+    assert_eq!(proxy.gets("cart", &[ID]), "baggage=a=1");
+}
+
+/// Whoever knows an id, and pushes it out of its slot, comes no further with it.
+#[test]
+fn who_had_to_leave_is_nobody_elses() {
+    let mut proxy = Proxy::with(&format!("{POLICY}    capacity: 1\n    ttl: 60s\n"));
+    let (anna, bert) = ([ID, ("baggage", &b"user=anna"[..])], [ID, ("baggage", &b"user=bert"[..])]);
+    for others in [1, 3, 40] {
+        proxy.now_ms += 200_000;
+        proxy.enters(&anna);
+        assert_eq!(proxy.gets("cart", &[ID]), "baggage=user=anna");
+        for other in 0..others {
+            proxy.now_ms += 1000;
+            proxy.enters(&[("x-request-id", format!("{others}-{other}").as_bytes())]);
+        }
+        assert_eq!(proxy.enters(&bert), Some((false, true, true)), "{others}");
+        assert_eq!(proxy.gets("cart", &[ID]), "", "anna's request is still under way");
+        proxy.enters(&bert);
+        assert_eq!(proxy.gets("cart", &[ID]), "");
+    }
+    // Where writes were lost, nobody is known.
+    let pairs = pairs("app", &[ID]);
+    let request = RequestHead::new(&pairs);
+    let propagation = proxy.inbound.propagation().unwrap();
+    let id = propagation.id(&request).unwrap();
+    proxy.store.insert(propagation.key(&id), propagation.give_way(&id, proxy.now_ms));
+    proxy.enters(&bert);
+    assert_eq!(proxy.gets("cart", &[ID]), "");
 }
 
 #[test]

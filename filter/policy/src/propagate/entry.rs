@@ -1,13 +1,15 @@
 //! One slot of the store as bytes: whose context it is, how long it lives, and what it consists of.
 //!
 //! ```text
-//! version 1 · created, expires (u64 each, milliseconds since 1970) · id · fields to the end
+//! version 1 · created, expires (u64 each, milliseconds since 1970) · id · gone · fields to the end
+//! gone:  0, or 1 · since (u64) · two filters of 128 bytes
 //! field: kind (0 header, 1 cookie) · name · value          each text: its length (u16), then itself
 //! ```
 //!
 //! Numbers are little endian. Reading is strict: what is not written exactly so, by whomever, is no entry.
 
 use super::family::Family;
+use super::gone::Gone;
 
 /// Bytes of an entry; what would take more is not kept.
 pub const ENTRY_BYTES_MAX: usize = 8 * 1024;
@@ -56,6 +58,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) created_ms: u64,
     pub(crate) expires_ms: u64,
     pub(crate) id: &'a [u8],
+    /// Whose contexts had to leave this slot.
+    pub(crate) gone: Option<Gone>,
     pub(crate) fields: Vec<Field<'a>>,
 }
 
@@ -70,6 +74,19 @@ impl<'a> Entry<'a> {
             return None;
         }
         let id = take(&mut rest).filter(|id| !id.is_empty())?;
+        let (has_gone, after) = rest.split_first()?;
+        rest = after;
+        let gone = match has_gone {
+            0 => None,
+            1 => {
+                let (since, after) = rest.split_first_chunk()?;
+                let (now, after) = after.split_first_chunk()?;
+                let (before, after) = after.split_first_chunk()?;
+                rest = after;
+                Some(Gone { since_ms: u64::from_le_bytes(*since), now: *now, before: *before })
+            }
+            _ => return None,
+        };
         let mut fields = Vec::new();
         while let Some((kind, after)) = rest.split_first() {
             rest = after;
@@ -85,7 +102,7 @@ impl<'a> Entry<'a> {
             }
             fields.push(Field { kind, name, value });
         }
-        Some(Self { created_ms, expires_ms, id, fields })
+        Some(Self { created_ms, expires_ms, id, gone, fields })
     }
 
     /// The bytes of the slot; `None` when there are too many.
@@ -94,6 +111,12 @@ impl<'a> Entry<'a> {
         bytes.extend(self.created_ms.to_le_bytes());
         bytes.extend(self.expires_ms.to_le_bytes());
         put(&mut bytes, self.id)?;
+        bytes.push(u8::from(self.gone.is_some()));
+        if let Some(Gone { since_ms, now, before }) = &self.gone {
+            bytes.extend(since_ms.to_le_bytes());
+            bytes.extend(now);
+            bytes.extend(before);
+        }
         for Field { kind, name, value } in &self.fields {
             bytes.push(match kind {
                 Kind::Header => 0,
@@ -152,12 +175,14 @@ mod tests {
             field(Kind::Header, "baggage", b"b=2"),
             field(Kind::Cookie, "user", b"\xff\xfe"),
         ];
-        Entry { created_ms: 10, expires_ms: 20, id: b"an id", fields }
+        let mut gone = Gone::new(5);
+        gone.add(b"another");
+        Entry { created_ms: 10, expires_ms: 20, id: b"an id", gone: Some(gone), fields }
     }
 
     #[test]
     fn what_is_written_is_read() {
-        for value in [&b""[..], b"a=1", &[b'x'; 8000]] {
+        for value in [&b""[..], b"a=1", &[b'x'; 7000]] {
             let bytes = entry(value).write().expect("room enough");
             assert_eq!(Entry::read(&bytes), Some(entry(value)));
         }

@@ -2,6 +2,7 @@
 
 use super::entry::{Entry, Field, Group, Kind};
 use super::family::Family;
+use super::gone::Gone;
 use super::id::{Id, REQUEST_ID, trace_of};
 use super::Propagation;
 use crate::request::{HeaderPair, RequestHead};
@@ -17,7 +18,7 @@ pub struct Kept {
     pub too_large: bool,
     /// Another request's context was alive, and goes.
     pub evicted: bool,
-    /// A living request of the same id said something else; what differs is kept of neither.
+    /// A living request of the same id said something else, and what differs is kept of neither; or it had to leave, and nothing is.
     pub conflict: bool,
 }
 
@@ -25,19 +26,34 @@ impl Propagation {
     /// What becomes of the slot of `id`, which holds `held` (nothing, if it was never written), when `request` comes in.
     pub fn keep(&self, request: &RequestHead<'_>, id: &Id<'_>, held: &[u8], now_ms: u64) -> Kept {
         let expires_ms = now_ms.saturating_add(self.ttl_ms);
-        let own = Entry { created_ms: now_ms, expires_ms, id: id.bytes(), fields: self.fields(request) };
-        let nothing = Entry { fields: Vec::new(), ..own.clone() };
-        let too_large = own.write().is_none();
-        let mut entry = if too_large { nothing } else { own };
-        let (mut evicted, mut conflict) = (false, false);
-        if let Some(old) = Entry::read(held).filter(|old| old.is_alive(now_ms)) {
-            match old.id == entry.id {
-                true => conflict = reconcile(&mut entry, &old, self.id),
-                false => evicted = true,
-            }
+        let mut old = Entry::read(held);
+        let mut gone = old.as_mut().and_then(|old| old.gone.take()).and_then(|gone| gone.at(now_ms, self.ttl_ms));
+        let (same, other) = match old.filter(|old| old.is_alive(now_ms)) {
+            Some(old) if old.id == id.bytes() => (Some(old), None),
+            other => (None, other),
+        };
+        if let Some(other) = &other {
+            gone.get_or_insert_with(|| Gone::new(now_ms)).add(other.id);
         }
-        // An id and two times always have room.
+        let has_left = same.is_none() && gone.as_ref().is_some_and(|gone| gone.has(id.bytes()));
+        let fields = if has_left { Vec::new() } else { self.fields(request) };
+        let mut entry = Entry { created_ms: now_ms, expires_ms, id: id.bytes(), gone, fields };
+        let too_large = entry.write().is_none();
+        if too_large {
+            entry.fields.clear();
+        }
+        let differs = same.is_some_and(|old| reconcile(&mut entry, &old, self.id));
+        let (evicted, conflict) = (other.is_some(), has_left || differs);
+        // An id, two times and two filters always have room.
         Kept { value: entry.write().unwrap_or_default(), too_large, evicted, conflict }
+    }
+
+    /// What a slot becomes when others were quicker time and again: nobody knows who was there, so nobody's context is kept there
+    /// for a while.
+    pub fn give_way(&self, id: &Id<'_>, now_ms: u64) -> Vec<u8> {
+        let gone = Some(Gone::everything(now_ms));
+        let entry = Entry { created_ms: now_ms, expires_ms: now_ms, id: id.bytes(), gone, fields: Vec::new() };
+        entry.write().unwrap_or_default()
     }
 
     /// What of the request is kept.

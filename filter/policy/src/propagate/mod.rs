@@ -8,16 +8,18 @@
 //! - [`id`](mod@id): what a request is known by, and its slot
 //! - [`entry`](mod@entry): a slot as bytes
 //! - [`family`](mod@family): headers that belong together
+//! - [`gone`](mod@gone): who had to leave a slot
 //! - [`keeping`](mod@keeping): the inbound side
 //! - [`restoring`](mod@restoring): the outbound side
 //! - [`receivers`](mod@receivers): which hosts may get something
 //!
-//! **Nothing of one request reaches another.** An entry is found by its whole id. Where two living requests say they have the
-//! same one, only what they say alike remains. Nothing is given to a host outside `to`, and none has a say in where a
+//! **Nothing of one request reaches another**, as long as none is under way for longer than the time to live. An entry is found by its whole id. Where two living requests say they have the
+//! same one, only what they say alike remains, and nothing where the slot has forgotten what the first one said. Nothing is given to a host outside `to`, and none has a say in where a
 //! request goes that then leads outside.
 
 mod entry;
 mod family;
+mod gone;
 mod id;
 mod keeping;
 mod receivers;
