@@ -19,7 +19,7 @@ pub fn code(code: &str) -> Option<&'static Code> {
 }
 
 /// Sorted by code.
-pub(crate) const CODES: [Code; 124] = [
+pub(crate) const CODES: [Code; 135] = [
     Code { code: "IST0002", istio: Some("IST0002"), meaning: "A deprecated field" },
     Code { code: "IST0101", istio: Some("IST0101"), meaning: "A host, port, subset or Gateway that does not exist" },
     Code {
@@ -54,6 +54,7 @@ pub(crate) const CODES: [Code; 124] = [
     Code { code: "bad-header-name", istio: Some("IST0106"), meaning: "A header name with characters it cannot have" },
     Code { code: "bad-header-value", istio: Some("IST0106"), meaning: "A header value that cannot be written" },
     Code { code: "bad-host", istio: Some("IST0106"), meaning: "A host name that is none" },
+    Code { code: "bad-key", istio: None, meaning: "A key of users, or a cookie's attribute, that cannot be written so" },
     Code { code: "bad-label", istio: Some("IST0106"), meaning: "A label or namespace that Kubernetes does not take" },
     Code { code: "bad-percentage", istio: Some("IST0106"), meaning: "A share outside 0 to 100" },
     Code { code: "bad-policy", istio: Some("IST0106"), meaning: "A traffic policy that Istio refuses" },
@@ -66,10 +67,16 @@ pub(crate) const CODES: [Code; 124] = [
     Code { code: "bad-status", istio: Some("IST0106"), meaning: "A number that is no status" },
     Code { code: "bad-subset-name", istio: Some("IST0106"), meaning: "A subset name that is no DNS label" },
     Code { code: "bad-substitution", istio: Some("IST0106"), meaning: "A substitution for a group that is not there" },
+    Code { code: "bad-target", istio: None, meaning: "A ShuntPolicy for something that is no VirtualService" },
     Code { code: "bad-type", istio: Some("IST0106"), meaning: "A value of another type than the field has" },
     Code { code: "bad-value", istio: Some("IST0106"), meaning: "A value that the field does not take" },
     Code { code: "case-of-regex", istio: None, meaning: "`ignoreUriCase` beside a regex, which it does not change" },
     Code { code: "conflict", istio: Some("IST0106"), meaning: "Fields that exclude each other" },
+    Code { code: "context-for-everyone", istio: None, meaning: "Headers that are given to every host" },
+    Code { code: "context-memory", istio: None, meaning: "How much memory the kept headers may take" },
+    Code { code: "context-without-receivers", istio: None, meaning: "Headers that are kept for nobody" },
+    Code { code: "contradiction", istio: None, meaning: "A policy for a rule that it cannot act on" },
+    Code { code: "credentials-propagated", istio: None, meaning: "Headers that say who somebody is, handed on" },
     Code {
         code: "delegate-conflict",
         istio: None,
@@ -102,6 +109,11 @@ pub(crate) const CODES: [Code; 124] = [
     Code { code: "mirror-and-mirrors", istio: Some("IST0106"), meaning: "`mirror` beside `mirrors`" },
     Code { code: "mirror-of-writes", istio: None, meaning: "Copies of requests that change something" },
     Code { code: "mirror-to-itself", istio: None, meaning: "Copies that go where the request goes" },
+    Code {
+        code: "mirror-without-context",
+        istio: None,
+        meaning: "Copies to a host outside `to`, so that nobody gets the headers",
+    },
     Code { code: "missing-weight", istio: None, meaning: "A destination without a weight beside others" },
     Code { code: "misspelt-kind", istio: None, meaning: "A kind or group that is nearly one that is served" },
     Code {
@@ -120,6 +132,7 @@ pub(crate) const CODES: [Code; 124] = [
         istio: Some("IST0106"),
         meaning: "A rule without route, redirect, directResponse and delegate",
     },
+    Code { code: "no-choice", istio: None, meaning: "A sticky policy for rules with one destination each" },
     Code { code: "no-delay", istio: Some("IST0106"), meaning: "A delay without a duration" },
     Code { code: "no-effect", istio: None, meaning: "A field that does nothing in a rule like this" },
     Code { code: "no-endpoints", istio: None, meaning: "A service that rules lead to and nobody answers for" },
@@ -129,6 +142,7 @@ pub(crate) const CODES: [Code; 124] = [
         istio: Some("IST0106"),
         meaning: "A VirtualService without hosts that nobody delegates to",
     },
+    Code { code: "no-key", istio: None, meaning: "A sticky policy that does not say who a user is" },
     Code {
         code: "no-labels",
         istio: None,
@@ -136,11 +150,11 @@ pub(crate) const CODES: [Code; 124] = [
     },
     Code { code: "no-name", istio: None, meaning: "An object without a name" },
     Code { code: "no-rules", istio: Some("IST0106"), meaning: "A VirtualService without rules" },
+    Code { code: "no-target", istio: None, meaning: "A sticky policy for no VirtualService" },
     Code { code: "no-weight", istio: Some("IST0106"), meaning: "Several destinations, all with weight 0" },
     Code { code: "not-an-object", istio: None, meaning: "A document that is no Kubernetes object" },
     Code { code: "not-carried-out-yet", istio: None, meaning: "A field that has no effect in Shunt yet" },
     Code { code: "not-served", istio: None, meaning: "Something that Shunt does not serve" },
-    Code { code: "not-served-yet", istio: None, meaning: "Something that Shunt does not serve yet" },
     Code { code: "null-match", istio: Some("IST0106"), meaning: "A match that is null" },
     Code { code: "oneof", istio: Some("IST0106"), meaning: "Two fields of which only one may be set" },
     Code { code: "only-in-a-mesh", istio: None, meaning: "Endpoints that only istiod can find" },
@@ -204,6 +218,7 @@ pub(crate) const CODES: [Code; 124] = [
         meaning: "A condition that `retryOn` does not take",
     },
     Code { code: "unknown-rule", istio: None, meaning: "A profile for a rule that does not exist" },
+    Code { code: "unknown-target", istio: None, meaning: "A ShuntPolicy for a VirtualService, or a rule of one, that does not exist" },
     Code { code: "unreadable", istio: None, meaning: "A file that cannot be read" },
     Code { code: "unused-subset", istio: None, meaning: "Subsets that no rule names" },
     Code { code: "wildcard-in-mesh", istio: Some("IST0106"), meaning: "Host `*` in the mesh" },

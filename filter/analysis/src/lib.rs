@@ -21,6 +21,8 @@
 //!
 //! [`ramp`](mod@ramp) writes the steps of a rule from one version to the next.
 //!
+//! [`users`](mod@users) says who moves when weights change, where users stay on a version.
+//!
 //! A finding says what is so, not what may be; where the rules alone cannot tell, it is a note.
 
 mod chain;
@@ -48,6 +50,7 @@ mod simple_regex;
 mod subsets;
 mod suppression;
 mod text_set;
+pub mod users;
 mod view;
 mod weights;
 

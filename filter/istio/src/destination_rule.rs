@@ -165,6 +165,7 @@ raw! {
     }
 
     /// A cookie attribute.
+    #[cfg_attr(feature = "tools", derive(schemars::JsonSchema))]
     pub struct CookieAttribute {
         /// Name.
         pub name: String,

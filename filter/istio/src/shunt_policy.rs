@@ -3,8 +3,11 @@
 //! Fields that Istio has elsewhere keep its names: keys are written as in `consistentHash`.
 
 use crate::GoDuration;
-use crate::destination_rule::HttpCookie;
+use crate::destination_rule::CookieAttribute;
 use serde::Deserialize;
+
+#[cfg(feature = "tools")]
+pub mod schema;
 
 /// The API version of the kind.
 pub const API_VERSION: &str = "shunt.dev/v1alpha1";
@@ -14,6 +17,7 @@ pub const KIND: &str = "ShuntPolicy";
 
 raw! {
     /// Policies for rules.
+    #[cfg_attr(feature = "tools", derive(schemars::JsonSchema))]
     pub struct ShuntPolicy {
         /// Whose rules. Only `propagate` does without.
         pub target_ref: Option<TargetRef>,
@@ -24,6 +28,7 @@ raw! {
     }
 
     /// A VirtualService in the policy's namespace, or one rule of it (Gateway API, `LocalPolicyTargetReferenceWithSectionName`).
+    #[cfg_attr(feature = "tools", derive(schemars::JsonSchema))]
     pub struct TargetRef {
         /// `networking.istio.io`; absent means that.
         pub group: String,
@@ -36,11 +41,12 @@ raw! {
     }
 
     /// Who a user is: the first of these that a request has. The version follows from it and from the weights.
+    #[cfg_attr(feature = "tools", derive(schemars::JsonSchema))]
     pub struct Sticky {
         /// First key: a request header.
         pub http_header_name: Option<String>,
         /// Second key: a cookie. Where a request has no key at all it is made.
-        pub http_cookie: Option<HttpCookie>,
+        pub http_cookie: Option<StickyCookie>,
         /// Third key: a query parameter.
         pub http_query_parameter_name: Option<String>,
         /// Fourth key: the client's address.
@@ -51,7 +57,21 @@ raw! {
         pub allow_override: Option<StickyOverride>,
     }
 
+    /// A cookie with a user's key, which is made where a request has no key at all.
+    #[cfg_attr(feature = "tools", derive(schemars::JsonSchema))]
+    pub struct StickyCookie {
+        /// Its name.
+        pub name: String,
+        /// `Path` of a cookie that is made; absent means `/`.
+        pub path: String,
+        /// `Max-Age` of a cookie that is made, in whole seconds; absent means that it lasts as long as the browser.
+        pub ttl: Option<GoDuration>,
+        /// Further attributes of a cookie that is made, such as SameSite, Secure and HttpOnly.
+        pub attributes: Vec<CookieAttribute>,
+    }
+
     /// A header or a cookie whose value is the name of a version.
+    #[cfg_attr(feature = "tools", derive(schemars::JsonSchema))]
     pub struct StickyOverride {
         /// A request header.
         pub http_header_name: Option<String>,
@@ -60,6 +80,7 @@ raw! {
     }
 
     /// What is kept of an inbound request, and given to the outbound requests that belong to it.
+    #[cfg_attr(feature = "tools", derive(schemars::JsonSchema))]
     pub struct Propagate {
         /// What both have in common; absent means the request's id.
         pub id: Option<ContextId>,
@@ -79,6 +100,7 @@ raw! {
 /// What an inbound request and the outbound requests that belong to it have in common.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[cfg_attr(feature = "tools", derive(schemars::JsonSchema))]
 pub enum ContextId {
     /// The header `x-request-id`.
     #[default]

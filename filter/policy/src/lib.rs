@@ -49,4 +49,4 @@ pub use reply::LocalReply;
 pub use request::{HeaderPair, RequestHead};
 pub use route::{Policy, RuleId};
 pub use select::Draw;
-pub use sticky::Choice;
+pub use sticky::{Choice, StickyRule};

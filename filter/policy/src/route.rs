@@ -12,7 +12,7 @@ use crate::reply::{Cors, CorsOutcome, LocalReply, Redirect};
 use crate::request::{HeaderPair, RequestHead};
 use crate::rewrite::PathRewrite;
 use crate::select::{Draw, WeightedTargets};
-use crate::sticky::{Choice, Chosen, Cookie, StickyTargets};
+use crate::sticky::{Choice, Chosen, Cookie, StickyRule, StickyTargets};
 use crate::trace;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -377,6 +377,18 @@ impl Policy {
     /// Whether it has no rule for anything.
     pub fn is_empty(&self) -> bool {
         self.virtual_hosts.is_empty()
+    }
+
+    /// Every rule whose users stay on a version, each once.
+    pub fn sticky_rules(&self) -> impl Iterator<Item = StickyRule<'_>> {
+        let mut seen = BTreeSet::new();
+        let rules = self.virtual_hosts.iter().flat_map(|host| &host.rules).filter(move |rule| seen.insert(rule.action));
+        rules.filter_map(|rule| match at(&self.actions, rule.action).map(|action| &action.kind) {
+            Some(ActionKind::Forward(forward)) => {
+                forward.sticky.as_ref().map(|targets| StickyRule { rule: &rule.id, targets })
+            }
+            _ => None,
+        })
     }
 
     /// Every destination of every rule with its weight, rule by rule. A rule that several match blocks or hosts lead to

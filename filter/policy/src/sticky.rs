@@ -7,6 +7,7 @@
 use crate::format::Fact;
 use crate::rendezvous::{self, Salt, VersionId};
 use crate::request::RequestHead;
+use crate::route::RuleId;
 use crate::select::Draw;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -70,6 +71,26 @@ pub(crate) struct Chosen {
     pub(crate) choice: Choice,
     /// The value of the cookie that is to be made.
     pub(crate) new_cookie: Option<String>,
+}
+
+/// How the users of one rule are divided.
+#[derive(Clone, Copy, Debug)]
+pub struct StickyRule<'p> {
+    /// The rule; of several match blocks the first.
+    pub rule: &'p RuleId,
+    pub(crate) targets: &'p StickyTargets,
+}
+
+impl<'p> StickyRule<'p> {
+    /// Name and weight of every version, in file order.
+    pub fn versions(&self) -> impl Iterator<Item = (&'p str, u32)> + use<'p> {
+        self.targets.versions.iter().map(|version| (&*version.name, version.weight))
+    }
+
+    /// Whether users are the same ones, so that weights alone say who moves: same keys, same salt.
+    pub fn has_users_of(&self, other: &StickyRule<'_>) -> bool {
+        self.targets.keys == other.targets.keys
+    }
 }
 
 impl Cookie {

@@ -171,6 +171,8 @@ pub(crate) struct SchemaOptions {
 pub(crate) enum SchemaKind {
     /// `kind: Scenario`, for `shunt sim`
     Scenario,
+    /// `kind: ShuntPolicy`, beside the rules
+    ShuntPolicy,
 }
 
 /// The inbound side of a proxy.

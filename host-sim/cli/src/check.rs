@@ -51,6 +51,7 @@ pub(crate) fn run(options: &CheckOptions) -> Result<(), Failure> {
         config.destination_rules.len(),
         config.service_entries.len(),
         config.gateways.len(),
+        config.shunt_policies.len(),
     ];
     say::note(&counted(report.summary(), shown, objects.iter().sum(), input.files));
     let limit = if manifests.strict {

@@ -12,8 +12,10 @@ use crate::{module, say};
 use envoy_render::Format;
 use istio_config::yaml::documents;
 use rule_analysis::ramp::Ramp;
+use rule_analysis::users::{self, UsersMoved};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use traffic_policy::Policy;
 use traffic_sim::{Gates, Percent, RampStep, Ramping};
 
 pub(crate) fn run(options: &RampOptions, module: &Option<PathBuf>) -> Result<(), Failure> {
@@ -45,10 +47,12 @@ pub(crate) fn run(options: &RampOptions, module: &Option<PathBuf>) -> Result<(),
 
     let mut ramping =
         Ramping { route: route.clone(), to: ramp.to().to_owned(), planned: steps.clone(), steps: Vec::new() };
+    let mut policies: Option<Policy> = None;
     let before = std::iter::once(Percent { ppm: 0 }).filter(|none| steps.first() != Some(none));
     for share in before.chain(steps.iter().copied()) {
         let changed = ramp.step(&objects, share.ppm);
         let deployment = Deployment::new_quietly(written.with(&changed), namespace, found.wished()?)?;
+        let users_moved = policies.as_ref().and_then(|before| users_moved(before, &deployment.policy));
         found.scenario.metadata.name = share.to_string();
         let report = player.play(&found, Played { deployment: &deployment, later: &[] })?;
         if player.is_stopped() {
@@ -56,7 +60,8 @@ pub(crate) fn run(options: &RampOptions, module: &Option<PathBuf>) -> Result<(),
             break;
         }
         let gates = ramping.steps.last().map_or_else(Vec::new, |before| gates(options).judge(&before.report, &report));
-        let step = RampStep { share, report, gates };
+        let step = RampStep { share, report, gates, users_moved };
+        policies = Some(deployment.policy);
         let is_open = step.is_open();
         ramping.steps.push(step);
         if !is_open {
@@ -79,6 +84,13 @@ pub(crate) fn run(options: &RampOptions, module: &Option<PathBuf>) -> Result<(),
             Err(Failure::Failed(format!("stopped at {}: {}", step.share, why.collect::<Vec<_>>().join("; "))))
         }
     }
+}
+
+/// Share of the users of sticky rules who move; of several rules the largest. `None` where no rule has users who stay.
+fn users_moved(before: &Policy, now: &Policy) -> Option<f64> {
+    now.sticky_rules().next()?;
+    let moved = users::moved(before, now, ToString::to_string, ToString::to_string);
+    Some(moved.iter().map(UsersMoved::share).fold(0.0, f64::max))
 }
 
 fn gates(options: &RampOptions) -> Gates {

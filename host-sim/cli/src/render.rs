@@ -32,6 +32,7 @@ pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> R
     }
     let (rendered, comment) = if *is_native {
         let comment = "Written by `shunt render envoy --native`: Envoy's own routes, without the filter.";
+        say_what_is_lost(&deployment);
         (native(&deployment.plan, &deployment.filter, &options), comment)
     } else {
         let comment = "Written by `shunt render envoy`: run `envoy -c` with this file.";
@@ -44,6 +45,20 @@ pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> R
         None => Format::Yaml,
     };
     output.write(&format.write(&rendered, &[comment]))
+}
+
+/// Envoy's own routes know nothing of our policies: whoever takes this way out must hear what stays behind.
+fn say_what_is_lost(deployment: &Deployment) {
+    for policy in &deployment.filter.config.shunt_policies {
+        let istio_config::ShuntPolicy { target_ref: _, sticky, propagate } = &policy.spec;
+        let parts = [
+            (sticky.is_some(), "sticky: versions are drawn for each request"),
+            (propagate.is_some(), "propagate: context is what applications hand on"),
+        ];
+        for (_, lost) in parts.iter().filter(|(is_used, _)| *is_used) {
+            say::note(&format!("{} is lost without the filter; {lost}", policy.meta.reference));
+        }
+    }
 }
 
 /// Envoy would end at its start, or nobody would know where it listens.

@@ -9,6 +9,7 @@ pub(crate) fn run(options: &SchemaOptions) -> Result<(), Failure> {
     let output = Output::new(output, &["json"])?;
     let schema = match kind {
         SchemaKind::Scenario => traffic_sim::scenario_schema(),
+        SchemaKind::ShuntPolicy => istio_config::shunt_policy::schema::schema(),
     };
     output.write(&format!("{schema:#}\n"))
 }

@@ -5,6 +5,7 @@ use crate::elsewhere::{Elsewhere, NearHost, WhyElsewhere};
 use crate::{Answer, Refused, shown};
 use serde_json::Value;
 use std::fmt::Write;
+use traffic_policy::Choice;
 use traffic_policy::explain::{
     AbortShare, ActionName, DelayShare, DestinationShare, Explanation, NoPlace, Reply, RuleName, ToldEdit, Tried,
     WhyLeftOut,
@@ -170,6 +171,9 @@ fn forward(out: &mut String, explanation: &Explanation<'_>, carried: &Carried) {
         edits(out, "request", &destination.request_edits);
         edits(out, "response", &destination.response_edits);
     }
+    if let Some(choice) = explanation.choice {
+        line(out, "version", choice_text(choice));
+    }
     if let Some(rewritten) = &explanation.rewritten {
         line(out, "path", &format!("becomes {}", shown(rewritten)));
     }
@@ -196,6 +200,16 @@ fn forward(out: &mut String, explanation: &Explanation<'_>, carried: &Carried) {
     }
     let routes: Vec<_> = carried.envoy_routes.iter().filter_map(|route| route.get("name")?.as_str()).collect();
     line(out, "in Envoy", &format!("route {} of virtual host shunt (-o json shows it)", routes.join(" or ")));
+}
+
+/// How the version comes about, where users stay on one.
+fn choice_text(choice: Choice) -> &'static str {
+    match choice {
+        Choice::ByKey => "by the user's key: every request of this user meets it",
+        Choice::ByNewCookie => "no key, so a cookie is made, with which the user comes back to the version drawn now",
+        Choice::ByOverride => "named by the request",
+        Choice::ByWeight => "no key in the request, so chance decides each time (a client's address is not known here)",
+    }
 }
 
 /// By what the endpoint is chosen, where a destination is balanced by a hash.

@@ -101,6 +101,10 @@ pub struct RampStep {
     pub report: Report,
     /// What it had to keep to; none for the rules without the new version.
     pub gates: Vec<Gate>,
+    /// Share of the users who have moved since the step before, from 0 to 1, where users stay on a version
+    /// (`ShuntPolicy.sticky`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users_moved: Option<f64>,
 }
 
 impl RampStep {
@@ -137,7 +141,10 @@ impl fmt::Display for Ramping {
         let shares: Vec<String> = planned.iter().map(|share| share.digits()).collect();
         writeln!(f, "{route} to {to}: {} %\n", shares.join(", "))?;
         let mut table = Table::default();
-        table.row(["", "requests", "succeeded", "p50", "p99", "retries", "gates"].map(str::to_owned));
+        let stays = steps.iter().any(|step| step.users_moved.is_some());
+        let columns = ["", "requests", "succeeded", "p50", "p99", "retries", "users moved", "gates"];
+        let shown = |column: &&&str| stays || **column != "users moved";
+        table.row(columns.iter().filter(shown).map(|column| (*column).to_owned()));
         for step in steps {
             let report = &step.report;
             let gates = match (step.gates.is_empty(), step.is_open()) {
@@ -145,15 +152,19 @@ impl fmt::Display for Ramping {
                 (false, true) => "open",
                 (false, false) => "CLOSED",
             };
-            table.row([
+            let mut cells = vec![
                 step.share.to_string(),
                 count(report.totals.begun),
                 percent(report.totals.succeeded, report.totals.begun),
                 micros(report.times.p50_us),
                 micros(report.times.p99_us),
                 count(report.totals.retries),
-                gates.to_owned(),
-            ]);
+            ];
+            if stays {
+                cells.push(step.users_moved.map_or_else(|| "-".to_owned(), |share| format!("{:.2} %", share * 100.0)));
+            }
+            cells.push(gates.to_owned());
+            table.row(cells);
         }
         table.write(f)?;
         match steps.last() {

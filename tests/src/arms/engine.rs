@@ -100,7 +100,11 @@ impl Draw for Drawn<'_> {
     }
 
     fn fact(&mut self, fact: Fact) -> Option<Vec<u8>> {
-        (fact == Fact::Protocol).then(|| self.protocol.into())
+        match fact {
+            Fact::Protocol => Some(self.protocol.into()),
+            Fact::RemoteAddress => Some(b"127.0.0.1:40000".to_vec()),
+            Fact::LocalAddress => None,
+        }
     }
 }
 

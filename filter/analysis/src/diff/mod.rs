@@ -30,13 +30,14 @@ pub use patterns::ToldAlike;
 pub use report::{DiffReport, HostCompared, Recorded};
 pub use request::Sample;
 
+use crate::users;
 use crate::view::{Rule, View, rule_at};
 use ends::Ends;
 use envoy_plan::{DEFAULT_PROFILE, Plan, Profile};
 use istio_config::{FilterConfig, names};
 use outcome::Outcome;
 use std::collections::{BTreeMap, BTreeSet};
-use traffic_policy::{Policy, RequestHead};
+use traffic_policy::{Policy, RequestHead, RuleId};
 
 /// How far the comparison goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +95,14 @@ impl<'a> Side<'a> {
         self.plan.profiles.iter().find(|profile| profile.name == name)
     }
 
+    /// What a rule keeps when others come or go before it: its name, or else its place.
+    fn key(&self, rule: &RuleId) -> (String, String) {
+        let RuleId { owner, http, .. } = rule;
+        let name = http.and_then(|http| self.rule(owner, http)).map(|rule| rule.raw.name.clone());
+        let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| format!("{http:?}"));
+        (owner.to_string(), name)
+    }
+
     fn outcome(&self, request: &RequestHead<'_>) -> Outcome<'_> {
         Outcome::new(self.policy.explain(request, 0), request, self)
     }
@@ -129,7 +138,8 @@ pub fn diff(old: &Side<'_>, new: &Side<'_>, effort: Effort) -> DiffReport {
     }
     let told_alike = told_alike.into_iter().collect();
     let moved_in = old.ends.moved_in(&new.ends);
-    DiffReport { objects, hosts: compared, groups, told_alike, moved_in, effort, recorded: None }
+    let users = users::moved(old.policy, new.policy, |rule| old.key(rule), |rule| new.key(rule));
+    DiffReport { objects, hosts: compared, groups, told_alike, moved_in, users, effort, recorded: None }
 }
 
 /// Whether two hosts, of which either may be a wildcard, have a name in common.

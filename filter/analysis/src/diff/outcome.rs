@@ -7,7 +7,7 @@ use super::Side;
 use super::ends::End;
 use envoy_plan::{Profile, RetryPolicy};
 use std::collections::BTreeMap;
-use traffic_policy::RequestHead;
+use traffic_policy::{Choice, RequestHead};
 use traffic_policy::explain::{ActionName, DestinationShare, Explanation, Reply, ToldEdit};
 
 /// Shares that are closer than this are the same: weights are whole numbers, so real differences are larger.
@@ -40,7 +40,7 @@ pub struct Move {
 /// Something else that is different.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detail {
-    /// `path`, `authority`, `requestHeaders`, `responseHeaders`, `reply`, `body`, `delay`, `abort`, `mirrors`, `timeout`, `retries`,
+    /// `path`, `authority`, `requestHeaders`, `responseHeaders`, `reply`, `body`, `delay`, `abort`, `versions`, `mirrors`, `timeout`, `retries`,
     /// `balancing`, `connectTimeout`, `limits`, `connections`, `outlierDetection`, `protocol`.
     pub what: &'static str,
     /// How it was.
@@ -241,6 +241,7 @@ pub(crate) fn difference(old: &Outcome<'_>, new: &Outcome<'_>) -> Option<Differe
                 policies.for_each(|((what, before), (_, after))| detail(what, before.clone(), after.clone()));
             }
         }
+        detail("versions", choice_text(old.said.choice).to_owned(), choice_text(new.said.choice).to_owned());
         let keys = |outcome: &Outcome<'_>| -> Vec<(String, String)> {
             outcome.mirrors.iter().map(|(share, end)| (share.clone(), end.key.clone())).collect()
         };
@@ -303,6 +304,16 @@ fn edits_text(edits: &[ToldEdit<'_>]) -> String {
         ToldEdit::Remove(name) => format!("remove {name}"),
     };
     if edits.is_empty() { "none".to_owned() } else { edits.iter().map(text).collect::<Vec<_>>().join("; ") }
+}
+
+/// How the version of such a request comes about.
+fn choice_text(choice: Option<Choice>) -> &'static str {
+    match choice {
+        None | Some(Choice::ByWeight) => "drawn for each request",
+        Some(Choice::ByKey) => "by the user's key",
+        Some(Choice::ByNewCookie) => "by a new cookie, with which the user stays",
+        Some(Choice::ByOverride) => "named by the request",
+    }
 }
 
 fn reply_text(said: &Explanation<'_>) -> String {

@@ -6,6 +6,7 @@ use super::outcome::{RuleTitle, percent, version};
 use super::patterns::ToldAlike;
 use super::request::Sample;
 use super::{Effort, FieldChange, Side, compare};
+use crate::users::UsersMoved;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -25,6 +26,8 @@ pub struct DiffReport {
     pub told_alike: Vec<ToldAlike>,
     /// Services, as `HOST:PORT`, that have other addresses and the same versions.
     pub moved_in: Vec<String>,
+    /// Rules whose users stay on a version, and move now.
+    pub users: Vec<UsersMoved>,
     /// How far the comparison went.
     pub effort: Effort,
     /// Recorded requests, if there were any.
@@ -107,6 +110,7 @@ impl DiffReport {
             line(&mut out, 0, "Requests that meet something else:");
             self.groups.iter().for_each(|group| group_text(&mut out, group, None));
         }
+        self.users.iter().for_each(|moved| users_text(&mut out, moved));
         if !self.moved_in.is_empty() {
             line(&mut out, 0, &format!("Other endpoints, same version: {}.", self.moved_in.join(", ")));
         }
@@ -166,6 +170,7 @@ impl DiffReport {
             "groups": self.groups.iter().map(group_json).collect::<Vec<_>>(),
             "toldAlike": self.told_alike.iter().map(alike_json).collect::<Vec<_>>(),
             "otherEndpoints": self.moved_in,
+            "users": self.users.iter().map(users_json).collect::<Vec<_>>(),
         });
         if let (Some(recorded), Some(fields)) = (&self.recorded, json.as_object_mut()) {
             let Recorded { requests, changed, moved, groups } = recorded;
@@ -263,6 +268,27 @@ fn group_text(out: &mut String, group: &Group, of: Option<usize>) {
         line(out, 2, &format!("{}: {} → {}", detail.what, short(&detail.old), short(&detail.new)));
     }
     line(out, 2, &format!("as in {}", example.to_text()));
+}
+
+fn users_text(out: &mut String, moved: &UsersMoved) {
+    let UsersMoved { rule, are_placed_anew, moves } = moved;
+    let share = percent(moved.share());
+    let anew = if *are_placed_anew { ", as keys or salt are others" } else { "" };
+    line(out, 0, &format!("Users who move, {share} of all of {rule}{anew}:"));
+    for (from, to, share) in moves {
+        line(out, 2, &format!("{:>6}  {from} → {to}", percent(*share)));
+    }
+}
+
+fn users_json(moved: &UsersMoved) -> Value {
+    let UsersMoved { rule, are_placed_anew, moves } = moved;
+    let moves = moves.iter().map(|(from, to, share)| json!({"from": from, "to": to, "share": share}));
+    json!({
+        "rule": rule,
+        "share": moved.share(),
+        "placedAnew": are_placed_anew,
+        "moves": moves.collect::<Vec<_>>(),
+    })
 }
 
 fn object_json(object: &ObjectChange) -> Value {

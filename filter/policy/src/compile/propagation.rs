@@ -59,8 +59,14 @@ pub(super) fn compile(
     diagnostics: &mut Diagnostics,
 ) -> Option<Propagation> {
     let policies = config.config.shunt_policies.iter();
-    let policies: Vec<_> =
-        policies.filter_map(|policy| Some((policy, policy.spec.propagate.as_ref()?))).take(POLICIES_MAX).collect();
+    let mut policies: Vec<_> =
+        policies.filter_map(|policy| Some((policy, policy.spec.propagate.as_ref()?))).collect();
+    for (policy, _) in policies.drain(policies.len().min(POLICIES_MAX)..) {
+        let object = At::object(&policy.meta.reference);
+        let spec = object.field("spec");
+        let message = format!("{POLICIES_MAX} policies before this one have `propagate`, and there is room for no more");
+        diagnostics.error(&spec.field("propagate"), "bad-value", message, "put some of them together");
+    }
     let (first, _) = policies.first()?;
     let served = served(expanded);
     let (key_headers, cookies) = sticky_keys(&config.config);

@@ -6,9 +6,8 @@
 use crate::rendezvous::{Salt, VersionId};
 use crate::sticky::{Cookie, Keys, StickyTargets, Version};
 use istio_config::delegates::Expanded;
-use istio_config::destination_rule::HttpCookie;
 use istio_config::diagnostic::{At, Diagnostics};
-use istio_config::shunt_policy::{Sticky, StickyOverride, TargetRef};
+use istio_config::shunt_policy::{Sticky, StickyCookie, StickyOverride, TargetRef};
 use istio_config::virtual_service::HttpRoute;
 use istio_config::{Config, ObjectMeta, ObjectRef, Resource, ShuntPolicy, VirtualService};
 use std::collections::BTreeMap;
@@ -207,8 +206,8 @@ fn is_name(at: &At<'_>, name: &str, diagnostics: &mut Diagnostics) -> bool {
     sound
 }
 
-fn cookie(at: &At<'_>, raw: &HttpCookie, diagnostics: &mut Diagnostics) -> Option<Cookie> {
-    let HttpCookie { name, path, ttl, attributes } = raw;
+fn cookie(at: &At<'_>, raw: &StickyCookie, diagnostics: &mut Diagnostics) -> Option<Cookie> {
+    let StickyCookie { name, path, ttl, attributes } = raw;
     let mut sound = is_name(&at.field("name"), name, diagnostics);
     let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') && !text.contains(';');
     let mut check = |at: &At<'_>, text: &str, wanted: bool| {

@@ -15,6 +15,7 @@ use crate::engine::observe::{AttemptEnd, Cause, Ended, Given, Observer, RequestS
 use crate::engine::queue::What;
 use crate::engine::sender::Sender;
 use crate::engine::slab::Key;
+use crate::engine::world::Connection;
 use crate::engine::{CLIENTS, Place};
 
 /// A stream that the guest holds for so long is given up, as by Envoy's stream idle timeout.
@@ -122,9 +123,8 @@ impl Engine {
         let mut head = self.spare_map();
         let own = self.senders.get_mut(sender)?;
         let stream = own.vm.open_stream();
-        if spec.over_http2 {
-            own.vm.host_mut().over_http2.insert(stream);
-        }
+        let connection = Connection { over_http2: spec.over_http2, remote };
+        own.vm.host_mut().connections.insert(stream, connection);
         head.extend(spec.head.iter());
         if let Cow::Owned(path) = path {
             head.set(":path", path);
@@ -392,7 +392,7 @@ impl Engine {
             self.drop_job(primary, end, observer);
         }
         let Some(sender) = self.senders.get_mut(flight.sender) else { return };
-        sender.vm.host_mut().over_http2.remove(&flight.stream);
+        sender.vm.host_mut().connections.remove(&flight.stream);
         if let Some(closed) = sender.vm.close_stream(flight.stream) {
             self.keep_map(closed.request);
             self.keep_map(closed.response);

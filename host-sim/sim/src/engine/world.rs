@@ -1,6 +1,7 @@
 //! The guest's surroundings: a clock that the engine sets, chance from the seed, a log that is kept.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,10 +29,18 @@ pub(crate) struct World {
     /// Calls of the guest that wait for the engine.
     pub(crate) calls: Vec<Call>,
     pub(crate) lines: Lines,
-    /// All other streams are requests over HTTP/1.1.
-    pub(crate) over_http2: BTreeSet<StreamId>,
+    /// How requests came, as long as they are under way.
+    pub(crate) connections: BTreeMap<StreamId, Connection>,
     chance: Chance,
     metrics: MetricStore,
+}
+
+/// How a request came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connection {
+    pub(crate) over_http2: bool,
+    /// Who sent it.
+    pub(crate) remote: SocketAddr,
 }
 
 /// An HTTP call of the guest.
@@ -70,7 +79,7 @@ impl World {
             plan,
             calls: Vec::new(),
             lines: Lines::default(),
-            over_http2: BTreeSet::new(),
+            connections: BTreeMap::new(),
             chance,
             metrics: MetricStore::new(),
         }
@@ -131,11 +140,14 @@ impl Metrics for World {
 }
 
 impl Properties for World {
-    /// host-abi answers what can be read from the stream. Simulated clients have no addresses.
+    /// host-abi answers what can be read from the stream.
     fn property(&self, stream: Option<StreamId>, path: &[&[u8]]) -> Option<Vec<u8>> {
-        let over_http2 = stream.is_some_and(|stream| self.over_http2.contains(&stream));
-        let protocol = if over_http2 { "HTTP/2" } else { "HTTP/1.1" };
-        (path == [b"request".as_slice(), b"protocol"]).then(|| protocol.into())
+        let Connection { over_http2, remote } = *self.connections.get(&stream?)?;
+        match path {
+            [b"request", b"protocol"] => Some(if over_http2 { "HTTP/2" } else { "HTTP/1.1" }.into()),
+            [b"source", b"address"] => Some(remote.to_string().into()),
+            _ => None,
+        }
     }
 }
 

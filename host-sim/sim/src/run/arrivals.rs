@@ -28,6 +28,8 @@ pub(crate) struct Arrivals {
     choice: Chance,
     gaps: Chance,
     begun: u64,
+    /// Requests beside these, which they caused.
+    more: u64,
     requests_max: Option<u64>,
     duration: Option<Duration>,
 }
@@ -76,6 +78,7 @@ impl Arrivals {
             choice: Chance::new(spec.seed, "requests"),
             gaps: Chance::new(spec.seed, "arrivals"),
             begun: 0,
+            more: 0,
             requests_max: spec.requests,
             duration: spec.duration.map(Duration::from),
         }
@@ -111,14 +114,15 @@ impl Arrivals {
     pub(crate) fn arrive(&mut self, client: u64, engine: &mut Engine) -> Option<(u64, usize)> {
         let now = engine.now();
         let late = self.duration.is_some_and(|duration| now.as_nanos() >= nanos(duration));
-        if late || self.requests_max.is_some_and(|max| self.begun >= max) {
+        if late || self.requests_max.is_some_and(|max| self.numbered() >= max) {
             return None;
         }
         let before = self.begun;
         self.begun += 1;
+        let number = self.numbered();
         match &mut self.source {
             Source::Closed { busy, .. } => {
-                busy.insert(self.begun, client);
+                busy.insert(number, client);
             }
             Source::Open { arrivals, rate_micros, due } => {
                 *due = match arrivals {
@@ -144,7 +148,18 @@ impl Arrivals {
         }
         let total = self.kinds.last().copied().unwrap_or(0);
         let drawn = if self.kinds.len() > 1 { self.choice.below(total) } else { 0 };
-        Some((self.begun, self.kinds.partition_point(|sum| *sum <= drawn)))
+        Some((number, self.kinds.partition_point(|sum| *sum <= drawn)))
+    }
+
+    /// The number of a request that one of these has caused: it counts like them, and comes whatever the limit is.
+    pub(crate) fn one_more(&mut self) -> u64 {
+        self.more += 1;
+        self.numbered()
+    }
+
+    /// The number of the last request.
+    fn numbered(&self) -> u64 {
+        self.begun + self.more
     }
 
     /// Where a request comes from: each client of a closed load has an address of its own, and so has each request of another
@@ -173,11 +188,11 @@ impl Arrivals {
         let by_time = self.duration.map_or(0.0, |duration| now as f64 / nanos(duration).max(1) as f64);
         let lines = if let Source::Trace(lines) = &self.source { Some(lines.len() as u64) } else { None };
         let by_number = self.requests_max.into_iter().chain(lines).min();
-        let by_number = by_number.map_or(0.0, |max| self.begun as f64 / max.max(1) as f64);
+        let by_number = by_number.map_or(0.0, |max| self.numbered() as f64 / max.max(1) as f64);
         Progress {
             fraction: by_time.max(by_number).min(1.0),
             simulated: Duration::from_nanos(now),
-            requests: self.begun,
+            requests: self.numbered(),
         }
     }
 }

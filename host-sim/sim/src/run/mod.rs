@@ -4,6 +4,7 @@ mod arrivals;
 mod books;
 mod circles;
 mod models;
+mod pages;
 mod ramp;
 mod tally;
 mod timeline;
@@ -24,6 +25,7 @@ use crate::expect::Expectations;
 use crate::report::Report;
 use crate::run::arrivals::Arrivals;
 use crate::run::models::Models;
+use crate::run::pages::Pages;
 use crate::run::tally::{Closing, Phase, Tally};
 use crate::run::timeline::Timeline;
 use crate::run::users::Users;
@@ -154,7 +156,9 @@ fn play(
     let mut arrivals = Arrivals::new(spec);
     let requests = requests(&spec.load, spec.client_timeout);
     let users = spec.load.users.as_ref().map(|users| Users::new(users, spec.seed));
-    let mut stage = Stage { models, tally: Tally::new(spec.too_slow, spec.duration), users, free: Vec::new(), tracer };
+    let pages = spec.load.files.then(Pages::default);
+    let tally = Tally::new(spec.too_slow, spec.duration);
+    let mut stage = Stage { models, tally, users, pages, free: Vec::new(), tracer };
 
     // First, so that they are first where a request comes at the same moment.
     timeline.start(&mut engine);
@@ -173,20 +177,17 @@ fn play(
                 if let Some((number, kind)) = arrivals.arrive(client, &mut engine)
                     && let Some(spec) = requests.get(kind)
                 {
-                    stage.tally.begun();
-                    if let Some(tracer) = &mut stage.tracer {
-                        tracer.begun(number, spec, engine.now());
+                    if let Some(pages) = &mut stage.pages {
+                        pages.sent(number, kind);
                     }
                     let own = stage.users.as_mut().map(|users| users.send(number).clone());
                     let address = stage.users.as_ref().and_then(|users| users.address(number));
-                    let caller = Caller {
-                        address: address.unwrap_or_else(|| arrivals.address(client, number)),
-                        headers: own.as_ref(),
-                    };
-                    engine.begin(number, spec, caller, &mut stage);
+                    let address = address.unwrap_or_else(|| arrivals.address(client, number));
+                    stage.send(number, spec, Caller { address, headers: own.as_ref() }, &mut engine);
                 }
             }
         }
+        stage.ask_for_files(&requests, &mut arrivals, &mut engine);
         for request in stage.free.drain(..) {
             arrivals.freed(request, &mut engine);
         }
@@ -221,7 +222,7 @@ fn play(
     if let Some(progress) = &mut control.progress {
         progress(arrivals.progress(&engine));
     }
-    let Stage { models, tally, users, free: _, tracer } = stage;
+    let Stage { models, tally, users, pages: _, free: _, tracer } = stage;
     let closing =
         Closing { undescribed: models.undescribed(), users: users.map(|users| users.met()), violations, stopped };
     let mut report = tally.report(scenario, &engine, &phases, closing);
@@ -270,10 +271,38 @@ struct Stage {
     models: Models,
     tally: Tally,
     users: Option<Users>,
+    /// Clients that load what pages name.
+    pages: Option<Pages>,
     /// Requests that have ended since the last look.
     free: Vec<u64>,
     /// Whoever looks at one request.
     tracer: Option<Tracer>,
+}
+
+impl Stage {
+    /// A client sends a request.
+    fn send(&mut self, number: u64, spec: &RequestSpec, caller: Caller<'_>, engine: &mut Engine) {
+        self.tally.begun();
+        if let Some(tracer) = &mut self.tracer {
+            tracer.begun(number, spec, engine.now());
+        }
+        engine.begin(number, spec, caller, self);
+    }
+
+    /// Users ask for what their pages name, at once and all together.
+    fn ask_for_files(&mut self, requests: &[RequestSpec], arrivals: &mut Arrivals, engine: &mut Engine) {
+        let due = self.pages.as_mut().map(Pages::due).unwrap_or_default();
+        for (kind, user, path) in due {
+            let (Some(pages), Some(users), Some(page)) = (&mut self.pages, &mut self.users, requests.get(kind)) else {
+                continue;
+            };
+            let number = arrivals.one_more();
+            let spec = pages.spec(kind, path, page).clone();
+            let own = users.send_as(number, user).clone();
+            let caller = Caller { address: arrivals::address(user as u64), headers: Some(&own) };
+            self.send(number, &spec, caller, engine);
+        }
+    }
 }
 
 impl Observer for Stage {
@@ -304,8 +333,9 @@ impl Observer for Stage {
         }
         self.tally.given(given);
         if given.cause.call == 0 {
-            if let Some(users) = &mut self.users {
-                users.given(given);
+            let user = self.users.as_mut().and_then(|users| users.given(given));
+            if let (Some(pages), Some(user)) = (&mut self.pages, user) {
+                pages.given(given.cause.request, user, given.headers);
             }
             self.free.push(given.cause.request);
         }

@@ -51,6 +51,11 @@ impl Users {
     /// One of them sends this request; gives the headers that tell who.
     pub(super) fn send(&mut self, request: u64) -> &HeaderMap {
         let place = usize::try_from(self.chance.below(self.people.len() as u64)).unwrap_or(0);
+        self.send_as(request, place)
+    }
+
+    /// This one sends it.
+    pub(super) fn send_as(&mut self, request: u64, place: usize) -> &HeaderMap {
         self.of.insert(request, place);
         self.head.clear();
         if let Some(name) = &self.header {
@@ -67,15 +72,13 @@ impl Users {
         &self.head
     }
 
-    /// The request has ended.
-    pub(super) fn given(&mut self, given: &Given<'_>) {
-        let user = self.of.remove(&given.cause.request).and_then(|place| self.people.get_mut(place));
-        let Some(user) = user else { return };
+    /// The request has ended. Gives whose it was.
+    pub(super) fn given(&mut self, given: &Given<'_>) -> Option<usize> {
+        let place = self.of.remove(&given.cause.request)?;
+        let user = self.people.get_mut(place)?;
         user.failed |= given.ended != Ended::Answered || given.status.is_none_or(|status| status >= 500);
-        if !self.keeps_cookies {
-            return;
-        }
-        for line in given.headers.get_all("set-cookie") {
+        let lines = given.headers.get_all("set-cookie").filter(|_| self.keeps_cookies);
+        for line in lines {
             let mut parts = line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
             let Some((name, value)) = parts.next().and_then(pair) else { continue };
             let is_over = parts.any(|part| part.eq_ignore_ascii_case(b"max-age=0"));
@@ -85,6 +88,7 @@ impl Users {
                 user.cookies.insert(name.to_owned(), value.to_owned());
             }
         }
+        Some(place)
     }
 
     /// How many came, and how many of these met a failure.

@@ -28,6 +28,9 @@ pub struct Load {
     /// Whose the requests are; nobody's unless given.
     #[serde(default)]
     pub users: Option<Users>,
+    /// Users also ask for the files that an answer names in a header `link: </main.css>; rel=preload`, as browsers do; not unless given.
+    #[serde(default)]
+    pub files: bool,
     /// What is sent; one is drawn for each request. Not beside `trace`.
     #[serde(default)]
     pub requests: Vec<RequestKind>,
@@ -153,7 +156,7 @@ impl Load {
     }
 
     pub(crate) fn check(&self, at: &str, errors: &mut Vec<ScenarioError>) {
-        let Self { closed, open, trace, users, requests } = self;
+        let Self { closed, open, trace, users, files, requests } = self;
         let given = [closed.is_some(), open.is_some(), trace.is_some()];
         if given.into_iter().filter(|given| *given).count() != 1 {
             errors.push(ScenarioError::new(at, "give one of `closed`, `open` and `trace`"));
@@ -166,6 +169,13 @@ impl Load {
         }
         if let Some(open) = open {
             open.check(&format!("{at}.open"), errors);
+        }
+        if *files && users.is_none() {
+            let message = "files are asked for by users: give `users` too";
+            errors.push(ScenarioError::new(format!("{at}.files"), message));
+        }
+        if *files && trace.is_some() {
+            errors.push(ScenarioError::new(format!("{at}.files"), "a trace holds every request that is sent"));
         }
         if let Some(Users { count, header, cookies: _ }) = users {
             if *count == 0 {

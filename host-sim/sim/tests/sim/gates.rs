@@ -45,8 +45,8 @@ fn the_last_step_tells_why_it_is_closed() {
     let gates = gates("99%", "1%", "20ms", 100).judge(&before, &now);
     let share = |percent: u64| Percent { ppm: percent * 10_000 };
     let steps = vec![
-        RampStep { share: share(0), report: before, gates: Vec::new() },
-        RampStep { share: share(20), report: now, gates },
+        RampStep { share: share(0), report: before, gates: Vec::new(), users_moved: None },
+        RampStep { share: share(20), report: now, gates, users_moved: Some(0.2) },
     ];
     let planned = vec![share(20), share(100)];
     let mut ramping = Ramping { route: "sa-logic".into(), to: "v2".into(), planned, steps };
