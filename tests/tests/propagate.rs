@@ -2,13 +2,12 @@
 //! Envoy, with two workers each. What services get of the request that the application got, and what nobody gets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use shunt_tests::case::Request;
 use shunt_tests::client::Client;
-use shunt_tests::message::{Message, Reader};
+use shunt_tests::forgetful::{application, seen, serve};
 use shunt_tests::process::{self, Process, free_address, is_ok, page};
-use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Barrier;
@@ -16,7 +15,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// The services that the application calls; `cart` alone may get what is kept.
-const CALLED: [&str; 2] = ["cart", "other"];
+const CALLED: &[&str] = &["cart", "other"];
 
 /// A proxy with its application and the services behind it.
 struct World {
@@ -26,53 +25,6 @@ struct World {
     outbound: SocketAddr,
     admin: SocketAddr,
     _folder: TempDir,
-}
-
-/// Answers each request with what `say` makes of it; the thread ends with the process.
-fn serve(say: impl Fn(&Message) -> Value + Clone + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let say = say.clone();
-            std::thread::spawn(move || answer(&stream, &say));
-        }
-    });
-    address
-}
-
-fn answer(mut stream: &TcpStream, say: &impl Fn(&Message) -> Value) {
-    let _ = stream.set_nodelay(true);
-    let mut reader = Reader::new(stream);
-    while let Ok(Some(message)) = reader.request() {
-        let body = say(&message).to_string();
-        let text = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        if stream.write_all(text.as_bytes()).is_err() {
-            return;
-        }
-    }
-}
-
-/// All headers that somebody got.
-fn seen(message: &Message) -> Value {
-    json!(message.headers)
-}
-
-fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
-    message.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
-}
-
-/// Calls each service in turn and tells what all have seen. With the request's id, and a header `own` if the request asks for it.
-fn application(message: &Message, outbound: SocketAddr) -> Value {
-    let mut headers: Vec<_> = header(message, "x-request-id").map(|id| ("x-request-id", id)).into_iter().collect();
-    headers.extend(header(message, "x-own-baggage").map(|own| ("baggage", own)));
-    let mut told = json!({ "app": seen(message) });
-    for host in CALLED {
-        let reply = Client::new(outbound).send(&Request::get(host, "/", &headers)).expect("an answer");
-        assert_eq!(reply.status, 200, "{host}: {}", String::from_utf8_lossy(&reply.body));
-        told[host] = serde_json::from_slice(&reply.body).unwrap();
-    }
-    told
 }
 
 fn manifests(services: &[(&str, SocketAddr)], policy: &str) -> String {
@@ -108,8 +60,8 @@ impl World {
     fn start(name: &'static str, policy: &str, run: impl FnOnce(&Path, [SocketAddr; 4]) -> Process) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let [inbound, outbound, admin] = [(); 3].map(|()| free_address());
-        let app = serve(move |message| application(message, outbound));
-        let services = CALLED.map(|name| (name, serve(seen)));
+        let app = application(outbound, CALLED);
+        let services: Vec<_> = CALLED.iter().map(|name| (*name, serve(seen))).collect();
         let rules = folder.path().join("rules");
         std::fs::create_dir(&rules).unwrap();
         std::fs::write(rules.join("rules.yaml"), manifests(&services, policy)).unwrap();
