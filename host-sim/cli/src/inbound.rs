@@ -2,8 +2,19 @@
 
 use crate::arguments::InboundOptions;
 use crate::failure::Failure;
+use crate::say;
 use envoy_plan::Application;
+use istio_config::FilterConfig;
 use std::net::SocketAddr;
+
+/// Says where the one is of no use without the other.
+pub(crate) fn say_what_is_missing(application: Option<Application>, filter: &FilterConfig) {
+    match (application, filter.keeps_context()) {
+        (Some(_), false) => say::warning("no ShuntPolicy here has `propagate`: of what comes in nothing is kept"),
+        (None, true) => say::note("`propagate` restores nothing here: headers are kept by --inbound, in front of --app"),
+        _ => {}
+    }
+}
 
 /// The inbound side, if it is asked for. `others` are the addresses that the proxy listens on besides, with their options.
 pub(crate) fn application(

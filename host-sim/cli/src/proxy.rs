@@ -4,7 +4,7 @@ use crate::arguments::{Manifests, Mesh, ProxyOptions};
 use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::watch::Watch;
-use crate::inbound::application;
+use crate::inbound::{application, say_what_is_missing};
 use crate::{module, say};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,10 +46,8 @@ pub(crate) fn run(options: &ProxyOptions, module: &Option<PathBuf>) -> Result<()
     say::note(&format!("serving on http://{}", handle.local_addr()));
     if let (Some(inbound), Some(application)) = (handle.inbound_addr(), application) {
         say::note(&format!("what comes to http://{inbound} goes to the application on http://{}", application.address));
-        if !deployment.filter.keeps_context() {
-            say::warning("no ShuntPolicy here has `propagate`: of what comes in nothing is kept");
-        }
     }
+    say_what_is_missing(application, &deployment.filter);
     if let Some(admin) = handle.admin_addr() {
         say::note(&format!("statistics on http://{admin}/stats/prometheus"));
     }

@@ -22,9 +22,7 @@ pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> R
     dynamic.as_deref().map_or(Ok(()), folder::check)?;
     let bytes = module::sound(module)?;
     let deployment = Deployment::load(manifests, mesh)?;
-    if application.is_some() && !deployment.filter.keeps_context() {
-        say::warning("no ShuntPolicy here has `propagate`: of what comes in nothing is kept");
-    }
+    inbound::say_what_is_missing(application, &deployment.filter);
     let path_normalization = mesh.path_normalization;
     let options = Options { listen: *listen, admin: *admin, path_normalization, application };
     if let Some(name) = dynamic {

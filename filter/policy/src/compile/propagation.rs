@@ -94,6 +94,10 @@ pub(super) fn compile(
         scopes.push(scope);
     }
     let Common { id, capacity, ttl } = common?;
+    if config.listener.as_ref().is_some_and(|listener| !listener.is_mesh()) {
+        // No application is behind a gateway, so nothing was kept.
+        return None;
+    }
     let propagation = Propagation {
         inbound: config.direction == Direction::Inbound,
         id,
