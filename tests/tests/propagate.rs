@@ -167,7 +167,8 @@ fn an_application_that_hands_on_the_id_alone_keeps_the_chain() {
                 scope.spawn(move || {
                     for number in 0..REQUESTS {
                         let (id, user) = (format!("id-{client}-{number}"), format!("user-{client}-{number}"));
-                        let own = [("x-request-id", &*id), ("x-user", &user), ("x-b3-traceid", TRACE), ("baggage", "a=1")];
+                        let own =
+                            [("x-request-id", &*id), ("x-user", &user), ("x-b3-traceid", TRACE), ("baggage", "a=1")];
                         let told = world.ask(&own);
                         for (name, value) in own {
                             assert_eq!(values(&told, "app", name), [value], "{}", world.name);
@@ -274,7 +275,12 @@ fn strange_ids_and_forged_headers_harm_nobody() {
         // Many, in four slots.
         for number in 0..100 {
             let id = format!("id-{number}");
-            assert_eq!(values(&world.ask(&[("x-request-id", &id), ("x-user", &id)]), "cart", "x-user"), [&*id], "{}", world.name);
+            assert_eq!(
+                values(&world.ask(&[("x-request-id", &id), ("x-user", &id)]), "cart", "x-user"),
+                [&*id],
+                "{}",
+                world.name
+            );
         }
         assert!(world.counter("evicted", 90) >= 90, "{}", world.name);
     }
@@ -290,7 +296,9 @@ fn the_inbound_side_is_whole_or_not_there() {
             assert_eq!(run.output().unwrap().status.code(), Some(2), "{command} {words}");
         }
     }
-    for addresses in ["127.0.0.1:3 127.0.0.1:9", "127.0.0.1:9 127.0.0.1:3", "127.0.0.1:9 127.0.0.1:9", "127.0.0.1:9 127.0.0.1:0"] {
+    for addresses in
+        ["127.0.0.1:3 127.0.0.1:9", "127.0.0.1:9 127.0.0.1:3", "127.0.0.1:9 127.0.0.1:9", "127.0.0.1:9 127.0.0.1:0"]
+    {
         let (inbound, app) = addresses.split_once(' ').unwrap();
         let mut run = Command::new(&shunt);
         run.args(["proxy", "--inbound", inbound, "--app", app, "--listen", "127.0.0.1:3", "-f", "."]);

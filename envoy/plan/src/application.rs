@@ -41,8 +41,7 @@ mod tests {
 
     #[test]
     fn everything_goes_to_the_application_once() {
-        let application =
-            Application { listen: ([127, 0, 0, 1], 1).into(), address: ([127, 0, 0, 1], 8080).into() };
+        let application = Application { listen: ([127, 0, 0, 1], 1).into(), address: ([127, 0, 0, 1], 8080).into() };
         let plan = application.plan();
         let endpoint = &plan.clusters[APP_CLUSTER].endpoints[0];
         assert_eq!((endpoint.address.as_str(), endpoint.port), ("127.0.0.1", 8080));

@@ -8,8 +8,7 @@ use istio_config::names::PASSTHROUGH_CLUSTER;
 use serde_json::Value;
 
 /// All files of a folder, the bootstrap first.
-pub const FILES: [&str; 6] =
-    [BOOTSTRAP_FILE, CLUSTERS_FILE, ROUTES_FILE, FILTER_FILE, INBOUND_FILE, LISTENERS_FILE];
+pub const FILES: [&str; 6] = [BOOTSTRAP_FILE, CLUSTERS_FILE, ROUTES_FILE, FILTER_FILE, INBOUND_FILE, LISTENERS_FILE];
 
 /// Whether a file of this name that holds this was written here. It goes by the form, so that other builds' files count too.
 pub fn is_ours(file: &str, content: &Value) -> bool {

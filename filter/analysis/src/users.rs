@@ -103,7 +103,11 @@ mod tests {
         check(&canary, &policy(&[("v2", 1)], ""), &[]);
         // Where v2 goes it leaves some to v1, although v1 shrinks too.
         let stays = 1.0 / (2.0 + 1.0 / 99.0);
-        check(&canary, &policy(&[("v1", 1), ("v3", 1)], ""), &[("v1", "v3", 0.99 - stays), ("v2", "v3", stays - 0.49), ("v2", "v1", 0.5 - stays)]);
+        check(
+            &canary,
+            &policy(&[("v1", 1), ("v3", 1)], ""),
+            &[("v1", "v3", 0.99 - stays), ("v2", "v3", stays - 0.49), ("v2", "v1", 0.5 - stays)],
+        );
     }
 
     #[test]

@@ -53,8 +53,7 @@ pub(crate) fn needed(config: &Config, listener: &Listener, namespace: &str) -> B
     }
     for policy in &config.shunt_policies {
         let target = policy.spec.target_ref.as_ref();
-        let target =
-            target.map(|target| ["VirtualService", policy.meta.namespace(), &target.name].map(str::to_owned));
+        let target = target.map(|target| ["VirtualService", policy.meta.namespace(), &target.name].map(str::to_owned));
         if target.is_none_or(|target| needed.contains(&target)) {
             needed.insert(name(shunt_policy::KIND, &policy.meta));
         }
@@ -84,9 +83,8 @@ pub fn ports(config: &Config, gateway: &str, namespace: &str) -> BTreeSet<u16> {
         let named = config.gateways.iter().filter(|named| named.meta.full_name() == gateway);
         return named.flat_map(|named| &named.spec.servers).filter_map(listeners::terminated_port).collect();
     }
-    let ruled = virtual_services(config, MESH, namespace).flat_map(|service| {
-        service.spec.hosts.iter().map(|host| names::full_host(host, service.meta.namespace()))
-    });
+    let ruled = virtual_services(config, MESH, namespace)
+        .flat_map(|service| service.spec.hosts.iter().map(|host| names::full_host(host, service.meta.namespace())));
     // Who may get kept headers gets them with or without rules.
     let receiving = config.shunt_policies.iter().flat_map(|policy| {
         let to = policy.spec.propagate.iter().flat_map(|propagate| &propagate.to);

@@ -1,8 +1,8 @@
 //! The stream context: one request, its decision, its response.
 
 use crate::hostcalls::{self, HeaderMap};
-use crate::pairs::Pair;
 use crate::metrics::{self, Counter};
+use crate::pairs::Pair;
 use crate::{context_store, pairs, random};
 use istio_config::filter_config::{CLUSTER_HEADER, PROFILE_HEADER};
 use proxy_wasm::traits::{Context, HttpContext};

@@ -303,8 +303,9 @@ impl Policy {
             && let Some(cookie) = action.cookie()
         {
             before.push(Edit::Set("cookie", cookie.added(request, &value).into()));
-            response.get_or_insert_with(|| ResponseRule { target: target_index, ..ResponseRule::default() }).new_cookie =
-                Some((rule.action, value));
+            response
+                .get_or_insert_with(|| ResponseRule { target: target_index, ..ResponseRule::default() })
+                .new_cookie = Some((rule.action, value));
         }
         let edits = if before.is_empty() { edits } else { before.into_iter().chain(edits).collect() };
         Some(Decision::Forward(Forward {

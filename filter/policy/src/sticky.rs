@@ -205,7 +205,8 @@ mod tests {
     #[test]
     fn a_made_cookie_goes_on_with_the_request_behind_those_it_has() {
         let made = Cookie { name: "user".into(), attributes: "; Path=/; Max-Age=60; Secure".into() };
-        let added = |pairs: &[HeaderPair<'_>]| String::from_utf8_lossy(&made.added(&RequestHead::new(pairs), "7")).into_owned();
+        let added =
+            |pairs: &[HeaderPair<'_>]| String::from_utf8_lossy(&made.added(&RequestHead::new(pairs), "7")).into_owned();
         assert_eq!(added(&[]), "user=7");
         assert_eq!(added(&[(b"cookie", b"a=1; b=2"), (b"cookie", b"c=3")]), "a=1; b=2; c=3; user=7");
         assert_eq!(made.written("7"), b"user=7; Path=/; Max-Age=60; Secure");

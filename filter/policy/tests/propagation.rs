@@ -132,8 +132,12 @@ const SPAN: (&str, &[u8]) = ("x-b3-spanid", b"b7ad6b7169203331");
 #[test]
 fn an_application_that_hands_on_the_id_alone_keeps_the_chain() {
     let mut proxy = Proxy::with(POLICY);
-    assert_eq!(proxy.enters(&[ID, TRACE, SPAN, ("baggage", b"a=1"), ("baggage", b"b=2"), ("x-own", b"1")]), Some((false, false, false)));
-    let expected = "x-b3-traceid=0af7651916cd43dd8448eb211c80319c | x-b3-spanid=b7ad6b7169203331 | baggage=a=1 | +baggage=b=2";
+    assert_eq!(
+        proxy.enters(&[ID, TRACE, SPAN, ("baggage", b"a=1"), ("baggage", b"b=2"), ("x-own", b"1")]),
+        Some((false, false, false))
+    );
+    let expected =
+        "x-b3-traceid=0af7651916cd43dd8448eb211c80319c | x-b3-spanid=b7ad6b7169203331 | baggage=a=1 | +baggage=b=2";
     for host in ["cart", "cart.default:80", "CART.default.svc.cluster.local."] {
         assert_eq!(proxy.gets(host, &[ID]), expected, "{host}");
     }
@@ -200,7 +204,8 @@ fn ids_that_meet_in_a_slot_do_not_see_each_other() {
     for number in 0..1000_u32 {
         let id = format!("id-{number}");
         let baggage = format!("n={number}");
-        let (_, evicted, _) = proxy.enters(&[("x-request-id", id.as_bytes()), ("baggage", baggage.as_bytes())]).unwrap();
+        let (_, evicted, _) =
+            proxy.enters(&[("x-request-id", id.as_bytes()), ("baggage", baggage.as_bytes())]).unwrap();
         assert_eq!(evicted, number > 0);
         let gets = proxy.gets("cart", &[("x-request-id", id.as_bytes())]);
         assert!(gets.is_empty() || gets == format!("baggage=n={number}"), "{gets}");
@@ -249,12 +254,17 @@ fn who_had_to_leave_is_nobody_elses() {
 fn a_full_store_grows_no_more() {
     let mut proxy = Proxy::with(&format!("{POLICY}    capacity: 64\n"));
     for number in 0..5000_u32 {
-        proxy.enters(&[("x-request-id", &number.to_be_bytes()), ("baggage", &[b'x'; 9000][..(number as usize * 7) % 9000])]);
+        proxy.enters(&[
+            ("x-request-id", &number.to_be_bytes()),
+            ("baggage", &[b'x'; 9000][..(number as usize * 7) % 9000]),
+        ]);
     }
     assert_eq!(proxy.store.len(), 64);
     assert!(proxy.store.values().all(|slot| slot.len() <= 8192));
     let keys: Vec<_> = proxy.store.keys().collect();
-    assert!(keys.iter().all(|key| key.strip_prefix("shunt.context.").is_some_and(|slot| slot.parse::<u32>().unwrap() < 64)));
+    assert!(
+        keys.iter().all(|key| key.strip_prefix("shunt.context.").is_some_and(|slot| slot.parse::<u32>().unwrap() < 64))
+    );
 }
 
 #[test]
@@ -279,9 +289,14 @@ fn what_is_kept_lives_for_its_time_and_no_clock_makes_it_longer() {
     let mut proxy = Proxy::with(&format!("{POLICY}    ttl: 10s\n"));
     proxy.enters(&[ID, ("baggage", b"a=1")]);
     let start = proxy.now_ms;
-    for (now, gets) in
-        [(start, true), (start + 9_999, true), (start + 10_000, false), (start - 1, false), (0, false), (u64::MAX, false)]
-    {
+    for (now, gets) in [
+        (start, true),
+        (start + 9_999, true),
+        (start + 10_000, false),
+        (start - 1, false),
+        (0, false),
+        (u64::MAX, false),
+    ] {
         proxy.now_ms = now;
         assert_eq!(!proxy.gets("cart", &[ID]).is_empty(), gets, "{now}");
     }
@@ -381,7 +396,10 @@ fn rules_see_what_is_restored_unless_it_leads_outside() {
 fn a_target_narrows_it_to_a_rule() {
     let target = |section: &str| {
         let target = format!("  targetRef: {{kind: VirtualService, name: cart{section}}}\n");
-        format!("{RULES}{}    headers: [x-user, baggage]\n", POLICY.replace("  propagate:\n", &format!("{target}  propagate:\n")))
+        format!(
+            "{RULES}{}    headers: [x-user, baggage]\n",
+            POLICY.replace("  propagate:\n", &format!("{target}  propagate:\n"))
+        )
     };
     let gets = |policy: &str, user: &'static str| {
         let mut proxy = Proxy::with(policy);
@@ -397,7 +415,9 @@ fn a_target_narrows_it_to_a_rule() {
 
 #[test]
 fn copies_get_the_headers_too_so_their_hosts_count() {
-    let rules = |mirror: &str| format!("
+    let rules = |mirror: &str| {
+        format!(
+            "
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -407,7 +427,9 @@ spec:
   http:
   - route: [{{destination: {{host: cart}}}}]
     mirrors: [{{destination: {{host: {mirror}}}}}]
-");
+"
+        )
+    };
     for (mirror, gets) in [("cart", "baggage=a=1"), ("other.example.com", "")] {
         let mut proxy = Proxy::with(&format!("{}{POLICY}", rules(mirror)));
         proxy.enters(&[ID, ("baggage", b"a=1")]);
@@ -457,18 +479,23 @@ spec:
     }
     assert_eq!(seen.len(), 2);
     proxy.enters(&[ID, ("x-user", b"anna"), ("cookie", b"tester=v2")]);
-    assert_eq!(proxy.leaves_for("cart", &[ID]), ("x-user=anna | cookie=tester=v2".to_owned(), "outbound|80|v2|cart.default.svc.cluster.local".to_owned()));
+    assert_eq!(
+        proxy.leaves_for("cart", &[ID]),
+        ("x-user=anna | cookie=tester=v2".to_owned(), "outbound|80|v2|cart.default.svc.cluster.local".to_owned())
+    );
 }
 
 fn check_found(propagate: &str, expected: &[&str]) {
-    let text = format!("{SERVICES}
+    let text = format!(
+        "{SERVICES}
 ---
 apiVersion: shunt.dev/v1alpha1
 kind: ShuntPolicy
 metadata: {{name: context}}
 spec:
   propagate: {propagate}
-");
+"
+    );
     for direction in [Direction::Outbound, Direction::Inbound] {
         let (policy, found) = policy(&text, direction);
         let found: Vec<_> = found.iter().filter(|line| !line.contains("note")).map(String::as_str).collect();
@@ -481,7 +508,10 @@ spec:
 fn what_cannot_be_done_is_refused_on_both_sides() {
     check_found("{to: [cart]}", &[]);
     check_found("{}", &["spec.propagate.to: error[context-without-receivers]"]);
-    check_found("{to: [cart, 'a b', 'cart:80']}", &["spec.propagate.to[1]: error[bad-host]", "spec.propagate.to[2]: error[bad-host]"]);
+    check_found(
+        "{to: [cart, 'a b', 'cart:80']}",
+        &["spec.propagate.to[1]: error[bad-host]", "spec.propagate.to[2]: error[bad-host]"],
+    );
     check_found("{to: ['*']}", &["spec.propagate.to[0]: warning[context-for-everyone]"]);
     check_found("{to: [cart], capacity: 0}", &["spec.propagate.capacity: error[bad-value]"]);
     check_found("{to: [cart], capacity: 1048577}", &["spec.propagate.capacity: error[bad-value]"]);
@@ -510,7 +540,8 @@ fn what_cannot_be_done_is_refused_on_both_sides() {
 #[test]
 fn policies_of_one_proxy_agree_on_the_store() {
     let second = POLICY.replace("name: context", "name: second");
-    let (_, found) = policy(&format!("{SERVICES}{POLICY}{second}    id: TRACE_ID\n    capacity: 9\n"), Direction::Inbound);
+    let (_, found) =
+        policy(&format!("{SERVICES}{POLICY}{second}    id: TRACE_ID\n    capacity: 9\n"), Direction::Inbound);
     assert!(found.contains(&"spec.propagate.id: error[conflict]".to_owned()), "{found:?}");
     assert!(found.contains(&"spec.propagate.capacity: error[conflict]".to_owned()), "{found:?}");
     // Each gives its own headers to its own hosts.

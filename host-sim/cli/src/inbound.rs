@@ -11,7 +11,9 @@ use std::net::SocketAddr;
 pub(crate) fn say_what_is_missing(application: Option<Application>, filter: &FilterConfig) {
     match (application, filter.keeps_context()) {
         (Some(_), false) => say::warning("no ShuntPolicy here has `propagate`: of what comes in nothing is kept"),
-        (None, true) => say::note("`propagate` restores nothing here: headers are kept by --inbound, in front of --app"),
+        (None, true) => {
+            say::note("`propagate` restores nothing here: headers are kept by --inbound, in front of --app")
+        }
         _ => {}
     }
 }
@@ -32,12 +34,16 @@ pub(crate) fn application(
     };
     for (option, other) in others.iter().flatten().chain(&[("--app", address)]) {
         if is_one(listen, *other) {
-            return Err(Failure::Usage(format!("--inbound {listen} and {option} {other} are one port; give each its own")));
+            return Err(Failure::Usage(format!(
+                "--inbound {listen} and {option} {other} are one port; give each its own"
+            )));
         }
     }
     // What leaves would come in again, for ever.
     if let Some((option, other)) = others.iter().flatten().find(|(_, other)| is_one(address, *other)) {
-        return Err(Failure::Usage(format!("--app {address} is this proxy itself ({option} {other}); name the application")));
+        return Err(Failure::Usage(format!(
+            "--app {address} is this proxy itself ({option} {other}); name the application"
+        )));
     }
     Ok(Some(Application { listen, address }))
 }

@@ -185,7 +185,9 @@ fn ship(
         }
         plan = Some(here);
         match policy {
-            Some(policy) if policy.is_empty() && policy.propagation().is_none() => say::note(&format!("port {port}: no rule is for a host there")),
+            Some(policy) if policy.is_empty() && policy.propagation().is_none() => {
+                say::note(&format!("port {port}: no rule is for a host there"))
+            }
             _ => shipped.push(Shipped { listener, port: *listening, config }),
         }
     }

@@ -3,8 +3,8 @@
 use crate::arguments::{Manifests, Mesh, ProxyOptions};
 use crate::deployment::Deployment;
 use crate::failure::Failure;
-use crate::watch::Watch;
 use crate::inbound::{application, say_what_is_missing};
+use crate::watch::Watch;
 use crate::{module, say};
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -22,7 +22,9 @@ pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> R
     dynamic.as_deref().map_or(Ok(()), folder::check)?;
     let bytes = module::sound(module)?;
     let deployment = Deployment::load(manifests, mesh)?;
-    inbound::say_what_is_missing(application, &deployment.filter);
+    if !*is_native {
+        inbound::say_what_is_missing(application, &deployment.filter);
+    }
     let path_normalization = mesh.path_normalization;
     let options = Options { listen: *listen, admin: *admin, path_normalization, application };
     if let Some(name) = dynamic {

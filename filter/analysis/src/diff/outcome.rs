@@ -7,8 +7,8 @@ use super::Side;
 use super::ends::End;
 use envoy_plan::{Profile, RetryPolicy};
 use std::collections::BTreeMap;
-use traffic_policy::{Choice, RequestHead};
 use traffic_policy::explain::{ActionName, DestinationShare, Explanation, Reply, ToldEdit};
+use traffic_policy::{Choice, RequestHead};
 
 /// Shares that are closer than this are the same: weights are whole numbers, so real differences are larger.
 const SAME: f64 = 1e-9;

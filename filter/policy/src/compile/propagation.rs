@@ -59,12 +59,12 @@ pub(super) fn compile(
     diagnostics: &mut Diagnostics,
 ) -> Option<Propagation> {
     let policies = config.config.shunt_policies.iter();
-    let mut policies: Vec<_> =
-        policies.filter_map(|policy| Some((policy, policy.spec.propagate.as_ref()?))).collect();
+    let mut policies: Vec<_> = policies.filter_map(|policy| Some((policy, policy.spec.propagate.as_ref()?))).collect();
     for (policy, _) in policies.drain(policies.len().min(POLICIES_MAX)..) {
         let object = At::object(&policy.meta.reference);
         let spec = object.field("spec");
-        let message = format!("{POLICIES_MAX} policies before this one have `propagate`, and there is room for no more");
+        let message =
+            format!("{POLICIES_MAX} policies before this one have `propagate`, and there is room for no more");
         diagnostics.error(&spec.field("propagate"), "bad-value", message, "put some of them together");
     }
     let (first, _) = policies.first()?;
@@ -82,8 +82,14 @@ pub(super) fn compile(
         agreed.compare(&at, &own, &first.meta.full_name(), diagnostics);
         let rule = rule(&at, policy, raw, own.id, &key_headers, &config.namespace, diagnostics);
         if rule.headers.is_empty() && cookies.is_empty() {
-            let message = "nothing is kept: of these headers there is only the id itself, which the application hands on";
-            diagnostics.warning(&at.field("headers"), "no-effect", message, "name the headers that are to follow the request");
+            let message =
+                "nothing is kept: of these headers there is only the id itself, which the application hands on";
+            diagnostics.warning(
+                &at.field("headers"),
+                "no-effect",
+                message,
+                "name the headers that are to follow the request",
+            );
         }
         // The inbound side gets no rules, and keeps for all of them.
         let scope = (config.direction == Direction::Outbound)
@@ -111,8 +117,16 @@ pub(super) fn compile(
     let spec = object.field("spec");
     let at = spec.field("propagate");
     let size = propagation.store_bytes_max();
-    let message = format!("the contexts of a proxy take up to {} MiB: {capacity} of {ENTRY_BYTES_MAX} bytes", size.div_ceil(1 << 20));
-    diagnostics.note(&at.field("capacity"), "context-memory", message, "a usual one takes some 500 bytes; set `capacity` for less");
+    let message = format!(
+        "the contexts of a proxy take up to {} MiB: {capacity} of {ENTRY_BYTES_MAX} bytes",
+        size.div_ceil(1 << 20)
+    );
+    diagnostics.note(
+        &at.field("capacity"),
+        "context-memory",
+        message,
+        "a usual one takes some 500 bytes; set `capacity` for less",
+    );
     Some(propagation)
 }
 
@@ -142,8 +156,11 @@ impl Common {
 
     /// Reports where another policy says something else.
     fn compare(&self, at: &At<'_>, other: &Self, name: &str, diagnostics: &mut Diagnostics) {
-        let fields =
-            [("id", self.id == other.id), ("capacity", self.capacity == other.capacity), ("ttl", self.ttl == other.ttl)];
+        let fields = [
+            ("id", self.id == other.id),
+            ("capacity", self.capacity == other.capacity),
+            ("ttl", self.ttl == other.ttl),
+        ];
         for (field, _) in fields.into_iter().filter(|(_, agrees)| !agrees) {
             let message = format!("ShuntPolicy {name} has another {field}, and a proxy has one store for all");
             diagnostics.error(&at.field(field), "conflict", message, "write the same in both, or one policy");
@@ -155,12 +172,21 @@ impl Common {
 fn sticky_keys(config: &Config) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut headers, mut cookies) = (BTreeSet::new(), BTreeSet::new());
     for sticky in config.shunt_policies.iter().filter_map(|policy| policy.spec.sticky.as_ref()) {
-        let Sticky { http_header_name, http_cookie, http_query_parameter_name: _, use_source_ip: _, salt: _, allow_override } =
-            sticky;
+        let Sticky {
+            http_header_name,
+            http_cookie,
+            http_query_parameter_name: _,
+            use_source_ip: _,
+            salt: _,
+            allow_override,
+        } = sticky;
         let overriding = allow_override.as_ref();
         let named = [http_header_name.as_ref(), overriding.and_then(|named| named.http_header_name.as_ref())];
         headers.extend(named.into_iter().flatten().map(|name| name.to_ascii_lowercase()));
-        let named = [http_cookie.as_ref().map(|cookie| &cookie.name), overriding.and_then(|named| named.http_cookie_name.as_ref())];
+        let named = [
+            http_cookie.as_ref().map(|cookie| &cookie.name),
+            overriding.and_then(|named| named.http_cookie_name.as_ref()),
+        ];
         cookies.extend(named.into_iter().flatten().filter(|name| !name.is_empty()).cloned());
     }
     headers.retain(|name| fault(name).is_none());
@@ -191,7 +217,12 @@ fn rule(
         }
         if CREDENTIALS.contains(&name.as_str()) {
             let message = format!("`{name}` says who somebody is: every service in `to` can act in his name");
-            diagnostics.warning(&at, "credentials-propagated", message, "keep it out unless each of them is trusted so far");
+            diagnostics.warning(
+                &at,
+                "credentials-propagated",
+                message,
+                "keep it out unless each of them is trusted so far",
+            );
         }
         named.insert(name);
     }
@@ -228,7 +259,8 @@ fn fault(name: &str) -> Option<(&'static str, &'static str)> {
 fn receivers(at: &At<'_>, to: &[String], namespace: &str, diagnostics: &mut Diagnostics) -> Vec<String> {
     let field = at.field("to");
     if to.is_empty() {
-        let help = "name the hosts of the services that may get the headers, or a wildcard such as *.shop.svc.cluster.local";
+        let help =
+            "name the hosts of the services that may get the headers, or a wildcard such as *.shop.svc.cluster.local";
         diagnostics.error(&field, "context-without-receivers", "nobody may get what is kept", help);
     }
     let mut hosts = Vec::with_capacity(to.len());
@@ -241,7 +273,12 @@ fn receivers(at: &At<'_>, to: &[String], namespace: &str, diagnostics: &mut Diag
         }
         if host == "*" {
             let message = "every host gets what is kept, also hosts of other people";
-            diagnostics.warning(&at, "context-for-everyone", message, "name the hosts, or a wildcard for those of your own");
+            diagnostics.warning(
+                &at,
+                "context-for-everyone",
+                message,
+                "name the hosts, or a wildcard for those of your own",
+            );
         }
         hosts.push(names::full_host(host, namespace));
     }
@@ -356,7 +393,12 @@ fn report_mirrors(
                 policy.meta.full_name()
             );
             let field = if raw.mirror.is_some() { "mirror" } else { "mirrors" };
-            diagnostics.warning(&at.field(field), "mirror-without-context", message, "add the host to `to`, or accept that");
+            diagnostics.warning(
+                &at.field(field),
+                "mirror-without-context",
+                message,
+                "add the host to `to`, or accept that",
+            );
         }
     }
 }

@@ -79,15 +79,15 @@ pub(super) fn target_rules<'c>(
     let wanted = [("group", group, "networking.istio.io"), ("kind", kind, "VirtualService")];
     for (field, found, only) in wanted {
         if !found.is_empty() && found != only {
-            let message = format!("a ShuntPolicy is attached to a VirtualService of networking.istio.io, not to `{found}`");
+            let message =
+                format!("a ShuntPolicy is attached to a VirtualService of networking.istio.io, not to `{found}`");
             diagnostics.error(&at.field(field), "bad-target", message, format!("write {only}, or leave it out"));
             return None;
         }
     }
     let find = |namespace: &str, name: &str| {
-        let is_it = |service: &&Resource<VirtualService>| {
-            service.meta.namespace() == namespace && service.meta.name() == name
-        };
+        let is_it =
+            |service: &&Resource<VirtualService>| service.meta.namespace() == namespace && service.meta.name() == name;
         config.virtual_services.iter().find(is_it)
     };
     let Some(service) = find(policy.namespace(), name) else {
@@ -96,9 +96,8 @@ pub(super) fn target_rules<'c>(
         diagnostics.error(&at.field("name"), "unknown-target", message, help);
         return None;
     };
-    let has_name = |rule: Option<&HttpRoute>| {
-        section_name.is_empty() || rule.is_some_and(|rule| rule.name == *section_name)
-    };
+    let has_name =
+        |rule: Option<&HttpRoute>| section_name.is_empty() || rule.is_some_and(|rule| rule.name == *section_name);
     if !section_name.is_empty() && !service.spec.http.iter().any(|rule| has_name(Some(rule))) {
         let names: Vec<_> = service.spec.http.iter().map(|rule| &*rule.name).filter(|name| !name.is_empty()).collect();
         let help = match names.as_slice() {
@@ -116,9 +115,8 @@ pub(super) fn target_rules<'c>(
         for (http, rule) in rules.service.spec.http.iter().enumerate() {
             let ((of_root, _), delegate) = rules.block_origin(http, None);
             let by_root = root.reference == *own && has_name(service.spec.http.get(of_root));
-            let by_delegate = delegate.is_some_and(|(object, (index, _))| {
-                object == own && has_name(service.spec.http.get(index))
-            });
+            let by_delegate =
+                delegate.is_some_and(|(object, (index, _))| object == own && has_name(service.spec.http.get(index)));
             if by_root || by_delegate {
                 named.push(Named { root, http, rule });
             }
@@ -162,7 +160,8 @@ fn keys(at: &At<'_>, raw: &Sticky, diagnostics: &mut Diagnostics) -> Option<Arc<
     let cookie = http_cookie.as_ref().and_then(|raw| cookie(&at.field("httpCookie"), raw, diagnostics));
     sound &= cookie.is_some() == http_cookie.is_some();
     if cookie.is_some() && source_ip {
-        let message = "every request has an address, so this cookie is never made, and counts only where it comes from elsewhere";
+        let message =
+            "every request has an address, so this cookie is never made, and counts only where it comes from elsewhere";
         diagnostics.warning(&at.field("useSourceIp"), "no-effect", message, "leave out useSourceIp, or the cookie");
     }
     let (mut override_header, mut override_cookie) = (None, None);

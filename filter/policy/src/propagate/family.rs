@@ -11,8 +11,7 @@ pub(crate) enum Family {
 }
 
 const W3C: [&[u8]; 2] = [b"traceparent", b"tracestate"];
-const B3: [&[u8]; 6] =
-    [b"b3", b"x-b3-traceid", b"x-b3-spanid", b"x-b3-parentspanid", b"x-b3-sampled", b"x-b3-flags"];
+const B3: [&[u8]; 6] = [b"b3", b"x-b3-traceid", b"x-b3-spanid", b"x-b3-parentspanid", b"x-b3-sampled", b"x-b3-flags"];
 
 impl Family {
     /// The family of a header, its name in lower case.

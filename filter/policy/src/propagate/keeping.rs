@@ -1,10 +1,10 @@
 //! The inbound side: what of a request goes into its slot, given what is there.
 
+use super::Propagation;
 use super::entry::{Entry, Field, Group, Kind};
 use super::family::Family;
 use super::gone::Gone;
 use super::id::{Id, REQUEST_ID, trace_of};
-use super::Propagation;
 use crate::request::{HeaderPair, RequestHead};
 use istio_config::shunt_policy::ContextId;
 use std::collections::BTreeSet;

@@ -26,8 +26,8 @@ mod receivers;
 mod restoring;
 
 pub use entry::ENTRY_BYTES_MAX;
-pub(crate) use id::REQUEST_ID;
 pub use id::Id;
+pub(crate) use id::REQUEST_ID;
 pub use keeping::Kept;
 pub(crate) use receivers::Receivers;
 pub use restoring::Context;

@@ -90,13 +90,7 @@ impl Propagation {
     }
 
     /// Cookies that the request lacks, behind those it has.
-    fn cookie_edit<'c>(
-        &self,
-        rules: u64,
-        context: &Context<'c>,
-        request: &RequestHead<'_>,
-        edits: &mut Vec<Edit<'c>>,
-    ) {
+    fn cookie_edit<'c>(&self, rules: u64, context: &Context<'c>, request: &RequestHead<'_>, edits: &mut Vec<Edit<'c>>) {
         let kept = context.entry.fields.iter().filter(|field| {
             field.kind == Kind::Cookie && self.cookies.iter().any(|known| known.as_bytes() == field.name)
         });

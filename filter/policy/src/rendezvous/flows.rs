@@ -69,7 +69,9 @@ mod tests {
     #[test]
     fn rows_and_columns_are_the_shares() {
         for (old, new) in [([1, 98, 1], [0, 98, 2]), ([10, 20, 70], [70, 20, 10]), ([5, 0, 5], [0, 9, 1])] {
-            let share = |weights: [u32; 3], version: usize| f64::from(weights[version]) / f64::from(weights.iter().sum::<u32>());
+            let share = |weights: [u32; 3], version: usize| {
+                f64::from(weights[version]) / f64::from(weights.iter().sum::<u32>())
+            };
             for version in 0..3 {
                 near((0..3).map(|to| flow(&old, &new, version, to)).sum(), share(old, version));
                 near((0..3).map(|from| flow(&old, &new, from, version)).sum(), share(new, version));

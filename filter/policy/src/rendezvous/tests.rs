@@ -87,7 +87,9 @@ fn times_are_logarithms() {
 #[test]
 fn shares_follow_the_weights() {
     let count = 2 * USERS;
-    for weights in [&[50, 50][..], &[99, 1], &[1, 99], &[9999, 1], &[1, 2, 3], &[70, 20, 10, 0], &[u32::MAX, 1, u32::MAX]] {
+    for weights in
+        [&[50, 50][..], &[99, 1], &[1, 99], &[9999, 1], &[1, 2, 3], &[70, 20, 10, 0], &[u32::MAX, 1, u32::MAX]]
+    {
         let mut found = vec![0; weights.len()];
         for user in users("shares", count) {
             found[met(user, weights)] += 1;
