@@ -43,10 +43,10 @@ def headers(request):
     return 200, json.dumps({"headers": seen}, indent=2, sort_keys=True)
 
 
-def call(host, path):
+def call(host, path, context=CONTEXT):
     """Asks another service, through the mesh, and hands its answer on."""
     def answer(request):
-        return through_the_mesh(request, host, path, request.body)
+        return through_the_mesh(request, host, path, request.body, context)
     return answer
 
 
@@ -62,9 +62,9 @@ def page(host, path, most):
     return answer
 
 
-def through_the_mesh(request, host, path, body=b""):
+def through_the_mesh(request, host, path, body=b"", names=CONTEXT):
     """Status and text of one call, made on behalf of `request`."""
-    context = {name: request.headers[name] for name in CONTEXT if name in request.headers}
+    context = {name: request.headers[name] for name in names if name in request.headers}
     connection = http.client.HTTPConnection(OPTIONS.mesh, timeout=60)
     try:
         connection.request(request.command, path, body or None, {"host": host, **context})
@@ -118,6 +118,7 @@ STORIES = {
     "httpbin": {
         18111: ("httpbin v1", {"*": [headers]}),
         18112: ("httpbin v2", {"*": [headers]}),
+        18113: ("front, which forgets", {"/": [call("httpbin", "/headers", context=("x-request-id",))]}),
     },
     "refactor": {
         18121: ("blue", {

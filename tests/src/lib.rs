@@ -16,6 +16,7 @@
 //! - [`fidelity`]: rehearsals beside the same stories in real time
 //! - [`envoy_version`](mod@envoy_version): what only newer Envoys do
 //! - [`servers`](mod@servers), [`client`](mod@client), [`message`](mod@message): raw HTTP/1.1 over loopback
+//! - [`forgetful`](mod@forgetful): an application that hands on its request id alone
 //! - [`http2`](mod@http2): the client's other protocol
 //! - [`docs`](mod@docs): the commands in the documents, run and compared
 //! - [`istio`]: a real istiod, and Envoys that it configures
@@ -41,6 +42,7 @@ pub mod envoy_version;
 pub mod escapes;
 pub mod fidelity;
 pub mod fleet;
+pub mod forgetful;
 pub mod http2;
 pub mod istio;
 pub mod message;

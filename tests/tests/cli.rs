@@ -178,7 +178,8 @@ fn a_folder_has_to_be_one_that_files_can_name() {
     use std::os::unix::ffi::OsStrExt;
     let folder = folder(RULES);
     let at = folder.path();
-    for (name, part) in [("rules.yaml", "--dynamic rules.yaml: this is no directory"), ("-", "--dynamic -: five files")]
+    for (name, part) in
+        [("rules.yaml", "--dynamic rules.yaml: this is no directory"), ("-", "--dynamic -: these are several files")]
     {
         let (code, said) = shunt(at, &format!("{DYNAMIC} {name}"));
         assert!(code == Some(2) && said.contains(part), "{said}");

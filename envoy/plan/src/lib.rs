@@ -8,6 +8,7 @@
 //! ServiceEntries and DestinationRules. What is wrong with these is reported here and nowhere else; hosts, matches,
 //! weights and edits are the policy's subject.
 
+mod application;
 mod build;
 mod caller;
 mod clusters;
@@ -39,6 +40,7 @@ mod warmup;
 #[cfg(test)]
 mod testing;
 
+pub use application::{APP_CLUSTER, Application};
 pub use caller::Caller;
 pub use hash_keys::{HashCookie, HashKey, RING_SIZE_MAX, TABLE_SIZE, is_table_size};
 pub use limits::{Connections, Limits, OutlierDetection, PerMillion, Pings, RetryBudget, TcpKeepalive};

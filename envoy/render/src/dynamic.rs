@@ -12,7 +12,7 @@ use crate::bootstrap::{self, Options};
 use crate::filters::Meanwhile;
 use crate::listener::Routes;
 use crate::profiles::{ByContent, digest};
-use crate::{clusters, filters, listener, proto, routes, written};
+use crate::{clusters, filters, inbound, listener, proto, routes, written};
 use envoy_plan::Plan;
 use istio_config::FilterConfig;
 use serde_json::{Value, json};
@@ -23,6 +23,7 @@ pub const BOOTSTRAP_FILE: &str = "bootstrap.json";
 pub(crate) const CLUSTERS_FILE: &str = "clusters.json";
 pub(crate) const ROUTES_FILE: &str = "routes.json";
 pub(crate) const FILTER_FILE: &str = "filter.json";
+pub(crate) const INBOUND_FILE: &str = "inbound.json";
 pub(crate) const LISTENERS_FILE: &str = "listeners.json";
 
 pub(crate) const CLUSTER_TYPE: &str = "envoy.config.cluster.v3.Cluster";
@@ -48,7 +49,7 @@ pub struct Dynamic {
     /// For [`BOOTSTRAP_FILE`]; changes only with the options.
     pub bootstrap: Value,
     /// Each watched file by its name, in the order in which they are to be replaced.
-    pub files: [(&'static str, Value); 4],
+    pub files: Vec<(&'static str, Value)>,
 }
 
 /// The files for Envoy to find in `folder`, an absolute path. `before` tells what a file there holds now, `now` are seconds
@@ -71,7 +72,8 @@ pub fn dynamic(
     };
     let profiles = ByContent::new(&plan.profiles, "");
 
-    let called_for = plan.clusters.values().map(|cluster| proto::any(CLUSTER_TYPE, clusters::cluster(cluster)));
+    let clusters = bootstrap::all_clusters(plan, options);
+    let called_for = clusters.iter().map(|cluster| proto::any(CLUSTER_TYPE, clusters::cluster(cluster)));
     let clusters = with_kept(called_for.collect(), old(CLUSTERS_FILE, "/resources", written::is_cluster), now);
 
     let mut routes = proto::any(ROUTES_TYPE, routes::route_configuration(&profiles.profiles));
@@ -80,12 +82,27 @@ pub fn dynamic(
         *list = Value::Array(with_kept(called_for.collect(), old(ROUTES_FILE, ROUTES, written::is_profile), now));
     }
 
-    let filter = filters::wasm(&profiles.named(config), &filters::inline(module));
-    let filter = proto::any(FILTER_TYPE, proto::with(filter, [("name", Some(json!(FILTER_NAME)))]));
-    let place = filters::discovered(FILTER_NAME, watched(FILTER_FILE), Meanwhile::Refused);
+    let code = filters::inline(module);
+    // One in a file: Envoy refuses a file in which there is another beside the one that it has asked for.
+    let filter = |name: &str, config: &FilterConfig| {
+        let filter = proto::with(filters::wasm(config, &code), [("name", Some(json!(name)))]);
+        versioned(vec![proto::any(FILTER_TYPE, filter)])
+    };
+    let place = |name: &str, file: &str| filters::discovered(name, watched(file), Meanwhile::Refused);
     // The fault filter is there for every rule to come; without the filter's word it does nothing.
-    let filters = filters::http_filters(place, config, true);
-    let listener = listener::listener(options, Routes::Discovered(watched(ROUTES_FILE)), filters);
+    let filters = filters::http_filters(place(FILTER_NAME, FILTER_FILE), config, true);
+    let mut listeners = vec![listener::listener(options, Routes::Discovered(watched(ROUTES_FILE)), filters)];
+    let mut files = vec![
+        (CLUSTERS_FILE, versioned(clusters)),
+        (ROUTES_FILE, versioned(vec![routes])),
+        (FILTER_FILE, filter(FILTER_NAME, &profiles.named(config))),
+    ];
+    if let Some(application) = &options.application {
+        files.push((INBOUND_FILE, filter(inbound::NAME, &config.inbound())));
+        listeners.push(inbound::listener(options, application, place(inbound::NAME, INBOUND_FILE)));
+    }
+    let listeners = listeners.into_iter().map(|listener| proto::any(LISTENER_TYPE, listener)).collect();
+    files.push((LISTENERS_FILE, versioned(listeners)));
 
     Dynamic {
         bootstrap: bootstrap::of(
@@ -93,12 +110,7 @@ pub fn dynamic(
             "dynamic_resources",
             json!({ "cds_config": watched(CLUSTERS_FILE), "lds_config": watched(LISTENERS_FILE) }),
         ),
-        files: [
-            (CLUSTERS_FILE, versioned(clusters)),
-            (ROUTES_FILE, versioned(vec![routes])),
-            (FILTER_FILE, versioned(vec![filter])),
-            (LISTENERS_FILE, versioned(vec![proto::any(LISTENER_TYPE, listener)])),
-        ],
+        files,
     }
 }
 

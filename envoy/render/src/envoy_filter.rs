@@ -1,6 +1,7 @@
 //! The manifest that brings the filter into a mesh: Istio's `EnvoyFilter`.
 //!
-//! Three kinds of patch. The filter is put in front of all others, once for each port that has rules, with the rules of that
+//! Where a policy keeps context, the filter also stands on the inbound side of each sidecar. Of the rest there are
+//! three kinds of patch. The filter is put in front of all others, once for each port that has rules, with the rules of that
 //! port. The profile routes are put in front of the routes of every virtual host; they match only what the filter has
 //! spoken to, so that istiod's own routes serve everything else, and everything when the filter is away. And
 //! what only the filter may say is taken from requests before the first look at the routes. Clusters are istiod's.
@@ -14,6 +15,7 @@ use crate::mesh::{self, Code, Manifest, Shipped};
 use crate::profiles::ByContent;
 use crate::{filters, proto, routes};
 use envoy_plan::Plan;
+use istio_config::FilterConfig;
 use istio_config::filter_config::OWN_PREFIX;
 use serde_json::{Value, json};
 
@@ -25,7 +27,8 @@ pub fn envoy_filter(plan: &Plan, shipped: &[Shipped], manifest: &Manifest) -> Va
         let config = profiles.named(&shipped.config);
         the_filter(&Shipped { config, ..shipped.clone() }, context, &manifest.code)
     });
-    let patches = routes(&profiles, shipped, manifest).into_iter().chain(filters).collect();
+    let inbound = inbound_config(shipped).into_iter().flat_map(|config| inbound_filter(&config, &manifest.code));
+    let patches = routes(&profiles, shipped, manifest).into_iter().chain(filters).chain(inbound).collect();
     object(patches, manifest)
 }
 
@@ -86,6 +89,15 @@ const ANY_SHA256: &str = "nil";
 fn the_filter(shipped: &Shipped, context: &str, code: &Code) -> [Value; 2] {
     let Shipped { listener, port, config } = shipped;
     let name = format!("shunt.{}.{}", listener.gateway.replace('/', "."), listener.port);
+    let (resource, discovery) = extension(&name, config, code);
+    [
+        patch("EXTENSION_CONFIG", json!({ "context": context }), "ADD", resource),
+        patch("HTTP_FILTER", connection_manager(context, Some(*port)), "INSERT_FIRST", discovery),
+    ]
+}
+
+/// The filter under this name, and what stands in its place until the proxy has it.
+fn extension(name: &str, config: &FilterConfig, code: &Code) -> (Value, Value) {
     let code = match code {
         Code::File(path) => json!({ "local": { "filename": path } }),
         Code::Url { url, sha256 } => {
@@ -95,9 +107,24 @@ fn the_filter(shipped: &Shipped, context: &str, code: &Code) -> [Value; 2] {
     };
     let resource = proto::with(filters::wasm(config, &code), [("name", Some(json!(name)))]);
     let source = json!({ "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" });
-    let discovery = filters::discovered(&name, source, Meanwhile::Passed);
+    (resource, filters::discovered(name, source, Meanwhile::Passed))
+}
+
+/// What the filter on the inbound side of a sidecar reads; `None` where it would have nothing to do.
+pub(crate) fn inbound_config(shipped: &[Shipped]) -> Option<FilterConfig> {
+    let first = shipped.first().filter(|shipped| shipped.listener.is_mesh())?;
+    first.config.keeps_context().then(|| first.config.inbound())
+}
+
+/// The filter on the inbound side, on all ports of the application: behind everything that may refuse a request.
+fn inbound_filter(config: &FilterConfig, code: &Code) -> [Value; 3] {
+    const CONTEXT: &str = "SIDECAR_INBOUND";
+    let (resource, discovery) = extension("shunt.inbound", config, code);
+    let router = json!({ "name": filters::CONNECTION_MANAGER, "subFilter": { "name": filters::ROUTER } });
+    let place = json!({ "context": CONTEXT, "listener": { "filterChain": { "filter": router } } });
     [
-        patch("EXTENSION_CONFIG", json!({ "context": context }), "ADD", resource),
-        patch("HTTP_FILTER", connection_manager(context, Some(*port)), "INSERT_FIRST", discovery),
+        forged_headers(CONTEXT),
+        patch("EXTENSION_CONFIG", json!({ "context": CONTEXT }), "ADD", resource),
+        patch("HTTP_FILTER", place, "INSERT_BEFORE", discovery),
     ]
 }

@@ -1,10 +1,11 @@
 //! The HTTP filters: ours, Envoy's fault filter where a rule injects faults, its forward proxy where requests may pass
 //! through, and the router.
 
-use crate::{clusters, proto};
+use crate::{clusters, inbound, proto};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use istio_config::FilterConfig;
+use istio_config::filter_config::Direction;
 use istio_config::outbound::OutboundMode;
 use serde_json::{Value, json};
 
@@ -22,6 +23,9 @@ pub(crate) const WASM_TYPE: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
 
 /// A filter that changes headers; without mutations, none.
 const NOTHING_TYPE: &str = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
+
+/// The name by which Envoy and istiod know the router.
+pub(crate) const ROUTER: &str = "envoy.filters.http.router";
 
 /// The name by which Envoy and istiod know the fault filter.
 pub(crate) const FAULT: &str = "envoy.filters.http.fault";
@@ -41,7 +45,7 @@ pub(crate) fn http_filters(ours: Value, config: &FilterConfig, with_faults: bool
 
 /// The end of every chain.
 pub(crate) fn router() -> Value {
-    proto::extension("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router", json!({}))
+    proto::extension(ROUTER, "envoy.extensions.filters.http.router.v3.Router", json!({}))
 }
 
 /// Envoy's `AsyncDataSource` with the compiled filter itself.
@@ -76,9 +80,14 @@ pub(crate) fn injects_faults(config: &FilterConfig) -> bool {
 /// The filter; `code` is Envoy's `AsyncDataSource`. The configuration is text: a `Struct` would reach the filter as bytes of
 /// protobuf. A trap costs the streams of one VM, and the next request gets a new one.
 pub(crate) fn wasm(config: &FilterConfig, code: &Value) -> Value {
+    // Of one name, both sides would be one plugin.
+    let name = match config.direction {
+        Direction::Outbound => "shunt",
+        Direction::Inbound => inbound::NAME,
+    };
     let message = json!({ "config": {
-        "name": "shunt",
-        "root_id": "shunt",
+        "name": name,
+        "root_id": name,
         "configuration": proto::any(
             "google.protobuf.StringValue",
             json!({ "value": config.to_json().to_string() }),

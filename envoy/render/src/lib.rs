@@ -11,6 +11,7 @@ mod envoy_filter;
 mod envoy_gateway;
 mod filters;
 mod hashing;
+mod inbound;
 mod limits;
 mod listener;
 mod localities;

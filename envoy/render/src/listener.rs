@@ -1,4 +1,4 @@
-//! The one listener, and the connection manager on it, with istiod's settings for a sidecar's outbound side.
+//! The listener for what goes out, and the connection manager on it, with istiod's settings for a sidecar's outbound side.
 //!
 //! Of these, what a user could notice: paths are normalised before anything looks at them (as asked for, see
 //! [`PathNormalization`]), a client's `x-request-id` is kept and one is made where there
@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Headers that drive Envoy's fault filter. Envoy lets clients send them.
-const FAULT_PREFIX: &str = "x-envoy-fault-";
+pub(crate) const FAULT_PREFIX: &str = "x-envoy-fault-";
 
 /// Where the connection manager has its routes from.
 pub(crate) enum Routes {

@@ -3,9 +3,11 @@
 //! They put the filter in its place and nothing else: routes are out of their reach, so each needs the EnvoyFilter with the
 //! profile routes as its companion ([`crate::companion`]). istiod makes one of the other, in `translateWasmPlugin`.
 
+use crate::envoy_filter::inbound_config;
 use crate::mesh::{self, Code, Manifest, Shipped};
 use crate::profiles::ByContent;
 use envoy_plan::Plan;
+use istio_config::FilterConfig;
 use serde_json::{Value, json};
 
 /// Which of the two.
@@ -35,33 +37,52 @@ impl Plugin {
 pub fn wasm_plugins(kind: Plugin, plan: &Plan, shipped: &[Shipped], manifest: &Manifest) -> Vec<Value> {
     let profiles = ByContent::new(&plan.profiles, &manifest.owner());
     let named = |shipped: &Shipped| Shipped { config: profiles.named(&shipped.config), ..shipped.clone() };
-    shipped.iter().map(|shipped| plugin(kind, &named(shipped), manifest)).collect()
+    let inbound = inbound_config(shipped).map(|config| inbound_plugin(kind, &config, manifest));
+    shipped.iter().map(|shipped| plugin(kind, &named(shipped), manifest)).chain(inbound).collect()
+}
+
+/// The filter on the inbound side, on all ports of the application: behind everything that may refuse a request.
+fn inbound_plugin(kind: Plugin, config: &FilterConfig, manifest: &Manifest) -> Value {
+    let name = format!("{}-inbound", manifest.name);
+    object(kind, &name, "shunt-inbound", config, ("STATS", json!({ "mode": "SERVER" })), manifest)
 }
 
 fn plugin(kind: Plugin, shipped: &Shipped, manifest: &Manifest) -> Value {
     let Shipped { listener, port, config } = shipped;
+    let name = format!("{}-{}", manifest.name, listener.port);
+    // A gateway is a client too.
+    let place = json!({ "mode": "CLIENT", "ports": [{ "number": port }] });
+    object(kind, &name, "shunt", config, ("AUTHN", place), manifest)
+}
+
+fn object(
+    kind: Plugin,
+    name: &str,
+    plugin: &str,
+    config: &FilterConfig,
+    (phase, place): (&str, Value),
+    manifest: &Manifest,
+) -> Value {
     let mut spec = manifest.scope(("selector", "matchLabels"));
     let mut wasm = json!({
         "url": url(&manifest.code),
         "type": "HTTP",
-        "pluginName": "shunt",
+        "pluginName": plugin,
         "pluginConfig": config.to_json(),
         "failStrategy": "FAIL_RELOAD",
     });
     if let (Some(fields), Code::Url { sha256: Some(sha256), .. }) = (wasm.as_object_mut(), &manifest.code) {
         fields.insert("sha256".to_owned(), json!(sha256));
     }
-    spec.insert("phase".to_owned(), json!("AUTHN"));
-    // A gateway is a client too.
-    spec.insert("match".to_owned(), json!([{ "mode": "CLIENT", "ports": [{ "number": port }] }]));
+    spec.insert("phase".to_owned(), json!(phase));
+    spec.insert("match".to_owned(), json!([place]));
     match (kind, wasm) {
         (Plugin::WasmPlugin, Value::Object(fields)) => spec.extend(fields),
         (_, wasm) => {
             spec.insert("wasm".to_owned(), wasm);
         }
     }
-    let name = format!("{}-{}", manifest.name, listener.port);
-    mesh::object("extensions.istio.io/v1alpha1", kind.kind(), manifest.metadata(&name), spec)
+    mesh::object("extensions.istio.io/v1alpha1", kind.kind(), manifest.metadata(name), spec)
 }
 
 fn url(code: &Code) -> String {

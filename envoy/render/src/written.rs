@@ -1,13 +1,14 @@
 //! By what a file of [`dynamic`](crate::dynamic()) is known again, so that nobody else's is overwritten, and nothing of it kept.
 
 use crate::dynamic::{BOOTSTRAP_FILE, CLUSTER_TYPE, CLUSTERS_FILE, FILTER_TYPE, LISTENER_TYPE, ROUTES_TYPE};
-use crate::dynamic::{FILTER_FILE, LISTENERS_FILE, ROUTES_FILE};
-use envoy_plan::DEFAULT_PROFILE;
+use crate::dynamic::{FILTER_FILE, INBOUND_FILE, LISTENERS_FILE, ROUTES_FILE};
+use crate::inbound;
+use envoy_plan::{APP_CLUSTER, DEFAULT_PROFILE};
 use istio_config::names::PASSTHROUGH_CLUSTER;
 use serde_json::Value;
 
 /// All files of a folder, the bootstrap first.
-pub const FILES: [&str; 5] = [BOOTSTRAP_FILE, CLUSTERS_FILE, ROUTES_FILE, FILTER_FILE, LISTENERS_FILE];
+pub const FILES: [&str; 6] = [BOOTSTRAP_FILE, CLUSTERS_FILE, ROUTES_FILE, FILTER_FILE, INBOUND_FILE, LISTENERS_FILE];
 
 /// Whether a file of this name that holds this was written here. It goes by the form, so that other builds' files count too.
 pub fn is_ours(file: &str, content: &Value) -> bool {
@@ -22,21 +23,29 @@ pub fn is_ours(file: &str, content: &Value) -> bool {
     has_version
         && match file {
             CLUSTERS_FILE => resources.iter().all(is_cluster),
-            ROUTES_FILE => is_one(resources, ROUTES_TYPE),
-            FILTER_FILE => is_one(resources, FILTER_TYPE),
-            LISTENERS_FILE => is_one(resources, LISTENER_TYPE),
+            ROUTES_FILE => is_one(resources, ROUTES_TYPE, "shunt"),
+            FILTER_FILE => is_one(resources, FILTER_TYPE, "shunt"),
+            INBOUND_FILE => is_one(resources, FILTER_TYPE, inbound::NAME),
+            LISTENERS_FILE => are_sides(resources),
             _ => false,
         }
 }
 
-fn is_one(resources: &[Value], message_type: &str) -> bool {
-    matches!(resources, [resource] if is_of(resource, message_type) && name(resource) == "shunt")
+fn is_one(resources: &[Value], message_type: &str, called: &str) -> bool {
+    matches!(resources, [resource] if is_of(resource, message_type) && name(resource) == called)
 }
 
-/// Whether an entry of the clusters' file is one of ours: of its type, and called as Istio calls clusters.
+/// The listener of the outbound side, and of the inbound side where there is one.
+fn are_sides(resources: &[Value]) -> bool {
+    let names: Vec<_> = resources.iter().map(name).collect();
+    resources.iter().all(|resource| is_of(resource, LISTENER_TYPE))
+        && matches!(names.as_slice(), ["shunt"] | ["shunt", inbound::NAME])
+}
+
+/// Whether an entry of the clusters' file is one of ours: of its type, and called as Istio calls clusters, or the application.
 pub(crate) fn is_cluster(entry: &Value) -> bool {
     let name = name(entry);
-    is_of(entry, CLUSTER_TYPE) && (name.split('|').count() == 4 || name == PASSTHROUGH_CLUSTER)
+    is_of(entry, CLUSTER_TYPE) && (name.split('|').count() == 4 || [PASSTHROUGH_CLUSTER, APP_CLUSTER].contains(&name))
 }
 
 /// Whether a route is that of one of our profiles.

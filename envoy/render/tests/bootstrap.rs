@@ -55,7 +55,7 @@ fn render(text: &str) -> Value {
 fn render_with(text: &str, path_normalization: PathNormalization) -> Value {
     let (plan, config) = common::read(text);
     let (listen, admin) = ("127.0.0.1:8080".parse().unwrap(), "[::1]:9901".parse().unwrap());
-    let options = Options { listen, admin, path_normalization };
+    let options = Options { listen, admin, path_normalization, application: None };
     bootstrap(&plan, &config, b"\0asm\x01\0\0\0", &options)
 }
 
@@ -161,7 +161,7 @@ fn the_forward_proxy_is_there_for_requests_that_pass_through() {
             &plan,
             &config,
             b"\0asm\x01\0\0\0",
-            &Options { listen, admin, path_normalization: Default::default() },
+            &Options { listen, admin, path_normalization: Default::default(), application: None },
         )
     };
     let is_there = |bootstrap: &Value| {

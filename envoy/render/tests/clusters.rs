@@ -23,7 +23,7 @@ fn cluster(policy: &str) -> Value {
     let (plan, _) = Plan::build_for(&config, &caller, None, &mut diagnostics);
     assert_eq!(diagnostics.iter().count(), 0, "{diagnostics:?}");
     let (listen, admin) = ("127.0.0.1:8080".parse().unwrap(), "127.0.0.1:9901".parse().unwrap());
-    let options = Options { listen, admin, path_normalization: PathNormalization::default() };
+    let options = Options { listen, admin, path_normalization: PathNormalization::default(), application: None };
     let rendered = bootstrap(&plan, &common::read("").1, b"\0asm\x01\0\0\0", &options);
     let clusters = rendered["static_resources"]["clusters"].as_array().unwrap();
     clusters.iter().find(|cluster| cluster["name"] == "outbound|80||a.com").unwrap().clone()

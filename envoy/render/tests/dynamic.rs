@@ -46,7 +46,7 @@ const START: u64 = 1_800_000_000;
 
 fn render_with(text: &str, outbound: Option<OutboundMode>, before: Option<&Dynamic>, now: u64) -> Dynamic {
     let (listen, admin) = ("127.0.0.1:8080".parse().unwrap(), "127.0.0.1:9901".parse().unwrap());
-    let options = Options { listen, admin, path_normalization: PathNormalization::default() };
+    let options = Options { listen, admin, path_normalization: PathNormalization::default(), application: None };
     let (mut plan, config) = common::read(text);
     let config = istio_config::FilterConfig { outbound: outbound.map(|mode| plan.let_out(mode)), ..config };
     let before = |file: &str| Some(content(before?, file).clone());

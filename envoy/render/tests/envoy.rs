@@ -148,8 +148,12 @@ fn start(envoy: &Path) -> Running {
     let seen = Seen::default();
     let (v1, v2) = (upstream("v1", &seen), upstream("v2", &seen));
     let directory = tempfile::tempdir().unwrap();
-    let options =
-        Options { listen: free_address(), admin: free_address(), path_normalization: PathNormalization::default() };
+    let options = Options {
+        listen: free_address(),
+        admin: free_address(),
+        path_normalization: PathNormalization::default(),
+        application: None,
+    };
     let path = write_bootstrap(directory.path(), "bootstrap.yaml", &config(v1, v2, free_address()), &options);
     let log = std::fs::File::create(directory.path().join("log")).unwrap();
     let process = Command::new(envoy)
@@ -204,8 +208,12 @@ const V1: (&str, &str) = ("say-cluster", "outbound|80|v1|web.com");
 fn envoy_accepts_the_bootstrap_as_yaml_and_as_json() {
     let Some(envoy) = envoy("envoy_accepts_the_bootstrap_as_yaml_and_as_json") else { return };
     let directory = tempfile::tempdir().unwrap();
-    let options =
-        Options { listen: free_address(), admin: free_address(), path_normalization: PathNormalization::default() };
+    let options = Options {
+        listen: free_address(),
+        admin: free_address(),
+        path_normalization: PathNormalization::default(),
+        application: None,
+    };
     let text = config(free_address(), free_address(), free_address())
         .replace("timeout: 200ms", "timeout: 200ms, fault: {delay: {fixedDelay: 1s, percentage: {value: 1}}}")
         .replace("protocol: HTTP}", "protocol: HTTP2}");

@@ -66,6 +66,7 @@ fn options() -> Options {
         listen: "127.0.0.1:8080".parse().unwrap(),
         admin: "127.0.0.1:9901".parse().unwrap(),
         path_normalization: PathNormalization::default(),
+        application: None,
     }
 }
 

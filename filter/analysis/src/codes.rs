@@ -19,7 +19,7 @@ pub fn code(code: &str) -> Option<&'static Code> {
 }
 
 /// Sorted by code.
-pub(crate) const CODES: [Code; 130] = [
+pub(crate) const CODES: [Code; 135] = [
     Code { code: "IST0002", istio: Some("IST0002"), meaning: "A deprecated field" },
     Code { code: "IST0101", istio: Some("IST0101"), meaning: "A host, port, subset or Gateway that does not exist" },
     Code {
@@ -76,7 +76,11 @@ pub(crate) const CODES: [Code; 130] = [
     Code { code: "bad-value", istio: Some("IST0106"), meaning: "A value that the field does not take" },
     Code { code: "case-of-regex", istio: None, meaning: "`ignoreUriCase` beside a regex, which it does not change" },
     Code { code: "conflict", istio: Some("IST0106"), meaning: "Fields that exclude each other" },
+    Code { code: "context-for-everyone", istio: None, meaning: "Headers that are given to every host" },
+    Code { code: "context-memory", istio: None, meaning: "How much memory the kept headers may take" },
+    Code { code: "context-without-receivers", istio: None, meaning: "Headers that are kept for nobody" },
     Code { code: "contradiction", istio: None, meaning: "A policy for a rule that it cannot act on" },
+    Code { code: "credentials-propagated", istio: None, meaning: "Headers that say who somebody is, handed on" },
     Code {
         code: "delegate-conflict",
         istio: None,
@@ -109,6 +113,11 @@ pub(crate) const CODES: [Code; 130] = [
     Code { code: "mirror-and-mirrors", istio: Some("IST0106"), meaning: "`mirror` beside `mirrors`" },
     Code { code: "mirror-of-writes", istio: None, meaning: "Copies of requests that change something" },
     Code { code: "mirror-to-itself", istio: None, meaning: "Copies that go where the request goes" },
+    Code {
+        code: "mirror-without-context",
+        istio: None,
+        meaning: "Copies to a host outside `to`, so that nobody gets the headers",
+    },
     Code { code: "missing-weight", istio: None, meaning: "A destination without a weight beside others" },
     Code { code: "misspelt-kind", istio: None, meaning: "A kind or group that is nearly one that is served" },
     Code {

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::diagnostic::{At, Diagnostics};
 use crate::listeners::MESH;
 use crate::outbound::OutboundMode;
-use crate::{reader, scope};
+use crate::{reader, scope, shunt_policy};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -44,6 +44,19 @@ pub struct FilterConfig {
     pub outbound: Option<OutboundTrafficPolicy>,
     /// How conditions see a header that comes more than once.
     pub repeated_headers: RepeatedHeaders,
+    /// On which side of the application the filter stands.
+    pub direction: Direction,
+}
+
+/// On which side of an application the filter stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Direction {
+    /// Requests leave through it: it routes them.
+    #[default]
+    Outbound,
+    /// Requests reach the application through it. It has no rules; it keeps what `propagate` says.
+    Inbound,
 }
 
 /// Where in Istio the filter stands: one port of a sidecar's outbound side, or of a gateway.
@@ -139,6 +152,8 @@ struct Raw {
     outbound_traffic_policy: Option<OutboundTrafficPolicy>,
     #[serde(default)]
     repeated_headers: RepeatedHeaders,
+    #[serde(default)]
+    direction: Direction,
 }
 
 impl FilterConfig {
@@ -185,6 +200,7 @@ impl FilterConfig {
             listener: raw.listener,
             outbound: raw.outbound_traffic_policy,
             repeated_headers: raw.repeated_headers,
+            direction: raw.direction,
             namespace: raw.namespace.unwrap_or_else(|| "default".to_owned()),
         }
     }
@@ -192,6 +208,9 @@ impl FilterConfig {
     /// The JSON form, as [`FilterConfig::read`] takes it. DestinationRules and endpoints stay out: every VM would keep
     /// them, and the filter decides without them. So does what has no say on [`FilterConfig::listener`].
     pub fn to_json(&self) -> Value {
+        if self.direction == Direction::Inbound {
+            return self.inbound_json();
+        }
         let needed = self.listener.as_ref().map(|listener| scope::needed(&self.config, listener, &self.namespace));
         let is_needed = |object: &&Value| needed.as_ref().is_none_or(|needed| needed.contains(&name_of(object)));
         let is_bound = |binding: &&ProfileBinding| {
@@ -224,6 +243,30 @@ impl FilterConfig {
             }
         }
         json
+    }
+}
+
+impl FilterConfig {
+    /// The configuration of the filter on the other side of the application, which belongs to this one.
+    pub fn inbound(&self) -> Self {
+        Self { direction: Direction::Inbound, ..self.clone() }
+    }
+
+    /// Whether a policy has something to keep.
+    pub fn keeps_context(&self) -> bool {
+        self.config.shunt_policies.iter().any(|policy| policy.spec.propagate.is_some())
+    }
+
+    /// Policies are all that the inbound side needs.
+    fn inbound_json(&self) -> Value {
+        let is_policy = |object: &&Value| object.get("kind").and_then(Value::as_str) == Some(shunt_policy::KIND);
+        json!({
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "namespace": self.namespace,
+            "direction": self.direction,
+            "objects": self.config.written.iter().filter(is_policy).collect::<Vec<_>>(),
+        })
     }
 }
 

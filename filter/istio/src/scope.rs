@@ -77,15 +77,20 @@ pub fn virtual_services<'c>(
 }
 
 /// The ports on which `gateway` (`mesh`, or a Gateway as `NAMESPACE/NAME`) has rules: those of the services that rules are
-/// for, or of the Gateway's servers whose requests istiod routes. Empty where the files do not tell.
+/// for and that kept headers are given to, or of the Gateway's servers whose requests istiod routes. Empty where the files do not tell.
 pub fn ports(config: &Config, gateway: &str, namespace: &str) -> BTreeSet<u16> {
     if gateway != MESH {
         let named = config.gateways.iter().filter(|named| named.meta.full_name() == gateway);
         return named.flat_map(|named| &named.spec.servers).filter_map(listeners::terminated_port).collect();
     }
-    let hosts: BTreeSet<String> = virtual_services(config, MESH, namespace)
-        .flat_map(|service| service.spec.hosts.iter().map(|host| names::full_host(host, service.meta.namespace())))
-        .collect();
+    let ruled = virtual_services(config, MESH, namespace)
+        .flat_map(|service| service.spec.hosts.iter().map(|host| names::full_host(host, service.meta.namespace())));
+    // Who may get kept headers gets them with or without rules.
+    let receiving = config.shunt_policies.iter().flat_map(|policy| {
+        let to = policy.spec.propagate.iter().flat_map(|propagate| &propagate.to);
+        to.map(|host| names::full_host(host, policy.meta.namespace()))
+    });
+    let hosts: BTreeSet<String> = ruled.chain(receiving).collect();
     let services = Services::new(config);
     let is_named = |host: &str| hosts.iter().any(|named| named == host || names::covers(named, host));
     services.iter().filter(|(host, _)| is_named(host)).flat_map(|(_, ports)| ports.iter().copied()).collect()

@@ -20,8 +20,10 @@ pub(crate) enum LogLevel {
 }
 
 const OK: u32 = 0;
+const CAS_MISMATCH: u32 = 8;
 const PLUGIN_CONFIGURATION: u32 = 7;
 const NO_GRPC_STATUS: i32 = -1;
+const COUNTER: u32 = 0;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -38,6 +40,17 @@ unsafe extern "C" {
     fn proxy_add_header_map_value(map: u32, name: *const u8, name_size: usize, value: *const u8, size: usize) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        version: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(key: *const u8, key_size: usize, data: *const u8, size: usize, version: u32) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -138,4 +151,59 @@ pub(crate) fn send_local_response(status: u16, details: &str, body: &[u8], heade
             NO_GRPC_STATUS,
         )
     };
+}
+
+/// The number of the counter of this name; `None` from a host that keeps none.
+pub(crate) fn define_counter(name: &str) -> Option<u32> {
+    let mut id = 0;
+    // SAFETY: pointer and length of a live string, and a live out-pointer.
+    let status = unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &raw mut id) };
+    (status == OK).then_some(id)
+}
+
+/// Counts one more.
+pub(crate) fn increment(counter: u32) {
+    // SAFETY: plain numbers. What is not counted is lost, and that is all.
+    unsafe { proxy_increment_metric(counter, 1) };
+}
+
+/// Milliseconds since 1970; 0 from a host without a clock.
+pub(crate) fn now_ms() -> u64 {
+    let mut nanoseconds = 0;
+    // SAFETY: a live out-pointer. Where the call fails it stays as it is.
+    unsafe { proxy_get_current_time_nanoseconds(&raw mut nanoseconds) };
+    nanoseconds / 1_000_000
+}
+
+/// What the host's VMs share under this key, and its version; `None` when there is nothing.
+pub(crate) fn shared_data(key: &str) -> Option<(Vec<u8>, u32)> {
+    let (mut data, mut size, mut version) = (std::ptr::null_mut(), 0, 0);
+    // SAFETY: pointer and length of a live string, and live out-pointers; the buffer comes from `malloc`.
+    unsafe {
+        match proxy_get_shared_data(key.as_ptr(), key.len(), &raw mut data, &raw mut size, &raw mut version) {
+            OK => Some((take_over(data, size), version)),
+            _ => None,
+        }
+    }
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It stands there.
+    Done,
+    /// Somebody else has written since.
+    Overtaken,
+    /// The host does not take it.
+    Failed,
+}
+
+/// Shares this under the key if its version is still that, or if there is nothing yet. Version 0: in any case.
+pub(crate) fn set_shared_data(key: &str, data: &[u8], version: u32) -> Written {
+    // SAFETY: pointers and lengths of live slices.
+    match unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), data.as_ptr(), data.len(), version) } {
+        OK => Written::Done,
+        CAS_MISMATCH => Written::Overtaken,
+        _ => Written::Failed,
+    }
 }

@@ -6,10 +6,12 @@
 //!
 //! - [`configuration`](mod@configuration): text or protobuf Struct to a compiled policy
 //! - [`explain`](mod@explain): the same policy asked why, by tools
+//! - `context_store`: what is kept of inbound requests for outbound ones
 //! - `compact`: JSON text to a value that takes little room
 //! - [`pairs`](mod@pairs): the host's encoding of a header map, read in place
 //! - [`protobuf`](mod@protobuf): Envoy hands a Struct over undecoded
 //! - `hostcalls`: the calls the SDK would panic in
+//! - `metrics`: what is counted
 //! - `random`: one generator per VM, seeded by the host
 //! - `root`, `stream`: the two contexts
 
@@ -20,7 +22,11 @@ pub mod pairs;
 pub mod protobuf;
 
 #[cfg(target_arch = "wasm32")]
+mod context_store;
+#[cfg(target_arch = "wasm32")]
 mod hostcalls;
+#[cfg(target_arch = "wasm32")]
+mod metrics;
 #[cfg(target_arch = "wasm32")]
 mod random;
 #[cfg(target_arch = "wasm32")]

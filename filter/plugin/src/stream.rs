@@ -1,8 +1,9 @@
 //! The stream context: one request, its decision, its response.
 
 use crate::hostcalls::{self, HeaderMap};
+use crate::metrics::{self, Counter};
 use crate::pairs::Pair;
-use crate::{pairs, random};
+use crate::{context_store, pairs, random};
 use istio_config::filter_config::{CLUSTER_HEADER, PROFILE_HEADER};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
@@ -49,7 +50,14 @@ impl HttpContext for Stream {
         let encoded = hostcalls::header_pairs(HeaderMap::Request);
         let pairs = pairs::read(&encoded);
         let request = RequestHead::new(&pairs);
-        match self.policy.decide(&request, &mut Surroundings) {
+        let held = context_store::meet(&self.policy, &request);
+        let context = held.as_ref().and_then(|held| held.context(&self.policy));
+        let (decision, restored) = self.policy.decide_in(context.as_ref(), &request, &mut Surroundings);
+        if !restored.is_empty() {
+            metrics::increment(Counter::PropagateRestored);
+            apply(HeaderMap::Request, &restored);
+        }
+        match decision {
             Decision::Forward(forward) => {
                 write(&request, &forward);
                 self.response = forward.response;

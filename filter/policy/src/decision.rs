@@ -4,6 +4,7 @@ use crate::headers::Edit;
 use crate::reply::LocalReply;
 use crate::route::RuleId;
 use crate::sticky::Choice;
+use istio_config::names::PASSTHROUGH_CLUSTER;
 
 /// What becomes of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,8 @@ pub enum Decision<'p> {
 pub struct Forward<'p> {
     /// The rule that decided.
     pub rule: &'p RuleId,
+    /// Which of the policy's targets.
+    pub(crate) target: u32,
     /// Cluster, by Istio's name.
     pub cluster: &'p str,
     /// How the cluster came about.
@@ -39,6 +42,13 @@ pub struct Forward<'p> {
     pub fault: Fault,
     /// What to ask the policy for when the response comes; `None` when it stays as it is.
     pub response: Option<ResponseRule>,
+}
+
+impl Forward<'_> {
+    /// Whether nothing but the request itself says where it goes (`outboundTrafficPolicy: ALLOW_ANY`).
+    pub(crate) fn passes_through(&self) -> bool {
+        self.cluster == PASSTHROUGH_CLUSTER
+    }
 }
 
 /// A new `:authority`, with what Envoy tells the upstream of the old one.

@@ -6,7 +6,7 @@
 use crate::table::Table;
 
 /// A DNS name has at most 253 bytes; anything longer names no host.
-const HOST_MAX: usize = 255;
+pub(crate) const HOST_MAX: usize = 255;
 
 /// Virtual hosts by domain.
 #[derive(Clone, Debug, Default)]
@@ -78,7 +78,7 @@ enum Domain<'h> {
 }
 
 /// In lower case, without port and trailing dot. `None` when too long to be a host.
-fn normalised<'b>(authority: &[u8], buffer: &'b mut [u8; HOST_MAX]) -> Option<&'b [u8]> {
+pub(crate) fn normalised<'b>(authority: &[u8], buffer: &'b mut [u8; HOST_MAX]) -> Option<&'b [u8]> {
     let host = without_port(authority);
     let host = host.strip_suffix(b".").unwrap_or(host);
     let lower = buffer.get_mut(..host.len())?;

@@ -15,6 +15,7 @@
 //! - [`select`](mod@select): weights and the draw
 //! - [`sticky`](mod@sticky), [`rendezvous`](mod@rendezvous): users who stay on a version while weights move
 //! - [`headers`](mod@headers), [`format`](mod@format), [`rewrite`](mod@rewrite): what changes on the way
+//! - [`propagate`](mod@propagate): context that survives the application
 //! - [`trace`](mod@trace): a span of its own for each hop, when asked
 //! - [`reply`](mod@reply): what is answered here
 //! - [`explain`](mod@explain): the same look-up with everything said and nothing drawn
@@ -28,6 +29,7 @@ mod hosts;
 mod index;
 mod matcher;
 mod prefixes;
+pub mod propagate;
 mod ratio;
 pub mod rendezvous;
 mod reply;

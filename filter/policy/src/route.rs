@@ -6,6 +6,7 @@ use crate::headers::{self, Edit, HeaderEdits};
 use crate::hosts::HostTable;
 use crate::index::RuleIndex;
 use crate::matcher::{PathMatcher, RequestMatcher};
+use crate::propagate::Propagation;
 use crate::ratio::Ratio;
 use crate::reply::{Cors, CorsOutcome, LocalReply, Redirect};
 use crate::request::{HeaderPair, RequestHead};
@@ -31,6 +32,8 @@ pub struct Policy {
     pub(crate) passes_unknown: bool,
     /// Whether conditions see the values of a repeated header as one (`repeatedHeaders: JOINED`).
     pub(crate) joins_repeated: bool,
+    /// What is kept of inbound requests for outbound ones.
+    pub(crate) propagation: Option<Propagation>,
 }
 
 /// The rules of one or more domains, in order.
@@ -307,6 +310,7 @@ impl Policy {
         let edits = if before.is_empty() { edits } else { before.into_iter().chain(edits).collect() };
         Some(Decision::Forward(Forward {
             rule: &rule.id,
+            target: target_index,
             cluster: &target.cluster,
             choice,
             profile: profile.map(|name| &**name).filter(|name| !name.is_empty()),

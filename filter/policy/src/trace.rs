@@ -39,6 +39,21 @@ pub(crate) fn fresh_span(request: &RequestHead<'_>, mut draw: impl FnMut() -> u6
     edits
 }
 
+/// The trace that a request belongs to, as 32 digits in lower case: that of `traceparent`, else of `b3`, else of `x-b3-traceid`. `only` gives the
+/// value of a header that is there once.
+pub(crate) fn trace_id<'v>(only: impl Fn(&[u8]) -> Option<&'v [u8]>) -> Option<[u8; 32]> {
+    let traceparent = || only(b"traceparent").and_then(Traceparent::parse).and_then(|sound| sound.before.get(3..35));
+    let single = || only(b"b3").and_then(SingleB3::parse).map(|sound| sound.trace);
+    let multi = || only(b"x-b3-traceid").filter(|trace| is_id(trace, &[16, 32]));
+    let found = traceparent().or_else(single).or_else(multi)?;
+    // A short id is the long one without the zeros in front.
+    let mut digits = [b'0'; 32];
+    let start = digits.len().checked_sub(found.len())?;
+    digits.get_mut(start..)?.copy_from_slice(found);
+    digits.make_ascii_lowercase();
+    Some(digits)
+}
+
 /// The value of a header that is there once; a repeated one is no context.
 fn only<'r>(request: &RequestHead<'r>, name: &[u8]) -> Option<&'r [u8]> {
     let mut values = request.values(name);
@@ -117,6 +132,23 @@ mod tests {
     const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
     const SPAN: &str = "b7ad6b7169203331";
     const NEW: &str = "00000000000000ab";
+
+    #[test]
+    fn all_forms_name_one_trace() {
+        let named = |headers: &[(&str, &str)]| {
+            let found = trace_id(|name| {
+                headers.iter().find(|(key, _)| key.as_bytes() == name).map(|(_, value)| value.as_bytes())
+            });
+            found.map(|digits| String::from_utf8(digits.to_vec()).unwrap())
+        };
+        let parent = format!("00-{TRACE}-{SPAN}-01");
+        let single = format!("{TRACE}-{SPAN}-1");
+        for headers in [("traceparent", &*parent), ("b3", &*single), ("x-b3-traceid", &TRACE.to_uppercase())] {
+            assert_eq!(named(&[headers]).as_deref(), Some(TRACE), "{headers:?}");
+        }
+        assert_eq!(named(&[("traceparent", "00-1-2-3"), ("x-b3-traceid", SPAN)]), Some(format!("{:0>32}", SPAN)));
+        assert_eq!(named(&[("b3", "0"), ("x-b3-traceid", "0000000000000000")]), None);
+    }
 
     fn check(headers: &[(&str, &str)], expected: &[(&str, &str)]) {
         let pairs: Vec<_> = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();

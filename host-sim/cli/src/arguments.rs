@@ -175,6 +175,17 @@ pub(crate) enum SchemaKind {
     ShuntPolicy,
 }
 
+/// The inbound side of a proxy.
+#[derive(Debug, Args)]
+pub(crate) struct InboundOptions {
+    /// Where requests for an application beside the proxy come in: of these is kept what a ShuntPolicy's `propagate` says
+    #[arg(long, value_name = "ADDR:PORT", requires = "app")]
+    pub(crate) inbound: Option<SocketAddr>,
+    /// Where that application takes requests; its own requests leave by --listen
+    #[arg(long, value_name = "ADDR:PORT", requires = "inbound")]
+    pub(crate) app: Option<SocketAddr>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ProxyOptions {
     #[command(flatten)]
@@ -182,6 +193,8 @@ pub(crate) struct ProxyOptions {
     /// Where requests come in
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) inbound: InboundOptions,
     /// Where statistics and the running configuration can be read
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) admin: Option<SocketAddr>,
@@ -403,6 +416,8 @@ pub(crate) struct RenderEnvoyOptions {
     /// Where Envoy takes requests
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) inbound: InboundOptions,
     /// Where Envoy's administration page is
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) admin: SocketAddr,
@@ -412,7 +427,7 @@ pub(crate) struct RenderEnvoyOptions {
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
     pub(crate) dynamic: Option<PathBuf>,
     /// Write the rules as Envoy's own routes, without the filter
-    #[arg(long, conflicts_with_all = ["dynamic", "fresh_spans"])]
+    #[arg(long, conflicts_with_all = ["dynamic", "fresh_spans", "inbound"])]
     pub(crate) native: bool,
     /// `yaml` or `json` for standard output; anything else is a file to write to, by its ending
     #[arg(short, long, default_value = "yaml", value_name = "yaml|json|FILE")]

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use traffic_explain::carried::Surroundings;
 use traffic_policy::Policy;
-use traffic_sim::{Rules, Workload};
+use traffic_sim::{Configuration, Rules, Workload};
 
 /// One configuration, checked.
 pub(crate) struct Deployment {
@@ -126,7 +126,18 @@ impl Deployment {
             let Workload { namespace, labels } = workload.clone();
             FilterConfig { namespace, labels, ..filter.clone() }.to_json().to_string().into_bytes()
         };
-        Rules { configuration: Arc::new(configuration), plan: self.plan.clone() }
+        let filter = self.filter.inbound();
+        let inbound = move |workload: &Workload| {
+            let Workload { namespace, labels } = workload.clone();
+            FilterConfig { namespace, labels, ..filter.clone() }.to_json().to_string().into_bytes()
+        };
+        let inbound = self.filter.keeps_context().then(|| Arc::new(inbound) as Configuration);
+        Rules { configuration: Arc::new(configuration), plan: self.plan.clone(), inbound }
+    }
+
+    /// The same on the inbound side.
+    pub(crate) fn inbound_configuration(&self) -> Vec<u8> {
+        self.filter.inbound().to_json().to_string().into_bytes()
     }
 
     /// The filter's configuration as the filter takes it.

@@ -37,7 +37,7 @@ pub(crate) fn write(folder: &Path, deployment: &Deployment, module: &[u8], optio
 pub(crate) fn check(folder: &Path) -> Result<(), Failure> {
     let refused = |reason: &str| Err(Failure::Usage(format!("--dynamic {}: {reason}", folder.display())));
     if folder.as_os_str() == "-" {
-        return refused("five files do not go to standard output; name a directory");
+        return refused("these are several files, which do not go to standard output; name a directory");
     }
     if std::fs::metadata(folder).is_ok_and(|known| !known.is_dir()) {
         return refused("this is no directory; name one, which is made if it is not there");

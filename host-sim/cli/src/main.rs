@@ -17,6 +17,7 @@ mod envoy_version;
 mod explain;
 mod failure;
 mod folder;
+mod inbound;
 mod input;
 mod mesh;
 mod module;

@@ -10,7 +10,7 @@ use crate::output::Output;
 use crate::{code, say, size};
 use envoy_plan::{Caller, Plan};
 use envoy_render::{Format, Manifest, Plugin, Shipped, TargetRef, companion, envoy_filter, wasm_plugins};
-use istio_config::filter_config::{Listener, Tracing};
+use istio_config::filter_config::{Direction, Listener, Tracing};
 use istio_config::listeners::MESH;
 use istio_config::{Config, FilterConfig, scope};
 use serde_json::Value;
@@ -173,6 +173,7 @@ fn ship(
             listener: Some(listener.clone()),
             outbound: None,
             repeated_headers: options.repeated_headers,
+            direction: Direction::Outbound,
         };
         let policy = Policy::compile(&config, &mut input.diagnostics);
         if plan.as_ref().is_some_and(|plan| plan.profiles != here.profiles) {
@@ -184,7 +185,9 @@ fn ship(
         }
         plan = Some(here);
         match policy {
-            Some(policy) if policy.is_empty() => say::note(&format!("port {port}: no rule is for a host there")),
+            Some(policy) if policy.is_empty() && policy.propagation().is_none() => {
+                say::note(&format!("port {port}: no rule is for a host there"))
+            }
             _ => shipped.push(Shipped { listener, port: *listening, config }),
         }
     }
@@ -222,5 +225,10 @@ fn say_where(manifest: &Manifest, shipped: &[Shipped]) {
         Some(first) if !first.listener.is_mesh() => "gateway",
         _ => "outbound",
     };
-    say::note(&format!("acts on {whom} in namespace {namespace}, on {side} listeners of port {}", ports.join(", ")));
+    let keeps = shipped.first().is_some_and(|first| first.listener.is_mesh() && first.config.keeps_context());
+    let inbound = if keeps { ", and on inbound listeners, where it keeps context" } else { "" };
+    say::note(&format!(
+        "acts on {whom} in namespace {namespace}, on {side} listeners of port {}{inbound}",
+        ports.join(", ")
+    ));
 }

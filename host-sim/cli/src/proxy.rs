@@ -3,6 +3,7 @@
 use crate::arguments::{Manifests, Mesh, ProxyOptions};
 use crate::deployment::Deployment;
 use crate::failure::Failure;
+use crate::inbound::{application, say_what_is_missing};
 use crate::watch::Watch;
 use crate::{module, say};
 use std::path::PathBuf;
@@ -18,13 +19,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 const GRACE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(options: &ProxyOptions, module: &Option<PathBuf>) -> Result<(), Failure> {
-    let ProxyOptions { manifests, listen, admin, mesh, workers } = options;
+    let ProxyOptions { manifests, listen, inbound, admin, mesh, workers } = options;
+    let application = application(inbound, &[Some(("--listen", *listen)), admin.map(|admin| ("--admin", admin))])?;
     // Before the first look at the files: what changes while they are read is seen as a change.
     let mut watch = Watch::new(&manifests.files, manifests.recursive);
     let deployment = Deployment::load(manifests, mesh)?;
     let compiled = module::compiled(module)?;
     let path_normalization = mesh.path_normalization;
-    let mut settings = Settings { admin: *admin, path_normalization, ..Settings::new(*listen) };
+    let mut settings = Settings { application, admin: *admin, path_normalization, ..Settings::new(*listen) };
     if let Some(workers) = workers {
         settings.workers = usize::from(*workers);
     }
@@ -42,6 +44,10 @@ pub(crate) fn run(options: &ProxyOptions, module: &Option<PathBuf>) -> Result<()
         ended.store(true, Ordering::Relaxed);
     });
     say::note(&format!("serving on http://{}", handle.local_addr()));
+    if let (Some(inbound), Some(application)) = (handle.inbound_addr(), application) {
+        say::note(&format!("what comes to http://{inbound} goes to the application on http://{}", application.address));
+    }
+    say_what_is_missing(application, &deployment.filter);
     if let Some(admin) = handle.admin_addr() {
         say::note(&format!("statistics on http://{admin}/stats/prometheus"));
     }
@@ -79,5 +85,9 @@ fn reload(manifests: &Manifests, mesh: &Mesh, handle: &Handle) {
 }
 
 fn for_the_proxy(deployment: &Deployment) -> traffic_proxy::Deployment {
-    traffic_proxy::Deployment { plan: deployment.plan.clone(), filter_configuration: deployment.filter_configuration() }
+    traffic_proxy::Deployment {
+        plan: deployment.plan.clone(),
+        filter_configuration: deployment.filter_configuration(),
+        inbound_configuration: deployment.inbound_configuration(),
+    }
 }

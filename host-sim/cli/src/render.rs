@@ -4,20 +4,29 @@ use crate::arguments::RenderEnvoyOptions;
 use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{folder, module, say};
+use crate::{folder, inbound, module, say};
+use envoy_plan::Application;
 use envoy_render::{Format, Options, bootstrap, native};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// `shunt render envoy`: a bootstrap with everything in it.
 pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> Result<(), Failure> {
-    let RenderEnvoyOptions { manifests, listen, admin, mesh, dynamic, native: is_native, output } = options;
+    let RenderEnvoyOptions { manifests, listen, inbound, admin, mesh, dynamic, native: is_native, output } = options;
     let output = Output::new(output, &["yaml", "json"])?;
     check_addresses(*listen, *admin)?;
+    let application = inbound::application(inbound, &[Some(("--listen", *listen)), Some(("--admin", *admin))])?;
+    if let Some(Application { listen, .. }) = application.filter(|application| application.listen.port() == 0) {
+        return Err(Failure::Usage(format!("--inbound {listen}: name a port from 1 to 65535")));
+    }
     dynamic.as_deref().map_or(Ok(()), folder::check)?;
     let bytes = module::sound(module)?;
     let deployment = Deployment::load(manifests, mesh)?;
-    let options = Options { listen: *listen, admin: *admin, path_normalization: mesh.path_normalization };
+    if !*is_native {
+        inbound::say_what_is_missing(application, &deployment.filter);
+    }
+    let path_normalization = mesh.path_normalization;
+    let options = Options { listen: *listen, admin: *admin, path_normalization, application };
     if let Some(name) = dynamic {
         return folder::write(name, &deployment, &bytes, &options);
     }

@@ -10,11 +10,13 @@ use crate::framing::{self, Unframed};
 use crate::headers::{self, Invalid};
 use crate::journey::{Journey, News};
 use crate::request_head::{self, Outgoing};
+use crate::settings::Side;
 use crate::shadows;
 use crate::stats::Outcome;
 use crate::worker::{Outside, Worker};
 use crate::world::{Line, World};
 use bytes::Bytes;
+use envoy_plan::APP_CLUSTER;
 use host_abi::{Flow, HeaderMap, StreamId, Vm, Woken};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{self, HeaderValue};
@@ -590,7 +592,7 @@ fn take(vm: &mut Vm<World>, stream: StreamId, flow: Flow, outside: &Outside, lin
     if let Some(part) = vm.take_request(stream) {
         let whole = part.end && part.body.is_empty() && part.trailers.is_none();
         if let Some(headers) = part.headers {
-            match Fault::read(headers.iter()).delay {
+            match Fault::read(headers.iter()).delay.filter(|_| outside.side == Side::Outbound) {
                 Some(delay) => taken.delayed = Some((delay, headers.clone(), whole)),
                 None => taken.departure = Some(depart(outside, line, headers, whole)),
             }
@@ -610,7 +612,8 @@ fn take(vm: &mut Vm<World>, stream: StreamId, flow: Flow, outside: &Outside, lin
 fn depart(outside: &Outside, line: &Line, headers: &HeaderMap, whole: bool) -> Result<Departure, LocalReply> {
     // What Envoy says of a header that cannot be written.
     let outgoing = Outgoing::from_guest(headers).map_err(|Invalid| local(503, "", "invalid_header_value"))?;
-    if let Some(reply) = Fault::read(headers.iter()).abort {
+    let inbound = outside.side == Side::Inbound;
+    if let Some(reply) = Fault::read(headers.iter()).abort.filter(|_| !inbound) {
         return Err(reply);
     }
     let source = Source {
@@ -619,7 +622,9 @@ fn depart(outside: &Outside, line: &Line, headers: &HeaderMap, whole: bool) -> R
         remote: line.peer,
         local: line.local,
     };
-    let ask = Ask { source: Some(&source), ..Ask::read(headers.iter(), whole) };
+    let asked = Ask { source: Some(&source), ..Ask::read(headers.iter(), whole) };
+    // There is one place to go to, and nobody to choose it.
+    let ask = if inbound { Ask { cluster: Some(APP_CLUSTER.as_bytes()), profile: None, ..asked } } else { asked };
     let begun = outside.upstreams.borrow().begin(&ask, outside.clock.now(), &mut &outside.random)?;
     Ok(Departure { begun, outgoing, whole })
 }

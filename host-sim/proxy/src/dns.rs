@@ -51,7 +51,7 @@ pub(crate) struct Served {
 impl Served {
     /// Looks up the names of a deployment, as far as `before` does not know them, for some seconds at most.
     pub(crate) fn new(deployment: Deployment, tls: Contexts, before: Option<&Mutex<Self>>, log: &LogSink) -> Self {
-        let Deployment { plan: written, filter_configuration } = deployment;
+        let written = Arc::clone(&deployment.plan);
         let mut names = written.names();
         let mut addresses = BTreeMap::new();
         if let Some(before) = before {
@@ -62,7 +62,6 @@ impl Served {
             }
         }
         names.retain(|name| !addresses.contains_key(name));
-        let deployment = Deployment { plan: Arc::clone(&written), filter_configuration };
         let mut served = Self { written, deployment, tls, addresses, failing: BTreeSet::new() };
         served.learn(look_up(names, PATIENCE), log);
         served
@@ -192,7 +191,11 @@ mod tests {
             ..Cluster::default()
         };
         let clusters = BTreeMap::from([(cluster.name.clone(), cluster)]);
-        Deployment { plan: Arc::new(Plan { clusters, ..Plan::default() }), filter_configuration: Vec::new() }
+        Deployment {
+            plan: Arc::new(Plan { clusters, ..Plan::default() }),
+            filter_configuration: Vec::new(),
+            inbound_configuration: Vec::new(),
+        }
     }
 
     fn log() -> (LogSink, Arc<Mutex<Vec<String>>>) {

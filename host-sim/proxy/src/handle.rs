@@ -5,10 +5,11 @@ use crate::control::{Order, Workers};
 use crate::dns::{self, Served};
 use crate::guest::Guest;
 use crate::listener;
-use crate::settings::{Deployment, Settings};
+use crate::settings::{Deployment, Settings, Side};
 use crate::tls::Contexts;
 use crate::worker::{Outside, Worker};
 use crate::world::{Said, World};
+use envoy_plan::Plan;
 use host_abi::{MetricStore, Module, PluginConfig, SharedStore, Vm};
 use std::collections::HashMap;
 use std::io;
@@ -86,6 +87,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A running proxy. Dropped, it stops at once.
 pub struct Handle {
     local_addr: SocketAddr,
+    inbound_addr: Option<SocketAddr>,
     admin_addr: Option<SocketAddr>,
     workers: Workers,
     running: Arc<Running>,
@@ -118,32 +120,41 @@ pub fn serve(settings: Settings, module: Module, first: Deployment) -> Result<Ha
         socket.local_addr().map_err(|error| StartError::Listen { address: settings.listen, error })
     };
     let local_addr = sockets.first().map_or(Ok(settings.listen), address)?;
+    let inbound = settings.application.map(|application| listen(application.listen, settings.workers.max(1)));
+    let inbound = inbound.transpose()?.unwrap_or_default();
+    let inbound_addr = inbound.first().map(address).transpose()?;
     let admin_addr = admin.as_ref().map(address).transpose()?;
 
-    let own: Arc<[SocketAddr]> = [Some(local_addr), admin_addr].into_iter().flatten().collect();
+    let own: Arc<[SocketAddr]> = [Some(local_addr), inbound_addr, admin_addr].into_iter().flatten().collect();
     let tls = Contexts::read(&first.plan).map_err(StartError::Tls)?;
     let first = Served::new(first, tls, None, &settings.log);
 
     let running = Arc::new(Running::default());
     let shared = SharedStore::new();
-    let common = Common::default();
     let said = Said::default();
     let mut workers = Workers::default();
     let mut started = Vec::new();
-    for (number, socket) in sockets.into_iter().enumerate() {
+    let sides = [(Side::Outbound, "worker", sockets), (Side::Inbound, "inbound", inbound)];
+    let sockets = sides.into_iter().flat_map(|(side, name, sockets)| {
+        let common = Common::default();
+        let named = sockets.into_iter().enumerate();
+        named.map(move |(number, socket)| (side, common.clone(), format!("shunt-{name}-{number}"), socket))
+    });
+    for (side, common, name, socket) in sockets {
         let (orders, taken) = unbounded_channel();
         let (tell, told) = mpsc::channel();
         let seed = Seed {
+            side,
             settings: settings.clone(),
             module: module.clone(),
             shared: shared.clone(),
-            common: common.clone(),
+            common,
             said: said.clone(),
             deployment: first.deployment.clone(),
             tls: first.tls.clone(),
             own: Arc::clone(&own),
         };
-        spawn(&running, format!("shunt-worker-{number}"), move || seed.run(socket, taken, tell))?;
+        spawn(&running, name, move || seed.run(socket, taken, tell))?;
         workers.orders.push(orders);
         started.push(told);
     }
@@ -169,7 +180,7 @@ pub fn serve(settings: Settings, module: Module, first: Deployment) -> Result<Ha
         .spawn(move || dns::run(&names, &told, &stop, &log))
         .map_err(|error| StartError::Worker(error.to_string()))?;
     let canary = Canary { settings, module, said };
-    Ok(Handle { local_addr, admin_addr, workers, running, canary, current, _looking_up: looking_up })
+    Ok(Handle { local_addr, inbound_addr, admin_addr, workers, running, canary, current, _looking_up: looking_up })
 }
 
 fn spawn(running: &Arc<Running>, name: String, work: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
@@ -184,6 +195,7 @@ fn spawn(running: &Arc<Running>, name: String, work: impl FnOnce() + Send + 'sta
 
 /// What a worker grows from, in its own thread.
 struct Seed {
+    side: Side,
     settings: Settings,
     module: Module,
     shared: SharedStore,
@@ -220,10 +232,11 @@ impl Seed {
     }
 
     fn worker(self) -> Result<std::rc::Rc<Worker>, StartError> {
-        let outside = Outside::new(&self.settings, &self.deployment, &self.own, self.common, self.said.clone());
+        let plan = plan(&self.settings, &self.deployment, self.side);
+        let outside = Outside::new(&self.settings, self.side, plan, &self.own, self.common, self.said.clone());
         outside.connections.trust(self.tls);
         let world = world(&outside, &self.settings, self.said);
-        let config = plugin(self.deployment.filter_configuration, self.shared);
+        let config = plugin(self.deployment.configuration(self.side).to_vec(), self.side, self.shared);
         let mut vm = Vm::start(&self.module, world, config).map_err(|error| StartError::Filter(error.to_string()))?;
         vm.host_mut().configuring = false;
         let guest = Guest::new(vm, std::rc::Rc::clone(&outside));
@@ -246,10 +259,22 @@ fn world(outside: &std::rc::Rc<Outside>, settings: &Settings, said: Said) -> Wor
     }
 }
 
-fn plugin(configuration: Vec<u8>, shared: SharedStore) -> PluginConfig {
+/// What carries out the filter's decisions on this side.
+fn plan(settings: &Settings, deployment: &Deployment, side: Side) -> Arc<Plan> {
+    match (side, &settings.application) {
+        (Side::Inbound, Some(application)) => Arc::new(application.plan()),
+        _ => Arc::clone(&deployment.plan),
+    }
+}
+
+fn plugin(configuration: Vec<u8>, side: Side, shared: SharedStore) -> PluginConfig {
+    let name = match side {
+        Side::Outbound => "shunt",
+        Side::Inbound => "shunt-inbound",
+    };
     PluginConfig {
-        name: "shunt".to_owned(),
-        root_id: "shunt".to_owned(),
+        name: name.to_owned(),
+        root_id: name.to_owned(),
         configuration,
         failure_policy: host_abi::FailurePolicy::RELOAD,
         shared,
@@ -260,10 +285,16 @@ fn plugin(configuration: Vec<u8>, shared: SharedStore) -> PluginConfig {
 impl Canary {
     /// Starts the filter with this configuration in an instance of its own, which says nothing and is dropped.
     fn accepts(&self, deployment: &Deployment) -> Result<(), Refused> {
+        let inbound = self.settings.application.map(|_| Side::Inbound);
+        [Side::Outbound].into_iter().chain(inbound).try_for_each(|side| self.accepts_on(side, deployment))
+    }
+
+    fn accepts_on(&self, side: Side, deployment: &Deployment) -> Result<(), Refused> {
         let settings = Settings { log: Arc::new(|_, _| {}), ..self.settings.clone() };
-        let outside = Outside::new(&settings, deployment, &[], Common::default(), Said::default());
+        let plan = plan(&settings, deployment, side);
+        let outside = Outside::new(&settings, side, plan, &[], Common::default(), Said::default());
         let world = world(&outside, &settings, Said::default());
-        let config = plugin(deployment.filter_configuration.clone(), SharedStore::new());
+        let config = plugin(deployment.configuration(side).to_vec(), side, SharedStore::new());
         match Vm::start(&self.module, world, config) {
             Ok(_) => Ok(()),
             Err(host_abi::StartError::Refused { log }) if !log.is_empty() => Err(Refused { reasons: log }),
@@ -276,6 +307,11 @@ impl Handle {
     /// Where requests are taken.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Where requests for the application are taken, if there is an inbound side.
+    pub fn inbound_addr(&self) -> Option<SocketAddr> {
+        self.inbound_addr
     }
 
     /// Where the admin pages are.

@@ -18,6 +18,11 @@
 //! 5. The answer passes the filter part by part and goes to the client as it comes.
 //! 6. The stream is closed and the request counted (`stats`), whoever ended it.
 //!
+//! # The inbound side
+//!
+//! With an [`Application`] there are workers of a second kind, in front of it: the same filter with another configuration, and a plan with one
+//! cluster. What filters share (Proxy-Wasm's shared data) they share across all workers of both kinds.
+//!
 //! # What is as in Envoy, and what is not
 //!
 //! Local replies, retries, timeouts, path normalisation, what is refused with 400 and the headers a client may not send are
@@ -60,6 +65,6 @@ mod tls;
 mod worker;
 mod world;
 
-pub use envoy_plan::PathNormalization;
+pub use envoy_plan::{Application, PathNormalization};
 pub use handle::{Handle, Refused, StartError, serve};
 pub use settings::{Deployment, Limits, LogSink, Settings, to_stderr};

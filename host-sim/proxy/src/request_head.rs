@@ -196,7 +196,7 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Deployment, Settings};
+    use crate::settings::Settings;
     use std::rc::Rc;
     use std::sync::Arc;
     use upstream::Common;
@@ -213,7 +213,8 @@ mod tests {
         let settings = Settings::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
         Outside::new(
             &settings,
-            &Deployment { plan: Arc::default(), filter_configuration: Vec::new() },
+            crate::settings::Side::Outbound,
+            Arc::default(),
             &[],
             Common::default(),
             crate::world::Said::default(),

@@ -1,6 +1,6 @@
 //! What the proxy is started with, and what a reload replaces.
 
-use envoy_plan::{PathNormalization, Plan};
+use envoy_plan::{Application, PathNormalization, Plan};
 use host_abi::LogLevel;
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,6 +15,8 @@ pub type LogSink = Arc<dyn Fn(LogLevel, &str) + Send + Sync>;
 pub struct Settings {
     /// Where requests are taken; port 0 is any free one ([`crate::Handle::local_addr`] tells which).
     pub listen: SocketAddr,
+    /// The inbound side, if there is to be one: the same filter in front of an application.
+    pub application: Option<Application>,
     /// Where the admin pages are; `None`: nowhere.
     pub admin: Option<SocketAddr>,
     /// How many threads serve, at least 1.
@@ -34,6 +36,7 @@ impl Settings {
     pub fn new(listen: SocketAddr) -> Self {
         Settings {
             listen,
+            application: None,
             admin: None,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             path_normalization: PathNormalization::default(),
@@ -46,9 +49,10 @@ impl Settings {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { listen, admin, workers, path_normalization, limits, log_level, log: _ } = self;
+        let Settings { listen, application, admin, workers, path_normalization, limits, log_level, log: _ } = self;
         f.debug_struct("Settings")
             .field("listen", listen)
+            .field("application", application)
             .field("admin", admin)
             .field("workers", workers)
             .field("path_normalization", path_normalization)
@@ -121,4 +125,25 @@ pub struct Deployment {
     pub plan: Arc<Plan>,
     /// What the filter reads in `on_configure`.
     pub filter_configuration: Vec<u8>,
+    /// The same on the inbound side; means nothing where there is none.
+    pub inbound_configuration: Vec<u8>,
+}
+
+/// Which side of the application a worker serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Requests leave: the filter says where each goes.
+    Outbound,
+    /// Requests come in, and all go to the application.
+    Inbound,
+}
+
+impl Deployment {
+    /// What the filter reads on this side.
+    pub(crate) fn configuration(&self, side: Side) -> &[u8] {
+        match side {
+            Side::Outbound => &self.filter_configuration,
+            Side::Inbound => &self.inbound_configuration,
+        }
+    }
 }

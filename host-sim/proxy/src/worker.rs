@@ -6,7 +6,7 @@ use crate::connections::Connections;
 use crate::control::Order;
 use crate::guest::Guest;
 use crate::random::Random;
-use crate::settings::{Deployment, Limits, Settings};
+use crate::settings::{Deployment, Limits, Settings, Side};
 use crate::stats::{Snapshot, Stats};
 use crate::tls::Contexts;
 use crate::world::Said;
@@ -36,13 +36,15 @@ pub(crate) struct Outside {
     pub(crate) path_normalization: PathNormalization,
     pub(crate) limits: Limits,
     pub(crate) stats: Stats,
+    pub(crate) side: Side,
 }
 
 impl Outside {
-    /// `own` are the addresses that this proxy listens on, `common` and `said` is what all workers count and say together.
+    /// `plan` carries out what is decided on this side; `own` are the addresses that this proxy listens on, `common` and `said` is what all workers count and say together.
     pub(crate) fn new(
         settings: &Settings,
-        first: &Deployment,
+        side: Side,
+        plan: Arc<Plan>,
         own: &[SocketAddr],
         common: Common,
         said: Said,
@@ -51,7 +53,7 @@ impl Outside {
         let (idle_timeout, idle_max) = (limits.upstream_idle_timeout, limits.upstream_idle_connections);
         let connections = Connections::new(idle_timeout, idle_max, own, settings.log.clone(), said);
         let clock = WorkerClock::new();
-        let upstreams = Upstreams::sharing(first.plan.clone(), common, clock.now());
+        let upstreams = Upstreams::sharing(plan, common, clock.now());
         Rc::new(Outside {
             clock,
             random: Random::from_system(),
@@ -60,6 +62,7 @@ impl Outside {
             path_normalization: settings.path_normalization,
             limits,
             stats: Stats::default(),
+            side,
         })
     }
 }
@@ -137,13 +140,17 @@ impl Worker {
 
     /// Rules and plan change in one go: no request sees one without the other.
     fn deploy(&self, deployment: &Deployment, tls: Contexts) -> Result<(), String> {
-        self.guest.configure(&deployment.filter_configuration).map_err(|error| error.to_string())?;
+        self.guest.configure(deployment.configuration(self.outside.side)).map_err(|error| error.to_string())?;
         self.outside.connections.trust(tls);
         self.serve(deployment.plan.clone());
         Ok(())
     }
 
+    /// The application is where it was.
     fn serve(&self, plan: Arc<Plan>) {
+        if self.outside.side == Side::Inbound {
+            return;
+        }
         self.outside.upstreams.borrow_mut().replace_plan(plan, self.outside.clock.now());
     }
 

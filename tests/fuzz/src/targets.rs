@@ -32,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "header_pairs", run: header_pairs, wants_seeds: false },
     Target { name: "path", run: path, wants_seeds: false },
     Target { name: "trace", run: trace, wants_seeds: false },
+    Target { name: "context", run: context, wants_seeds: false },
 ];
 
 /// YAML and JSON files, as a user hands them over: everything that is found has a place.
@@ -105,6 +106,7 @@ fn carry_out(config: Config) -> Option<(Plan, Policy)> {
         listen: address,
         admin: address,
         path_normalization: envoy_plan::PathNormalization::Base,
+        application: None,
     };
     let rendered = envoy_render::bootstrap(&plan, &config, b"", &options);
     assert!(rendered.is_object());
@@ -366,6 +368,67 @@ fn try_trace(u: &mut Unstructured<'_>) -> Result<()> {
         let is_text =
             value.iter().all(|byte| byte.is_ascii_hexdigit() || b"-d".contains(byte) || *name == "traceparent");
         assert!(is_text && value.len() <= before.max(16) + 17, "{edit:?}");
+    }
+    Ok(())
+}
+
+/// Requests that come in, of a few ids, over a slot that anybody may have written into, and one that leaves: what it gets, all of
+/// its id have said.
+pub fn context(data: &[u8]) {
+    let _ = try_context(&mut Unstructured::new(data));
+}
+
+fn try_context(u: &mut Unstructured<'_>) -> Result<()> {
+    const IDS: [&str; 4] = ["one", "two", "three", "four"];
+    const NAMES: [&str; 5] = ["x-user", "baggage", "x-b3-traceid", "x-b3-sampled", "b3"];
+    const VALUES: [&str; 4] = ["anna", "bert", "1", "0af7651916cd43dd8448eb211c80319c"];
+    let rule = json!({"route": [{"destination": {"host": "a", "port": {"number": 80}}}]});
+    let propagate = json!({"to": ["a"], "headers": NAMES, "capacity": 1, "overwrite": u.arbitrary::<bool>()?});
+    let policy = json!({"apiVersion": "shunt.dev/v1alpha1", "kind": "ShuntPolicy", "metadata": {"name": "context"},
+        "spec": {"propagate": propagate}});
+    let (mut config, mut diagnostics) = (Config::default(), Diagnostics::default());
+    config.add(objects::virtual_service("rules", &["a.default.svc.cluster.local"], vec![rule]), &mut diagnostics);
+    config.add(policy, &mut diagnostics);
+    let config = FilterConfig { config, namespace: "default".to_owned(), ..FilterConfig::default() };
+    let Some(policy) = Policy::compile(&config, &mut diagnostics) else { panic!("{diagnostics:?}") };
+    let Some(propagation) = policy.propagation() else { panic!("there is something to keep") };
+    let head = |u: &mut Unstructured<'_>| -> Result<(&'static str, Head)> {
+        let id = requests::choose(u, &IDS)?;
+        let mut head: Head = vec![(b":authority".to_vec(), b"a".to_vec()), (b":path".to_vec(), b"/".to_vec())];
+        head.push((b"x-request-id".to_vec(), id.as_bytes().to_vec()));
+        for _ in 0..u.int_in_range(0..=4)? {
+            let value = match u.ratio(1, 16)? {
+                true => vec![b'x'; u.int_in_range(0..=10_000)?],
+                false => requests::choose(u, &VALUES)?.as_bytes().to_vec(),
+            };
+            head.push((requests::choose(u, &NAMES)?.as_bytes().to_vec(), value));
+        }
+        Ok((id, head))
+    };
+    let (mut slot, now) = (if u.ratio(1, 4)? { u.arbitrary::<&[u8]>()?.to_vec() } else { Vec::new() }, 1_000_000);
+    let foreign = !slot.is_empty();
+    let mut said: Vec<(&str, Head)> = Vec::new();
+    for at in 0..u.int_in_range(0..=6)? {
+        let (id, head) = head(u)?;
+        let pairs = requests::pairs(&head);
+        let request = RequestHead::new(&pairs);
+        let Some(own) = propagation.id(&request) else { panic!("{id} is an id") };
+        slot = propagation.keep(&request, &own, &slot, now + at).value;
+        assert!(slot.len() <= traffic_policy::propagate::ENTRY_BYTES_MAX);
+        said.push((id, head));
+    }
+    let (id, own) = head(u)?;
+    let pairs = requests::pairs(&own);
+    let request = RequestHead::new(&pairs);
+    let Some(key) = propagation.id(&request) else { panic!("{id} is an id") };
+    let context = propagation.context(&key, &slot, now + 10);
+    let (_, edits) = policy.decide_in(context.as_ref(), &request, &mut Chance(u));
+    for edit in edits.iter().filter(|_| !foreign) {
+        let (Edit::Set(name, value) | Edit::Add(name, value)) = edit else { continue };
+        let tracing = name.contains("b3");
+        let has = |head: &Head| head.iter().any(|(own, known)| own == name.as_bytes() && known[..] == value[..]);
+        let mut of_id = said.iter().filter(|(known, _)| *known == id).map(|(_, head)| head);
+        assert!(if tracing { of_id.any(has) } else { of_id.all(has) }, "{edit:?} of {id}: {said:?}");
     }
     Ok(())
 }

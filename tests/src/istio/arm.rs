@@ -125,7 +125,7 @@ impl Arm for Istio {
         let servers = Servers::start(case);
         let mut objects = self.objects(case, &servers)?;
         let mut host = self.host(case)?;
-        objects.push(objects::sidecar(CLIENT, host.sidecar.address, &PORTS));
+        objects.push(objects::sidecar(CLIENT, host.sidecar.address, &PORTS, None));
         if case.outbound.is_none() {
             objects.push(objects::unknown_hosts_are_404());
         }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The namespace of everything that names none, as `kubectl apply` has one.
 pub const NAMESPACE: &str = "default";
@@ -31,14 +31,20 @@ pub fn read(text: &str) -> Result<Vec<Value>, String> {
     Ok(objects)
 }
 
-/// Listeners of a sidecar: one on each of these ports, as if a workload had connected to that port of any service.
-pub fn sidecar(app: &str, bind: IpAddr, ports: &[u16]) -> Value {
+/// Listeners of a sidecar: one on each of these ports, as if a workload had connected to that port of any service; and
+/// one in front of an application, if it has a port for it.
+pub fn sidecar(app: &str, bind: IpAddr, ports: &[u16], inbound: Option<(u16, SocketAddr)>) -> Value {
     let listener = |port: &u16| {
         let port = json!({ "number": port, "protocol": "HTTP", "name": format!("http-{port}") });
         json!({ "port": port, "bind": bind, "captureMode": "NONE", "hosts": ["*/*"] })
     };
     let egress: Vec<_> = ports.iter().map(listener).collect();
-    let spec = json!({ "workloadSelector": { "labels": { APP: app } }, "egress": egress });
+    let mut spec = json!({ "workloadSelector": { "labels": { APP: app } }, "egress": egress });
+    if let Some((port, application)) = inbound {
+        let named = json!({ "number": port, "protocol": "HTTP", "name": format!("http-{port}") });
+        spec["ingress"] =
+            json!([{ "port": named, "bind": bind, "captureMode": "NONE", "defaultEndpoint": application }]);
+    }
     object("networking.istio.io/v1", "Sidecar", app, &spec)
 }
 

@@ -46,7 +46,7 @@ fn of_istiod(programs: &Programs, role: Role, mesh: &Mesh, objects: &[Value]) ->
     let mut objects = objects.to_vec();
     let gateways = match role {
         Role::Sidecar => {
-            objects.push(objects::sidecar(PROXY, address, &[80]));
+            objects.push(objects::sidecar(PROXY, address, &[80], None));
             &[][..]
         }
         Role::Gateway => {

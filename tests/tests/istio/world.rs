@@ -10,6 +10,7 @@ use shunt_tests::istio::workload::{Role, Workload, free_ip};
 use shunt_tests::istio::{Programs, objects};
 use shunt_tests::observed::{Arrival, Reply, values};
 use shunt_tests::servers::Servers;
+use std::net::SocketAddr;
 
 /// The label of the proxy, and the name of its Sidecar or Gateway.
 const APP: &str = "shop";
@@ -20,6 +21,8 @@ pub(crate) struct World {
     pub(crate) proxy: Workload,
     role: Role,
     pub(crate) port: u16,
+    /// The port on which requests for the sidecar's application come in, and where that is.
+    pub(crate) inbound: Option<(u16, SocketAddr)>,
     pub(crate) mesh: Mesh,
 }
 
@@ -41,7 +44,7 @@ impl World {
         let mesh =
             Mesh::start(&programs, &Value::Object(serde_json::Map::new())).unwrap_or_else(|error| panic!("{error}"));
         let proxy = Workload::start(&programs, &mesh, role, APP, free_ip()).unwrap_or_else(|error| panic!("{error}"));
-        Self { servers: Servers::start(&bare()), programs, proxy, role, port: 80, mesh }
+        Self { servers: Servers::start(&bare()), programs, proxy, role, port: 80, inbound: None, mesh }
     }
 
     /// What is there whatever the rules are.
@@ -79,7 +82,7 @@ impl World {
         }
         all.extend(objects::read(rules).unwrap());
         if self.role == Role::Sidecar {
-            all.push(objects::sidecar(APP, self.proxy.address, &PORTS));
+            all.push(objects::sidecar(APP, self.proxy.address, &PORTS, self.inbound));
         }
         all.extend_from_slice(manifests);
         let gateways = if self.role == Role::Gateway { &[APP][..] } else { &[] };

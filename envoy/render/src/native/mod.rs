@@ -35,7 +35,7 @@ pub fn native(plan: &Plan, config: &FilterConfig, options: &Options) -> Value {
         "route_config": route_configuration(config),
         "http_filters": http_filters(config),
     });
-    bootstrap::around(plan, options, listener::of(options.listen, options.path_normalization, manager))
+    bootstrap::around(plan, options, vec![listener::of(options.listen, options.path_normalization, manager)])
 }
 
 /// The routes of the twin (Envoy's `RouteConfiguration`), as istiod writes them.

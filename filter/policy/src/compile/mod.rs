@@ -8,6 +8,7 @@ mod actions;
 mod headers;
 mod matches;
 mod pattern;
+mod propagation;
 mod re2;
 mod rules;
 mod sticky;
@@ -19,7 +20,7 @@ pub(crate) use pattern::anchored;
 use crate::route::Policy;
 use istio_config::delegates::Expanded;
 use istio_config::diagnostic::{At, Diagnostics};
-use istio_config::filter_config::ProfileBinding;
+use istio_config::filter_config::{Direction, ProfileBinding};
 use istio_config::services::Services;
 use istio_config::{FilterConfig, ObjectRef, delegates, names};
 use std::collections::BTreeMap;
@@ -36,6 +37,12 @@ struct Policies<'c> {
 impl Policy {
     /// Compiles a configuration. `None` when anything in it is an error; `diagnostics` then says what.
     pub fn compile(config: &FilterConfig, diagnostics: &mut Diagnostics) -> Option<Self> {
+        if config.direction == Direction::Inbound {
+            // There is one place to go to, and whoever owns the listener knows it.
+            let mut policy = Self { passes_unknown: true, ..Self::default() };
+            policy.propagation = propagation::compile(config, &policy, &[], diagnostics);
+            return (!diagnostics.has_errors()).then_some(policy);
+        }
         let services = Services::new(&config.config);
         let expanded = delegates::expand(&config.config, diagnostics);
         report_unknown_bindings(config, &expanded, &services, diagnostics);
@@ -52,7 +59,8 @@ impl Policy {
                 is_visible(rules, config, diagnostics).then(|| rules::compile(rules, &policies, diagnostics)).flatten()
             })
             .collect();
-        let policy = virtual_hosts::compile(&rules, &services, config, diagnostics);
+        let mut policy = virtual_hosts::compile(&rules, &services, config, diagnostics);
+        policy.propagation = propagation::compile(config, &policy, &expanded, diagnostics);
         (!diagnostics.has_errors()).then_some(policy)
     }
 }

@@ -18,9 +18,10 @@ use std::sync::Arc;
 pub(super) type StickyRules = BTreeMap<(String, usize), Arc<Keys>>;
 
 /// A rule that a policy names.
-struct Named<'c> {
-    root: &'c ObjectMeta,
-    http: usize,
+pub(super) struct Named<'c> {
+    pub(super) root: &'c ObjectMeta,
+    /// Its place, once delegates are written out.
+    pub(super) http: usize,
     rule: &'c HttpRoute,
 }
 
@@ -66,7 +67,7 @@ pub(super) fn compile(config: &Config, expanded: &[Expanded<'_>], diagnostics: &
 }
 
 /// The rules that a policy is attached to. `None` where it names what does not exist; that is reported.
-fn target_rules<'c>(
+pub(super) fn target_rules<'c>(
     at: &At<'_>,
     target: &TargetRef,
     policy: &ObjectMeta,

@@ -127,7 +127,7 @@ pub(crate) fn all_to(subset: &str, profile: &str) -> Vec<u8> {
 }
 
 pub(crate) fn deployment(plan: Plan, filter_configuration: Vec<u8>) -> Deployment {
-    Deployment { plan: Arc::new(plan), filter_configuration }
+    Deployment { plan: Arc::new(plan), filter_configuration, inbound_configuration: Vec::new() }
 }
 
 pub(crate) fn settings() -> Settings {

@@ -236,8 +236,16 @@ impl Engine {
         }
         let sent = self.now;
         if connects && (behaviour.workplace.is_some() || !behaviour.calls.is_empty()) {
+            // Only who calls others has something to hand on.
+            let kept = self.rules.inbound.is_some() && !behaviour.calls.is_empty();
+            let head = kept.then(|| job.head.clone());
             let task = self.tasks.insert(Task::new(key, serial, Rc::clone(&endpoint), job, behaviour));
             job.under_way = Some(UnderWay { serial, endpoint, sent, doing: Doing::Task });
+            if let Some(head) = head
+                && let Some(sender) = self.caller_of(task).and_then(|place| self.senders.get_mut(place))
+            {
+                sender.comes_in(head);
+            }
             self.take_up(task);
         } else {
             let Behaviour { after, outcome, .. } = behaviour;

@@ -25,7 +25,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use host_abi::{Flow, HeaderMap, Module, StartError, StreamId, Woken};
+use host_abi::{Flow, HeaderMap, Module, StartError, StreamId, Vm, Woken};
 use upstream::{PathNormalization, Timestamp};
 
 use crate::check::Check;
@@ -141,7 +141,10 @@ impl Engine {
     ///
     /// The filter refuses; then everything stays as it was.
     pub(crate) fn configure(&mut self, rules: &Rules) -> Result<(), Box<StartError>> {
-        self.senders.iter_mut().try_for_each(|sender| sender.configure(rules))?;
+        for sender in &mut self.senders {
+            sender.configure(rules)?;
+            sender.stand_in_front(&self.module, rules, &self.clock, self.seed)?;
+        }
         self.rules = rules.clone();
         Ok(())
     }
@@ -164,7 +167,7 @@ impl Engine {
 
     /// The surroundings of the filters, log and metrics: the clients' first.
     pub(crate) fn worlds(&self) -> impl Iterator<Item = &World> {
-        self.senders.iter().map(|sender| sender.vm.host())
+        self.senders.iter().flat_map(|sender| [Some(&sender.vm), sender.inbound.as_ref()]).flatten().map(Vm::host)
     }
 
     /// Copies that had no cluster or no endpoint.

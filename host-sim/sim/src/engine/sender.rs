@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use envoy_plan::Plan;
-use host_abi::{Clock, Module, PluginConfig, StartError, StreamId, Vm};
+use host_abi::{Clock, HeaderMap, Module, PluginConfig, SharedStore, StartError, StreamId, Vm};
 use upstream::{Timestamp, Upstreams};
 
 use crate::chance::Chance;
@@ -33,13 +33,15 @@ pub struct Rules {
     pub configuration: Configuration,
     /// What carries its decisions out; made from the same manifests.
     pub plan: Arc<Plan>,
+    /// The filter's configuration in front of a workload. `None`: there is no filter, as it would have nothing to do.
+    pub inbound: Option<Configuration>,
 }
 
 impl Rules {
     /// The same configuration for every workload.
     pub fn for_all(configuration: impl Into<Vec<u8>>, plan: Arc<Plan>) -> Self {
         let configuration = configuration.into();
-        Self { configuration: Arc::new(move |_| configuration.clone()), plan }
+        Self { configuration: Arc::new(move |_| configuration.clone()), plan, inbound: None }
     }
 }
 
@@ -49,6 +51,10 @@ pub(super) struct Sender {
     pub(super) name: String,
     workload: Workload,
     pub(super) vm: Vm<World>,
+    /// The filter in front of the workload, for what comes in.
+    pub(super) inbound: Option<Vm<World>>,
+    /// What both filters share.
+    shared: SharedStore,
     pub(super) upstreams: Upstreams,
     /// Jobs whose connection has become free.
     pub(super) served: Served,
@@ -68,25 +74,67 @@ impl Sender {
         seed: u64,
         name: &str,
     ) -> Result<Self, Box<StartError>> {
-        let Rules { configuration, plan } = rules;
+        let Rules { configuration, plan, inbound: _ } = rules;
         let configuration = configuration(&workload);
-        let config = PluginConfig { name: "shunt".into(), configuration, ..PluginConfig::default() };
+        let shared = SharedStore::new();
+        let config =
+            PluginConfig { name: "shunt".into(), configuration, shared: shared.clone(), ..PluginConfig::default() };
         let chance = |what: &str| Chance::new(seed, format!("{what} {name}").trim_end());
-        Ok(Self {
+        let mut sender = Self {
             name: name.to_owned(),
             vm: Vm::start(module, World::new(Arc::clone(plan), Arc::clone(clock), chance("guest")), config)?,
             workload,
+            inbound: None,
+            shared,
             upstreams: Upstreams::new(Arc::clone(plan), Timestamp::from_nanos(clock.load(Ordering::Relaxed))),
             served: Served::default(),
             held: BTreeMap::new(),
             balancing: chance("balancing"),
             request_ids: chance("request ids"),
-        })
+        };
+        sender.stand_in_front(module, rules, clock, seed)?;
+        Ok(sender)
+    }
+
+    /// Puts the filter in front of the workload too, where there is something to do for it. Nothing comes in to clients.
+    pub(super) fn stand_in_front(
+        &mut self,
+        module: &Module,
+        rules: &Rules,
+        clock: &Arc<AtomicU64>,
+        seed: u64,
+    ) -> Result<(), Box<StartError>> {
+        let Some(configuration) = rules.inbound.as_ref().filter(|_| !self.name.is_empty()) else {
+            self.inbound = None;
+            return Ok(());
+        };
+        let configuration = configuration(&self.workload);
+        match &mut self.inbound {
+            Some(vm) => vm.configure(&configuration)?,
+            None => {
+                let chance = Chance::new(seed, &format!("inbound guest {}", self.name));
+                let world = World::new(Arc::clone(&rules.plan), Arc::clone(clock), chance);
+                let (name, shared) = ("shunt-inbound".into(), self.shared.clone());
+                let config = PluginConfig { name, configuration, shared, ..PluginConfig::default() };
+                self.inbound = Some(Vm::start(module, world, config)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// A request has come in. What the filter in front of the workload makes of it is no more than what it keeps: it lets every
+    /// request pass.
+    pub(super) fn comes_in(&mut self, head: HeaderMap) {
+        if let Some(inbound) = &mut self.inbound {
+            let stream = inbound.open_stream();
+            inbound.request_headers(stream, head, true);
+            inbound.close_stream(stream);
+        }
     }
 
     /// Takes other rules, for requests to come; if the filter refuses, everything stays as it was.
     pub(super) fn configure(&mut self, rules: &Rules) -> Result<(), Box<StartError>> {
-        let Rules { configuration, plan } = rules;
+        let Rules { configuration, plan, inbound: _ } = rules;
         self.vm.configure(&configuration(&self.workload))?;
         self.carry_out(plan);
         Ok(())

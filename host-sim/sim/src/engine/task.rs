@@ -175,8 +175,8 @@ impl Engine {
         self.settle(through, observer);
     }
 
-    /// The proxy of the endpoint that is at work; it is started with the first call.
-    fn caller_of(&mut self, key: Key) -> Option<Place> {
+    /// The proxy of the endpoint that is at work; it is started when it is first needed.
+    pub(super) fn caller_of(&mut self, key: Key) -> Option<Place> {
         let task = self.tasks.get(key)?;
         let (number, endpoint) = ((task.through, task.endpoint.id()), &task.endpoint);
         if let Some(place) = self.callers.get(&number) {
