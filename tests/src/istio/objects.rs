@@ -48,6 +48,11 @@ pub fn sidecar(app: &str, bind: IpAddr, ports: &[u16], inbound: Option<(u16, Soc
     object("networking.istio.io/v1", "Sidecar", app, &spec)
 }
 
+/// What comes in to workloads is plain: nobody is here to give them certificates, without which Envoy would open no listener.
+pub fn plain_inbound() -> Value {
+    object("security.istio.io/v1", "PeerAuthentication", "plain", &json!({ "mtls": { "mode": "DISABLE" } }))
+}
+
 /// A Gateway that one workload serves, for these hosts.
 pub fn gateway(app: &str, bind: IpAddr, port: u16, hosts: &[&str]) -> Value {
     let server = json!({

@@ -84,6 +84,9 @@ impl World {
         if self.role == Role::Sidecar {
             all.push(objects::sidecar(APP, self.proxy.address, &PORTS, self.inbound));
         }
+        if self.inbound.is_some() {
+            all.push(objects::plain_inbound());
+        }
         all.extend_from_slice(manifests);
         let gateways = if self.role == Role::Gateway { &[APP][..] } else { &[] };
         self.mesh.apply(&all, gateways).unwrap_or_else(|error| panic!("{error}"))
