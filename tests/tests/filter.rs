@@ -70,6 +70,27 @@ fn the_default_path_makes_two_hostcalls() {
     assert_eq!(guest.rest_of_stream(), 0);
 }
 
+/// A read and a write where context is kept, a read where it is restored, and a look at the clock; nothing without an id.
+#[test]
+fn context_takes_two_calls_for_shared_data_at_most() {
+    let mut config = configuration(json!([{ "route": [to("v1")] }]));
+    let policy = json!({ "apiVersion": "shunt.dev/v1alpha1", "kind": "ShuntPolicy", "metadata": { "name": "context" },
+        "spec": { "propagate": { "to": ["a.com"] } } });
+    config["objects"].as_array_mut().unwrap().push(policy);
+    let head = [(":authority", "a.com"), (":path", "/"), (":method", "GET"), ("baggage", "a=1"), ("x-request-id", "7")];
+    for (direction, expected) in [("INBOUND", [1, 1, 1]), ("OUTBOUND", [1, 0, 1])] {
+        config["direction"] = json!(direction);
+        let mut guest = Counting::start(&BYTES, config.to_string().as_bytes());
+        let count = |calls: BTreeMap<String, u32>| {
+            ["proxy_get_shared_data", "proxy_set_shared_data", "proxy_get_current_time_nanoseconds"]
+                .map(|name| calls.get(name).copied().unwrap_or_default())
+        };
+        assert_eq!(count(guest.request(&head).1), expected, "{direction}");
+        assert_eq!(count(guest.request(&head[..4]).1), [0; 3], "{direction}");
+        assert_eq!(guest.rest_of_stream(), 0, "{direction}");
+    }
+}
+
 #[test]
 fn a_bad_configuration_is_refused_with_every_reason_and_the_running_one_stays() {
     let mut vm = start(&simple("v1"), 1).unwrap();

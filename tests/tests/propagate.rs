@@ -112,10 +112,16 @@ impl World {
 
     /// What all have seen of a request that comes in.
     fn ask(&self, headers: &[(&str, &str)]) -> Value {
-        let reply = Client::new(self.inbound).send(&Request::get("app", "/", headers));
-        let reply = reply.unwrap_or_else(|error| panic!("{}: {error}\n{}", self.name, self.process.said()));
-        assert_eq!(reply.status, 200, "{}: {}", self.name, String::from_utf8_lossy(&reply.body));
-        serde_json::from_slice(&reply.body).unwrap()
+        self.try_ask(headers).unwrap_or_else(|error| panic!("{}: {error}\n{}", self.name, self.process.said()))
+    }
+
+    fn try_ask(&self, headers: &[(&str, &str)]) -> Result<Value, String> {
+        let reply = Client::new(self.inbound).send(&Request::get("app", "/", headers))?;
+        let body = String::from_utf8_lossy(&reply.body).into_owned();
+        match reply.status {
+            200 => serde_json::from_str(&body).map_err(|error| format!("{error}: {body}")),
+            status => Err(format!("{status}: {body}")),
+        }
     }
 
     /// A counter, once it is so large; workers and Envoy's main thread are behind by some.
@@ -207,6 +213,23 @@ fn an_id_that_the_proxy_makes_is_the_same_for_all() {
     }
 }
 
+/// Whether what `user` sends meets himself at the services, or nobody: how often it is nobody.
+fn meets_nobody_else(world: &World, id: &str, user: &str) -> Result<u64, String> {
+    let told = world.try_ask(&[("x-request-id", id), ("x-user", user), ("baggage", user)])?;
+    let mut alone = 0;
+    for name in ["x-user", "baggage"] {
+        let got = values(&told, "cart", name);
+        if got.iter().any(|value| value != user) {
+            return Err(format!("{user} got {got:?}"));
+        }
+        if !values(&told, "other", name).is_empty() {
+            return Err(format!("{name} of {user} went to a host outside: {told}"));
+        }
+        alone += u64::from(got.is_empty());
+    }
+    Ok(alone)
+}
+
 /// Two users who say they have one id, at the same time, over and over, in a store with a single slot: each meets
 /// himself or nobody.
 #[test]
@@ -215,28 +238,23 @@ fn nothing_crosses_from_one_user_to_another() {
     for policy in ["", "    capacity: 1\n"] {
         for world in World::all("users with one id", policy) {
             let together = Barrier::new(3);
-            let others: u64 = std::thread::scope(|scope| {
-                let clients = ["anna", "bert", "cleo"].map(|user| {
+            let clients = ["anna", "bert", "cleo"];
+            let alone: Result<Vec<u64>, String> = std::thread::scope(|scope| {
+                let clients = clients.map(|user| {
                     let (world, together) = (&world, &together);
                     scope.spawn(move || {
-                        let mut alone = 0;
-                        for round in 0..ROUNDS {
+                        // Whoever fails goes on waiting for the others, so that they come to their end.
+                        (0..ROUNDS).fold(Ok(0), |alone: Result<u64, String>, round| {
                             // Two have one id; with one slot the third is in their way.
                             let id = if user == "cleo" { format!("cleo-{round}") } else { format!("both-{round}") };
                             together.wait();
-                            let told = world.ask(&[("x-request-id", &id), ("x-user", user), ("baggage", user)]);
-                            for name in ["x-user", "baggage"] {
-                                let got = values(&told, "cart", name);
-                                assert!(got.iter().all(|value| value == user), "{}: {user} got {got:?}", world.name);
-                                alone += u64::from(got.is_empty());
-                                assert!(values(&told, "other", name).is_empty(), "{}", world.name);
-                            }
-                        }
-                        alone
+                            Ok(alone? + meets_nobody_else(world, &id, user)?)
+                        })
                     })
                 });
-                clients.into_iter().map(|client| client.join().unwrap()).sum()
+                clients.into_iter().map(|client| client.join().unwrap()).collect()
             });
+            let others: u64 = alone.unwrap_or_else(|error| panic!("{}: {error}", world.name)).iter().sum();
             // The second of the two always meets the first one's.
             assert!(others >= ROUNDS, "{}: nothing was ever dropped, so nothing was tried", world.name);
             assert!(world.counter("conflicts", 1) + world.counter("evicted", 0) >= 1, "{}", world.name);
