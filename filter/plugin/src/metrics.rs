@@ -61,7 +61,8 @@ impl Counter {
     /// Those about context, and those about users who stay.
     pub(crate) fn of(policy: &Policy) -> impl Iterator<Item = Self> {
         let (propagates, stays) = (policy.propagation().is_some(), policy.sticky_rules().next().is_some());
-        let is_used = move |counter: &Self| if counter.name().starts_with("shunt.sticky.") { stays } else { propagates };
+        let is_used =
+            move |counter: &Self| if counter.name().starts_with("shunt.sticky.") { stays } else { propagates };
         Self::ALL.into_iter().filter(is_used)
     }
 

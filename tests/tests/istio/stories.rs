@@ -88,7 +88,7 @@ impl Story {
             // The filter's rules are the only ones. A gateway needs Istio's too: it answers for no other host.
             all.retain(|object| object["kind"] != "VirtualService");
             let ports = BTreeSet::from([self.port, MARKER]);
-            all.push(sidecar(self.app, self.proxy.address, &Vec::from_iter(ports)));
+            all.push(sidecar(self.app, self.proxy.address, &Vec::from_iter(ports), None));
             all.extend(objects::read(SOMETHING).unwrap());
         }
         let endpoints: Vec<SocketAddr> = all.iter().flat_map(endpoints).collect();
