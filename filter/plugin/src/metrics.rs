@@ -6,6 +6,7 @@
 
 use crate::hostcalls;
 use std::cell::Cell;
+use traffic_policy::{Choice, Policy};
 
 /// A counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,14 @@ pub(crate) enum Counter {
     PropagateTooLarge,
     /// Requests of one id said different things, and what differs was dropped.
     PropagateConflicts,
+    /// A user's key chose the version of a request.
+    StickyByKey,
+    /// A request had no key, and a cookie was made.
+    StickyByNewCookie,
+    /// A request named its version.
+    StickyByOverride,
+    /// A request had no key and got none, so chance chose its version.
+    StickyWithoutKey,
 }
 
 /// How many there are.
@@ -35,7 +44,7 @@ thread_local! {
 
 impl Counter {
     /// All of them, in the order of the enum.
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 11] = [
         Self::PropagateKept,
         Self::PropagateRestored,
         Self::PropagateMissing,
@@ -43,10 +52,29 @@ impl Counter {
         Self::PropagateEvicted,
         Self::PropagateTooLarge,
         Self::PropagateConflicts,
+        Self::StickyByKey,
+        Self::StickyByNewCookie,
+        Self::StickyByOverride,
+        Self::StickyWithoutKey,
     ];
 
-    /// Those about context.
-    pub(crate) const PROPAGATE: [Self; 7] = Self::ALL;
+    /// Those about context, and those about users who stay.
+    pub(crate) fn of(policy: &Policy) -> impl Iterator<Item = Self> {
+        let (propagates, stays) = (policy.propagation().is_some(), policy.sticky_rules().next().is_some());
+        let is_used =
+            move |counter: &Self| if counter.name().starts_with("shunt.sticky.") { stays } else { propagates };
+        Self::ALL.into_iter().filter(is_used)
+    }
+
+    /// What is counted of a choice.
+    pub(crate) fn of_choice(choice: Choice) -> Self {
+        match choice {
+            Choice::ByKey => Self::StickyByKey,
+            Choice::ByNewCookie => Self::StickyByNewCookie,
+            Choice::ByOverride => Self::StickyByOverride,
+            Choice::ByWeight => Self::StickyWithoutKey,
+        }
+    }
 
     fn name(self) -> &'static str {
         match self {
@@ -57,6 +85,10 @@ impl Counter {
             Self::PropagateEvicted => "shunt.propagate.evicted",
             Self::PropagateTooLarge => "shunt.propagate.too_large",
             Self::PropagateConflicts => "shunt.propagate.conflicts",
+            Self::StickyByKey => "shunt.sticky.by_key",
+            Self::StickyByNewCookie => "shunt.sticky.by_new_cookie",
+            Self::StickyByOverride => "shunt.sticky.by_override",
+            Self::StickyWithoutKey => "shunt.sticky.without_key",
         }
     }
 
@@ -72,9 +104,9 @@ impl Counter {
     }
 }
 
-/// Shows them from now on, also while they are 0.
-pub(crate) fn announce(counters: &[Counter]) {
-    for counter in counters {
+/// Shows from now on, also while they are 0, those that this policy may count.
+pub(crate) fn announce(policy: &Policy) {
+    for counter in Counter::of(policy) {
         counter.id();
     }
 }

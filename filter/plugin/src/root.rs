@@ -2,7 +2,7 @@
 
 use crate::configuration;
 use crate::hostcalls::{self, LogLevel};
-use crate::metrics::{self, Counter};
+use crate::metrics;
 use crate::stream::Stream;
 use istio_config::Severity;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -39,9 +39,7 @@ impl RootContext for Root {
             hostcalls::log(LogLevel::Error, "shunt: configuration refused; what runs now goes on");
             return false;
         };
-        if policy.propagation().is_some() {
-            metrics::announce(&Counter::PROPAGATE);
-        }
+        metrics::announce(&policy);
         self.policy = Rc::new(policy);
         crate::explain::about(&self.policy);
         true

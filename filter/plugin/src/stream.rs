@@ -59,6 +59,9 @@ impl HttpContext for Stream {
         }
         match decision {
             Decision::Forward(forward) => {
+                if let Some(choice) = forward.choice {
+                    metrics::increment(Counter::of_choice(choice));
+                }
                 write(&request, &forward);
                 self.response = forward.response;
                 Action::Continue

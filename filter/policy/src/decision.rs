@@ -26,8 +26,8 @@ pub struct Forward<'p> {
     pub(crate) target: u32,
     /// Cluster, by Istio's name.
     pub cluster: &'p str,
-    /// How the cluster came about.
-    pub choice: Choice,
+    /// How the version came about, where users stay on one (`ShuntPolicy.sticky`).
+    pub choice: Option<Choice>,
     /// Profile route; `None` is the default profile.
     pub profile: Option<&'p str>,
     /// Which of the rule's mirrors get a copy: bit `i` for mirror `i`. The profile carries them out.

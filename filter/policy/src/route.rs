@@ -312,7 +312,7 @@ impl Policy {
             rule: &rule.id,
             target: target_index,
             cluster: &target.cluster,
-            choice,
+            choice: action.sticky.as_ref().map(|_| choice),
             profile: profile.map(|name| &**name).filter(|name| !name.is_empty()),
             mirrors,
             path,

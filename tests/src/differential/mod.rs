@@ -45,8 +45,9 @@ const ASKING_MAX: Duration = Duration::from_secs(10);
 /// How long it is asked when it serves nothing but the configuration in question.
 const ASKING_ALONE_MAX: Duration = Duration::from_secs(90);
 
-/// Mismatches that are looked at once more; beyond so many, something is wrong with all of them.
-const CONFIRMED_MAX: usize = 200;
+/// Mismatches that are looked at once more; beyond so many, something is wrong with all of them. One configuration in thirty is
+/// still open when the time for its batch is up.
+const CONFIRMED_MAX: usize = 2000;
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug)]
