@@ -3,11 +3,12 @@
 use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::say;
 use crate::sim::player::Player;
 use crate::sim::rehearsal::{Found, Rehearsal};
-use host_abi::Module;
+use host_abi::{AskError, Module};
 use std::sync::Arc;
-use traffic_explain::{Asker, Request};
+use traffic_explain::{Asker, AskerError, Request};
 use traffic_sim::Trace;
 
 pub(crate) fn run(rehearsals: &[Rehearsal], module: Module, request: u64, output: &Output) -> Result<(), Failure> {
@@ -32,7 +33,7 @@ pub(crate) fn run(rehearsals: &[Rehearsal], module: Module, request: u64, output
     })
 }
 
-/// Asks the filter which rule takes a request.
+/// Asks the filter which rule takes a request; one that is not ours does not say it.
 struct Rules<'a> {
     module: Module,
     deployment: &'a Deployment,
@@ -48,7 +49,13 @@ impl Rules<'_> {
             .map_err(|error| Failure::Failed(error.to_string()))?;
         let mut request = Request::to("GET", "http://none/").map_err(|error| Failure::Failed(error.0))?;
         trace.headers.iter().for_each(|(name, value)| request.add(name, value));
-        let answer = asker.ask(&request, 0)?;
+        let answer = match asker.ask(&request, 0) {
+            Err(AskerError::Asked(AskError::NoSuchFunction(_))) => {
+                say::note("this module does not say which of its rules takes a request");
+                return Ok(None);
+            }
+            answer => answer?,
+        };
         let Ok(explanation) = answer.explanation else { return Ok(None) };
         Ok(explanation.rule.as_ref().map(|rule| {
             let name = answer.carried.name.as_deref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
