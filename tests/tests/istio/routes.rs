@@ -1,6 +1,8 @@
 //! The native twin against istiod: random objects, the routes that a real istiod makes of them, and the twin's.
 
 use crate::world::programs;
+use istio_config::yaml::{self, Sources};
+use istio_config::{Config, Diagnostics, Severity};
 use serde_json::{Value, json};
 use shunt_tests::arms::{Arm, Engine, render as render_envoy, start_envoy};
 use shunt_tests::differential::batch;
@@ -172,6 +174,15 @@ fn differences(istiod: &ByDomain, twin: &ByDomain) -> Vec<Difference> {
     all
 }
 
+/// Whether `shunt check` refuses what stands there, as Istio's validation does; a proxy may take more.
+fn has_errors(text: &str) -> bool {
+    let (mut config, mut sources, mut diagnostics) = (Config::default(), Sources::default(), Diagnostics::default());
+    yaml::read("f", text, &mut config, &mut sources, &mut diagnostics);
+    rule_analysis::check(config, "default", &mut diagnostics);
+    // What a configuration refers to stands with the fleet's services, and not here.
+    diagnostics.iter().any(|found| found.severity == Severity::Error)
+}
+
 /// The configurations that Istio's validation takes, as the engine does.
 fn valid(role: Role, mesh: &Mesh, fleet: &Fleet) -> Vec<Configuration> {
     let mut taken = Vec::new();
@@ -179,7 +190,11 @@ fn valid(role: Role, mesh: &Mesh, fleet: &Fleet) -> Vec<Configuration> {
         if Engine.start(&batch::case(&[&drawn])).is_err() {
             continue;
         }
-        let objects = objects::read(&fleet.filled(&drawn.text())).unwrap();
+        let text = fleet.filled(&drawn.text());
+        if has_errors(&text) {
+            continue;
+        }
+        let objects = objects::read(&text).unwrap();
         let refused = objects.iter().try_for_each(|object| mesh.validate(object));
         refused.unwrap_or_else(|error| panic!("istiod alone refuses: {error}"));
         taken.push(drawn);

@@ -98,6 +98,8 @@ impl Story {
         let served = self.proxy.wait_for(version, MARKER);
         let served = served.and_then(|()| self.proxy.wait_for_endpoints(endpoints.into_iter()));
         served.unwrap_or_else(|error| panic!("{error}\n{}", self.mesh.said()));
+        // The rules of another port, and the filter's, are resources of their own, which come at about the same moment.
+        std::thread::sleep(Duration::from_millis(500));
         assert!(self.proxy.statistic("wasm.envoy.wasm.runtime.v8.active") > 0, "the filter runs");
         self.log();
     }
