@@ -18,7 +18,7 @@ use host_abi::{
 };
 use istio_config::{Config, Diagnostics, FilterConfig};
 use kinds::{ACTIONS, MATCHES, Request};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -56,6 +56,14 @@ fn main() {
             let configuration = configuration(rules, MATCHES[PREFIX].block, action.fields);
             bench.line(action.name, rules, configuration, (MATCHES[PREFIX].request)(rules - 1));
         }
+    }
+    println!("{:<32} {:>7} {:>18} {:>14} {:>14}", "policy", "rules", "configure, CPU ms", "memory, MiB", "request, ns");
+    for (name, policy) in policies().into_iter().filter(|(name, _)| name.contains(&word)) {
+        let (block, action) = (MATCHES[PREFIX].block, ACTIONS[WEIGHTS].fields);
+        let configuration = with_policy(kinds::virtual_service(1, block, action), policy);
+        let mut head = (MATCHES[PREFIX].request)(0);
+        head.headers.push(("x-user".to_owned(), "4711".to_owned()));
+        bench.line(name, 1, configuration, head);
     }
     println!(
         "making the two header maps, which is the world's part of it: {:.0} ns",
@@ -145,10 +153,43 @@ fn response() -> HeaderMap {
     HeaderMap::from([(":status", "200"), ("content-type", "application/json"), ("content-length", "0")])
 }
 
+/// What a `ShuntPolicy` says of a rule with two versions; the first line is that without one.
+fn policies() -> [(&'static str, Value); 5] {
+    [
+        ("versions drawn for each request", Value::Null),
+        ("versions by user, a header", json!({ "sticky": { "httpHeaderName": "x-user" } })),
+        ("versions by user, a cookie", json!({ "sticky": { "httpCookie": { "name": "session" } } })),
+        ("versions by user, a new cookie", json!({ "sticky": { "httpCookie": { "name": "user" } } })),
+        ("context looked up, none kept", json!({ "propagate": { "to": ["*.default.svc.cluster.local"] } })),
+    ]
+}
+
+fn with_policy(rules: Value, mut policy: Value) -> Vec<u8> {
+    let name = rules["metadata"]["name"].clone();
+    let mut config = Config::default();
+    let mut diagnostics = Diagnostics::default();
+    config.add(rules, &mut diagnostics);
+    if policy.is_object() {
+        policy["targetRef"] = json!({ "name": name });
+        let object = json!({
+            "apiVersion": "shunt.dev/v1alpha1",
+            "kind": "ShuntPolicy",
+            "metadata": { "name": name },
+            "spec": policy,
+        });
+        config.add(object, &mut diagnostics);
+    }
+    rendered(config, diagnostics)
+}
+
 /// As `shunt render` writes it: with the bindings that tie rules to profile routes.
 fn configuration(rules: usize, block: fn(usize) -> Value, action: fn(usize) -> Value) -> Vec<u8> {
     let (mut config, mut diagnostics) = (Config::default(), Diagnostics::default());
     config.add(kinds::virtual_service(rules, block, action), &mut diagnostics);
+    rendered(config, diagnostics)
+}
+
+fn rendered(config: Config, mut diagnostics: Diagnostics) -> Vec<u8> {
     let (_, bindings) = Plan::build(&config, &mut diagnostics);
     assert!(!diagnostics.has_errors(), "{:?}", diagnostics.iter().collect::<Vec<_>>());
     let config = FilterConfig { config, bindings, namespace: "default".to_owned(), ..FilterConfig::default() };
