@@ -5,6 +5,7 @@ use serde_json::Value;
 use shunt_tests::arms::start_envoy_that_drains;
 use shunt_tests::case::{self, Case, Request};
 use shunt_tests::client::Client;
+use shunt_tests::envoy_version::Version;
 use shunt_tests::message::Reader;
 use shunt_tests::observed::values;
 use shunt_tests::process::{self, Process, free_address, page};
@@ -256,7 +257,14 @@ fn what_is_wrong_changes_nothing() {
 #[test]
 fn an_envoy_that_starts_with_a_bad_filter_is_healed_by_the_next_version() {
     let broken = |folder: &std::path::Path| std::fs::write(folder.join("filter.json"), "{").unwrap();
-    let Some(mut world) = World::start("Envoy with a broken filter", &to("v1"), broken) else { return };
+    let what = "Envoy with a broken filter";
+    if let Some(envoy) = process::envoy()
+        && Version::of(&envoy).unwrap() < Version::HEALS
+    {
+        let reason = "it ends with a segmentation fault when the filter comes that it had to begin without";
+        return process::differs(what, reason);
+    }
+    let Some(mut world) = World::start(what, &to("v1"), broken) else { return };
     assert_eq!(world.from("reviews"), "500", "nothing is served without the filter");
     world.render(&to("v1")).unwrap();
     world.wait_until("the filter is there", |world| world.from("reviews") == "reviews-v1");

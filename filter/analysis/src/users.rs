@@ -111,6 +111,14 @@ mod tests {
     }
 
     #[test]
+    fn another_cookie_age_or_another_word_for_testers_moves_nobody() {
+        let even = [("v1", 1), ("v2", 1)];
+        let more = "', allowOverride: {httpHeaderName: x-version}, httpCookie: {name: user, ttl: 1h}, httpQueryParameterName: 'q";
+        let other = "', allowOverride: {httpHeaderName: x-other}, httpCookie: {name: user, ttl: 9h, path: /a}, httpQueryParameterName: 'q";
+        check(&policy(&even, more), &policy(&even, other), &[]);
+    }
+
+    #[test]
     fn with_another_salt_users_are_others() {
         let even = policy(&[("v1", 1), ("v2", 1)], "");
         check(&even, &policy(&[("v1", 1), ("v2", 1)], "new"), &[("v1", "v2", 0.25), ("v2", "v1", 0.25)]);

@@ -87,9 +87,10 @@ impl<'p> StickyRule<'p> {
         self.targets.versions.iter().map(|version| (&*version.name, version.weight))
     }
 
-    /// Whether users are the same ones, so that weights alone say who moves: same keys, same salt.
+    /// Whether users are the same ones, so that weights alone say who moves: same keys, same salt. What stands in a cookie that
+    /// is made, and where testers name a version, says nothing of that.
     pub fn has_users_of(&self, other: &StickyRule<'_>) -> bool {
-        self.targets.keys == other.targets.keys
+        self.targets.keys.users() == other.targets.keys.users()
     }
 }
 
@@ -112,7 +113,16 @@ impl Cookie {
     }
 }
 
+/// What tells users apart.
+type Users<'k> = (Option<&'k str>, Option<&'k str>, Option<&'k str>, bool, Salt);
+
 impl Keys {
+    fn users(&self) -> Users<'_> {
+        let Self { header, cookie, query_parameter, source_ip, salt, override_header: _, override_cookie: _ } = self;
+        let cookie = cookie.as_ref().map(|cookie| &*cookie.name);
+        (header.as_deref(), cookie, query_parameter.as_deref(), *source_ip, *salt)
+    }
+
     /// The first key that the request has. What is there and empty is no key.
     pub(crate) fn find<'r>(&self, request: &RequestHead<'r>, draws: &mut impl Draw) -> Option<Cow<'r, [u8]>> {
         let header = |name: &str| request.values(name.as_bytes()).find(|value| !value.is_empty());
@@ -125,10 +135,11 @@ impl Keys {
         written.map(Cow::Borrowed).or_else(|| address().map(|address| Cow::Owned(without_port(address))))
     }
 
-    /// The version that the request names.
-    fn named<'r>(&self, request: &RequestHead<'r>) -> Option<&'r [u8]> {
-        let header = self.override_header.as_deref().and_then(|name| request.values(name.as_bytes()).next());
-        header.or_else(|| cookie_value(request, self.override_cookie.as_deref()?))
+    /// What the request says where testers name a version: headers first, in their order.
+    fn named<'r>(&self, request: &RequestHead<'r>) -> impl Iterator<Item = &'r [u8]> {
+        let headers = self.override_header.iter().flat_map(|name| request.values(name.as_bytes()));
+        let cookie = self.override_cookie.as_deref().and_then(|name| cookie_value(request, name));
+        headers.chain(cookie)
     }
 }
 
@@ -136,9 +147,8 @@ impl StickyTargets {
     /// What this request meets. `None`: it has no key and gets none, so that chance decides.
     pub(crate) fn pick(&self, request: &RequestHead<'_>, draws: &mut impl Draw) -> Option<Chosen> {
         let chosen = |target, choice| Chosen { target, choice, new_cookie: None };
-        if let Some(named) = self.keys.named(request)
-            && let Some(version) = self.versions.iter().find(|version| version.name.as_bytes() == named)
-        {
+        let version = |named: &[u8]| self.versions.iter().find(|version| version.name.as_bytes() == named);
+        if let Some(version) = self.keys.named(request).find_map(version) {
             return Some(chosen(version.target, Choice::ByOverride));
         }
         if let Some(key) = self.keys.find(request, draws) {

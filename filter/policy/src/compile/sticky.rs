@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// Who users are, by VirtualService and rule, once delegates are written out.
 pub(super) type StickyRules = BTreeMap<(String, usize), Arc<Keys>>;
 
+/// What browsers make of a longer `Max-Age`, in seconds: 400 days (RFC 6265bis).
+const AGE_MAX: u64 = 400 * 24 * 60 * 60;
+
 /// A rule that a policy names.
 pub(super) struct Named<'c> {
     pub(super) root: &'c ObjectMeta,
@@ -31,10 +34,14 @@ pub(super) fn compile(config: &Config, expanded: &[Expanded<'_>], diagnostics: &
     // By rule: the policy that holds, and whether it names the rule.
     let mut holders: BTreeMap<(String, usize), (&ObjectRef, bool)> = BTreeMap::new();
     for policy in &config.shunt_policies {
-        let Resource { meta, spec: ShuntPolicy { target_ref, sticky, propagate: _ } } = policy;
-        let Some(sticky) = sticky else { continue };
+        let Resource { meta, spec: ShuntPolicy { target_ref, sticky, propagate } } = policy;
         let object = At::object(&meta.reference);
         let spec = object.field("spec");
+        if sticky.is_none() && propagate.is_none() {
+            let help = "give it sticky or propagate, or remove it";
+            diagnostics.error(&spec, "empty-policy", "the policy says nothing", help);
+        }
+        let Some(sticky) = sticky else { continue };
         let keys = keys(&spec.field("sticky"), sticky, diagnostics);
         let at = spec.field("targetRef");
         let Some(target) = target_ref else {
@@ -205,28 +212,46 @@ fn is_name(at: &At<'_>, name: &str, diagnostics: &mut Diagnostics) -> bool {
     sound
 }
 
+/// Whether this can stand in the attributes of a cookie (RFC 6265, `av-octet`).
+fn is_attribute(at: &At<'_>, text: &str, diagnostics: &mut Diagnostics) -> bool {
+    let is_plain = |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && byte != b';';
+    let sound = text.bytes().all(is_plain);
+    if !sound {
+        let help = "write ASCII without `;`";
+        diagnostics.error(at, "bad-key", format!("`{text}` cannot stand in a cookie"), help);
+    }
+    sound
+}
+
 fn cookie(at: &At<'_>, raw: &StickyCookie, diagnostics: &mut Diagnostics) -> Option<Cookie> {
     let StickyCookie { name, path, ttl, attributes } = raw;
     let mut sound = is_name(&at.field("name"), name, diagnostics);
-    let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') && !text.contains(';');
-    let mut check = |at: &At<'_>, text: &str, wanted: bool| {
-        if !is_plain(text) || wanted && text.is_empty() {
-            let help = "attributes are Path, Secure, HttpOnly, SameSite and the like";
-            diagnostics.error(at, "bad-key", format!("`{text}` cannot stand in a cookie's attributes"), help);
-            sound = false;
-        }
-    };
-    check(&at.field("path"), path, false);
+    sound &= is_attribute(&at.field("path"), path, diagnostics);
     // Without a path a browser keeps a cookie for each folder, and one user would be several.
     let mut written = format!("; Path={}", if path.is_empty() { "/" } else { path });
-    if let Some(ttl) = ttl.filter(|ttl| ttl.0.as_secs() > 0) {
-        let _ = write!(written, "; Max-Age={}", ttl.0.as_secs());
+    if let Some(ttl) = ttl {
+        let seconds = ttl.0.as_secs();
+        if seconds == 0 {
+            let help = "write 1s or more, or leave ttl out for a cookie that lasts as long as the browser";
+            diagnostics.error(&at.field("ttl"), "bad-key", "a cookie of less than a second keeps nobody", help);
+            sound = false;
+        } else if seconds > AGE_MAX {
+            let message = "browsers keep a cookie for 400 days at most";
+            diagnostics.warning(&at.field("ttl"), "no-effect", message, "write 9600h or less");
+        }
+        let _ = write!(written, "; Max-Age={seconds}");
     }
     let field = at.field("attributes");
     for (index, attribute) in attributes.iter().enumerate() {
         let at = field.index(index);
-        check(&at.field("name"), &attribute.name, true);
-        check(&at.field("value"), &attribute.value, false);
+        let own = [("path", "path"), ("max-age", "ttl")];
+        if let Some((_, own)) = own.iter().find(|(name, _)| attribute.name.eq_ignore_ascii_case(name)) {
+            let message = format!("`{}` is said by `{own}`", attribute.name);
+            diagnostics.error(&at.field("name"), "bad-key", message, format!("write it as `{own}` of the cookie"));
+            sound = false;
+        }
+        sound &= is_name(&at.field("name"), &attribute.name, diagnostics);
+        sound &= is_attribute(&at.field("value"), &attribute.value, diagnostics);
         let _ = write!(written, "; {}", attribute.name);
         if !attribute.value.is_empty() {
             let _ = write!(written, "={}", attribute.value);
