@@ -140,7 +140,6 @@ fn level(
 
 /// Whether istiod and Envoy let a rule edit this header; says why not.
 fn may_be_edited(at: &At<'_>, name: &str, in_response: bool, diagnostics: &mut Diagnostics) -> bool {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.starts_with(':') || name == "host" {
         diagnostics.warning(
             at,
@@ -153,7 +152,7 @@ fn may_be_edited(at: &At<'_>, name: &str, in_response: bool, diagnostics: &mut D
         let help = "remove this edit, or tell the proxy to keep the header (`proxyHeaders.server.disabled` in Istio)";
         diagnostics.warning(at, "no-effect", "Envoy writes `server` itself, over whatever a rule says", help);
         false
-    } else if name.is_empty() || !name.bytes().all(is_token) {
+    } else if !is_token(name) {
         diagnostics.error(at, "bad-header-name", format!("`{name}` is not a header name"), "use letters, digits and -");
         false
     } else if ["content-length", "transfer-encoding"].contains(&name) {
@@ -167,6 +166,12 @@ fn may_be_edited(at: &At<'_>, name: &str, in_response: bool, diagnostics: &mut D
     } else {
         true
     }
+}
+
+/// Whether headers and cookies may be called so (RFC 9110, `token`).
+pub(super) fn is_token(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_part)
 }
 
 /// Whether a text can stand in a head without making two lines of one; says so if not.

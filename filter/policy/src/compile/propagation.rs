@@ -2,6 +2,7 @@
 
 mod reach;
 
+use super::headers::is_token;
 use crate::propagate::{ENTRY_BYTES_MAX, Propagation, REQUEST_ID, Receivers, Rule};
 use crate::route::Policy;
 use istio_config::delegates::Expanded;
@@ -242,11 +243,10 @@ fn rule(
 
 /// Why a header cannot be kept.
 fn fault(name: &str) -> Option<(&'static str, &'static str)> {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.starts_with(':') {
         return Some(("reserved-header", "is no header but a part of the request itself"));
     }
-    if name.is_empty() || !name.bytes().all(is_token) {
+    if !is_token(name) {
         return Some(("bad-header-name", "is no header name"));
     }
     if name.starts_with(OWN_PREFIX) || name.starts_with("x-envoy-") {

@@ -3,6 +3,7 @@
 //! A policy that names a rule (`sectionName`) goes before one for the whole VirtualService. Whatever it names has to exist, and
 //! two that say the same of one rule contradict each other: of a policy that cannot act, its author must hear.
 
+use super::headers::is_token;
 use crate::rendezvous::{Salt, VersionId};
 use crate::sticky::{Cookie, Keys, StickyTargets, Version};
 use istio_config::delegates::Expanded;
@@ -197,11 +198,10 @@ fn keys(at: &At<'_>, raw: &Sticky, diagnostics: &mut Diagnostics) -> Option<Arc<
     })
 }
 
-/// Whether headers and cookies may be called so (RFC 9110, `token`), and the filter does not call its own so.
+/// Whether headers and cookies may be called so, and the filter does not call its own so.
 fn is_name(at: &At<'_>, name: &str, diagnostics: &mut Diagnostics) -> bool {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     let is_own = crate::headers::is_internal(name.to_ascii_lowercase().as_bytes());
-    let sound = !name.is_empty() && name.bytes().all(is_token) && !is_own;
+    let sound = is_token(name) && !is_own;
     if !sound {
         let message = match is_own {
             true => format!("what a client sends as `{name}` is removed before anybody looks"),

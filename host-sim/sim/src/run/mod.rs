@@ -295,14 +295,11 @@ impl Stage {
     fn ask_for_files(&mut self, requests: &[RequestSpec], arrivals: &mut Arrivals, engine: &mut Engine) {
         let due = self.pages.as_mut().map(Pages::due).unwrap_or_default();
         for (kind, user, path) in due {
-            let (Some(pages), Some(users), Some(page)) = (&mut self.pages, &mut self.users, requests.get(kind)) else {
-                continue;
-            };
+            let (Some(users), Some(page)) = (&mut self.users, requests.get(kind)) else { continue };
             let number = arrivals.one_more();
-            let spec = pages.spec(kind, path, page).clone();
             let own = users.send_as(number, user).clone();
             let caller = Caller { address: arrivals::address(user as u64), headers: Some(&own) };
-            self.send(number, &spec, caller, engine);
+            self.send(number, &pages::file(page, &path), caller, engine);
         }
     }
 }

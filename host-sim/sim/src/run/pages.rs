@@ -18,8 +18,6 @@ pub(super) struct Pages {
     under_way: BTreeMap<u64, usize>,
     /// Files that are to be asked for: the kind of the page, its user, the path.
     due: Vec<(usize, usize, String)>,
-    /// What asks for a file, by the page's kind and the path.
-    specs: BTreeMap<(usize, String), RequestSpec>,
 }
 
 impl Pages {
@@ -39,17 +37,15 @@ impl Pages {
     pub(super) fn due(&mut self) -> Vec<(usize, usize, String)> {
         std::mem::take(&mut self.due)
     }
+}
 
-    /// The request for a file: the page's, with another path.
-    pub(super) fn spec(&mut self, kind: usize, path: String, page: &RequestSpec) -> &RequestSpec {
-        self.specs.entry((kind, path)).or_insert_with_key(|(_, path)| {
-            let mut spec = page.clone();
-            spec.head.set(":method", "GET");
-            spec.head.set(":path", path.as_str());
-            spec.body = Bytes::new();
-            spec
-        })
-    }
+/// The request for a file: the page's, with another path.
+pub(super) fn file(page: &RequestSpec, path: &str) -> RequestSpec {
+    let mut file = page.clone();
+    file.head.set(":method", "GET");
+    file.head.set(":path", path);
+    file.body = Bytes::new();
+    file
 }
 
 /// The targets of a `link` header that are paths and to be loaded with the page.
