@@ -4,8 +4,10 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a program may take until it serves: other work shares the machine.
@@ -88,9 +90,25 @@ impl Drop for Process {
     }
 }
 
-/// An address on loopback that was free a moment ago.
+/// Ports that no kernel gives to a program that asks for any (Linux begins at 32768, others later), and that no program here
+/// has by default.
+const PORTS: Range<u16> = 20_000..32_000;
+
+/// An address on loopback that is free, and that nobody else in this process is given.
+///
+/// Both matter: a program takes a while until it listens, and an Envoy that listens shares its port with every other Envoy
+/// that does (`enable_reuse_port`), which then serve each other's requests.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+    static GIVEN: AtomicUsize = AtomicUsize::new(0);
+    // Test programs that run side by side begin at different ports.
+    let begin = std::process::id() as usize * 61;
+    let next = || GIVEN.fetch_add(1, Ordering::Relaxed);
+    let port = std::iter::repeat_with(next)
+        .take(PORTS.len())
+        .map(|given| PORTS.start + u16::try_from((begin + given) % PORTS.len()).expect("within the ports"))
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port");
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 /// Whether a page answers 200.
