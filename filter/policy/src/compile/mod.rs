@@ -22,7 +22,7 @@ use istio_config::delegates::Expanded;
 use istio_config::diagnostic::{At, Diagnostics};
 use istio_config::filter_config::{Direction, ProfileBinding};
 use istio_config::services::Services;
-use istio_config::{FilterConfig, ObjectRef, delegates, names};
+use istio_config::{FilterConfig, ObjectRef, ShuntPolicy, delegates, names};
 use std::collections::BTreeMap;
 
 /// Bindings by VirtualService and rule.
@@ -51,6 +51,7 @@ impl Policy {
             bindings.entry((&binding.virtual_service, binding.http)).or_insert(binding);
         }
         report_unknown_labels(config, &expanded, diagnostics);
+        report_empty_policies(config, diagnostics);
         let sticky = sticky::compile(&config.config, &expanded, diagnostics);
         let policies = Policies { bindings, sticky };
         let rules: Vec<_> = expanded
@@ -62,6 +63,19 @@ impl Policy {
         let mut policy = virtual_hosts::compile(&rules, &services, config, diagnostics);
         policy.propagation = propagation::compile(config, &policy, &expanded, diagnostics);
         (!diagnostics.has_errors()).then_some(policy)
+    }
+}
+
+/// A policy that says nothing does nothing, and its author waits for it.
+fn report_empty_policies(config: &FilterConfig, diagnostics: &mut Diagnostics) {
+    for policy in &config.config.shunt_policies {
+        // What `stable` names is of use to others alone.
+        let ShuntPolicy { target_ref: _, stable: _, sticky, propagate, fallback, breaker, kill_switch } = &policy.spec;
+        if sticky.is_none() && propagate.is_none() && fallback.is_none() && breaker.is_none() && kill_switch.is_none() {
+            let object = At::object(&policy.meta.reference);
+            let help = "give it sticky, propagate, fallback, breaker or killSwitch, or remove it";
+            diagnostics.error(&object.field("spec"), "empty-policy", "the policy says nothing", help);
+        }
     }
 }
 
