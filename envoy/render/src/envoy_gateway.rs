@@ -119,7 +119,7 @@ fn route(gateway: &EnvoyGateway, name: &str, hosts: &[String], rules: &[Value]) 
 /// One rule for each cluster that requests of this profile may go to. Of two rules that match, the one with more headers
 /// is met, so the default profile need not say that there is none.
 fn rules(plan: &Plan, profile: &Profile, backends: &mut Backends<'_>, lost: &mut Vec<String>) -> Vec<Value> {
-    let Profile { name, timeout, retry: _, mirrors, hash_keys } = profile;
+    let Profile { name, timeout, retry: _, mirrors, hash_keys, falls_back: _ } = profile;
     // Its own BackendTrafficPolicy has one key for all and no ring, so endpoints would be others than Istio's.
     lost.extend(hash_keys.iter().map(|key| format!("profile {name}: endpoints are not chosen by {key}")));
     let mut filters = vec![json!({

@@ -6,6 +6,7 @@
 //!
 //! - [`configuration`](mod@configuration): text or protobuf Struct to a compiled policy
 //! - [`explain`](mod@explain): the same policy asked why, by tools
+//! - `budgets`: how much may be asked of another version
 //! - `context_store`: what is kept of inbound requests for outbound ones
 //! - `compact`: JSON text to a value that takes little room
 //! - [`pairs`](mod@pairs): the host's encoding of a header map, read in place
@@ -21,6 +22,8 @@ pub mod explain;
 pub mod pairs;
 pub mod protobuf;
 
+#[cfg(target_arch = "wasm32")]
+mod budgets;
 #[cfg(target_arch = "wasm32")]
 mod context_store;
 #[cfg(target_arch = "wasm32")]

@@ -1,5 +1,6 @@
 //! The plugin context: takes configurations, opens a stream context for each request.
 
+use crate::budgets::Budgets;
 use crate::configuration;
 use crate::hostcalls::{self, LogLevel};
 use crate::metrics;
@@ -19,6 +20,7 @@ proxy_wasm::main! {{
 #[derive(Default)]
 struct Root {
     policy: Rc<Policy>,
+    budgets: Rc<Budgets>,
 }
 
 impl Context for Root {}
@@ -40,13 +42,14 @@ impl RootContext for Root {
             return false;
         };
         metrics::announce(&policy);
+        self.budgets = Rc::new(Budgets::new(&policy));
         self.policy = Rc::new(policy);
         crate::explain::about(&self.policy);
         true
     }
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream::new(self.policy.clone())))
+        Some(Box::new(Stream::new(self.policy.clone(), self.budgets.clone())))
     }
 
     fn get_type(&self) -> Option<ContextType> {

@@ -1,5 +1,6 @@
 //! The stream context: one request, its decision, its response.
 
+use crate::budgets::Budgets;
 use crate::hostcalls::{self, HeaderMap};
 use crate::metrics::{self, Counter};
 use crate::pairs::Pair;
@@ -15,22 +16,29 @@ use traffic_policy::{
 
 pub(crate) struct Stream {
     policy: Rc<Policy>,
+    budgets: Rc<Budgets>,
     /// What the response phase needs to know of the request.
     response: Option<ResponseRule>,
+    /// Who pays if another version was asked.
+    budget: Option<u32>,
 }
 
 impl Stream {
-    pub(crate) fn new(policy: Rc<Policy>) -> Self {
-        Self { policy, response: None }
+    pub(crate) fn new(policy: Rc<Policy>, budgets: Rc<Budgets>) -> Self {
+        Self { policy, budgets, response: None, budget: None }
     }
 }
 
-/// Chance and properties, from the host.
-struct Surroundings;
+/// Chance and properties, from the host, and what was spent so far.
+struct Surroundings<'s>(&'s Budgets);
 
-impl Draw for Surroundings {
+impl Draw for Surroundings<'_> {
     fn draw(&mut self) -> u64 {
         random::draw()
+    }
+
+    fn falls_back(&mut self, budget: u32) -> bool {
+        self.0.request(budget)
     }
 
     fn fact(&mut self, fact: Fact) -> Option<Vec<u8>> {
@@ -52,7 +60,7 @@ impl HttpContext for Stream {
         let request = RequestHead::new(&pairs);
         let held = context_store::meet(&self.policy, &request);
         let context = held.as_ref().and_then(|held| held.context(&self.policy));
-        let (decision, restored) = self.policy.decide_in(context.as_ref(), &request, &mut Surroundings);
+        let (decision, restored) = self.policy.decide_in(context.as_ref(), &request, &mut Surroundings(&self.budgets));
         if !restored.is_empty() {
             metrics::increment(Counter::PropagateRestored);
             apply(HeaderMap::Request, &restored);
@@ -63,6 +71,7 @@ impl HttpContext for Stream {
                     metrics::increment(Counter::of_choice(choice));
                 }
                 write(&request, &forward);
+                self.budget = forward.budget;
                 self.response = forward.response;
                 Action::Continue
             }
@@ -84,12 +93,21 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        if let Some(budget) = self.budget.take() {
+            self.budgets.spend(budget, attempts().saturating_sub(1));
+        }
         if let Some(rule) = &self.response {
             let encoded = if rule.needs_headers() { hostcalls::header_pairs(HeaderMap::Response) } else { Vec::new() };
             apply(HeaderMap::Response, &self.policy.response_edits(rule, &pairs::read(&encoded)));
         }
         Action::Continue
     }
+}
+
+/// How often the request was sent upstream.
+fn attempts() -> u64 {
+    let told = hostcalls::property(&["upstream", "request_attempt_count"]).unwrap_or_default();
+    told.as_slice().try_into().map(u64::from_le_bytes).unwrap_or_default()
 }
 
 /// All writes together, before anything asks for the route; the cluster last, so that no edit can touch it.

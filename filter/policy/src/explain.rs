@@ -68,6 +68,9 @@ pub struct Explanation<'p> {
     /// an empty name is the default profile, and so is an empty list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<Cow<'p, str>>,
+    /// The same for a request to a destination that has a [`DestinationShare::fallback`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback_profiles: Vec<Cow<'p, str>>,
 }
 
 impl Explanation<'_> {
@@ -212,6 +215,10 @@ pub struct DestinationShare<'p> {
     /// Edits of the response headers, in the order of effect. What only the response knows stands as its command.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub response_edits: Vec<ToldEdit<'p>>,
+    /// The cluster that the request goes to instead, so that another version is asked where this one fails; as long as the
+    /// budget lasts (`ShuntPolicy.fallback`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Cow<'p, str>>,
 }
 
 /// An edit of a header map.
@@ -339,7 +346,7 @@ impl Policy {
         request: &RequestHead<'_>,
         explanation: &mut Explanation<'p>,
     ) {
-        let ForwardRule { targets, sticky, mirrors, profiles } = forward;
+        let ForwardRule { targets, sticky, mirrors, profiles, fallback } = forward;
         // Nothing is drawn, and an address is in no header: where only that would tell, it is told as chance.
         let chosen = sticky.as_ref().and_then(|sticky| sticky.pick(request, &mut || 0));
         explanation.choice = sticky.as_ref().map(|_| chosen.as_ref().map_or(Choice::ByWeight, |chosen| chosen.choice));
@@ -360,12 +367,18 @@ impl Policy {
                 authority: target.authority.as_ref().map(|authority| Cow::Borrowed(authority.name())),
                 request_edits: request_edits.into_iter().map(ToldEdit::from).collect(),
                 response_edits: self.told_response_edits(index, origin.clone(), &left),
+                fallback: fallback.as_ref().and_then(|rule| rule.cluster(index, request)).map(Cow::Borrowed),
             })
         });
         explanation.destinations = destinations.collect();
         explanation.rewritten = rewritten.map(|target| owned(&target));
         explanation.mirrors = mirrors.iter().map(|share| share.value()).collect();
-        explanation.profiles = profiles.iter().map(|name| Cow::Borrowed(&**name)).collect();
+        let told = |names: &'p [Box<str>]| names.iter().map(|name| Cow::Borrowed(&**name)).collect();
+        explanation.profiles = told(profiles);
+        let falls_back = |to: &DestinationShare<'_>| to.fallback.is_some();
+        if let Some(rule) = fallback.as_ref().filter(|_| explanation.destinations.iter().any(falls_back)) {
+            explanation.fallback_profiles = told(&rule.profiles);
+        }
     }
 
     fn told_response_edits(

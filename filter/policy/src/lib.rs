@@ -14,6 +14,7 @@
 //! - [`index`](mod@index): how the first match is found without walking the list
 //! - [`select`](mod@select): weights and the draw
 //! - [`sticky`](mod@sticky), [`rendezvous`](mod@rendezvous): users who stay on a version while weights move
+//! - [`fallback`](mod@fallback): another version is asked where one fails
 //! - [`headers`](mod@headers), [`format`](mod@format), [`rewrite`](mod@rewrite): what changes on the way
 //! - [`propagate`](mod@propagate): context that survives the application
 //! - [`trace`](mod@trace): a span of its own for each hop, when asked
@@ -23,6 +24,7 @@
 mod compile;
 mod decision;
 pub mod explain;
+mod fallback;
 mod format;
 mod headers;
 mod hosts;
@@ -43,6 +45,7 @@ mod trace;
 
 pub use compile::Pattern;
 pub use decision::{Abort, Decision, Fault, Forward, NewAuthority, ResponseRule};
+pub use fallback::{Budget, BudgetRule};
 pub use format::Fact;
 pub use headers::{Edit, ORIGINAL_HOST_HEADER, ORIGINAL_PATH_HEADER};
 pub use reply::LocalReply;

@@ -11,6 +11,12 @@ pub trait Draw {
     /// Sixty-four even bits.
     fn draw(&mut self) -> u64;
 
+    /// Whether the budget of this number allows that another version is asked where the one that was chosen fails. Asked once for each
+    /// request that would fall back.
+    fn falls_back(&mut self, _budget: u32) -> bool {
+        true
+    }
+
     /// Something about the request that stands in no header; asked only where a rule wants it.
     fn fact(&mut self, _: Fact) -> Option<Vec<u8>> {
         None

@@ -130,7 +130,7 @@ impl Surroundings {
         carried.mirror_clusters = mirror_clusters(explanation.mirrors.len(), &profiles);
         // A combination of mirrors that cannot be drawn has no profile of its own; the richest is always one of the rule's.
         let own = profiles.iter().max_by_key(|(_, profile)| profile.mirrors.len());
-        if let Some((_, Profile { name: _, timeout, retry, mirrors: _, hash_keys })) = own {
+        if let Some((_, Profile { name: _, timeout, retry, mirrors: _, hash_keys, falls_back: _ })) = own {
             carried.hash_keys = hash_keys.iter().map(HashKeyTold::from).collect();
             carried.timeout_ms = timeout.map(millis);
             carried.retries = retry.as_ref().map(Retries::from);

@@ -144,7 +144,9 @@ fn carried(said: &Explanation<'_>, side: &Side<'_>) -> (Vec<Copied>, Carried) {
         .clone()
         .fold(0_usize, |all, (bit, _)| all | 1_usize.checked_shl(bit.try_into().unwrap_or(64)).unwrap_or(0));
     let profile = side.profile(said.profiles.get(all).map_or("", |name| name));
-    let Some(Profile { name: _, timeout, retry, mirrors, hash_keys }) = profile else { return Default::default() };
+    let Some(Profile { name: _, timeout, retry, mirrors, hash_keys, falls_back: _ }) = profile else {
+        return Default::default();
+    };
     let shares = drawn.map(|(_, share)| percent(*share));
     let mirrors = shares.zip(mirrors).map(|(share, cluster)| (share, side.ends.of(cluster))).collect();
     let timeout = timeout.map_or_else(|| "none".to_owned(), |limit| format!("{limit:?}"));

@@ -5,6 +5,7 @@
 //! ([`virtual_hosts`]), where the listener's port and the gateway are known.
 
 mod actions;
+mod fallback;
 mod headers;
 mod matches;
 mod pattern;
@@ -32,6 +33,7 @@ type Bindings<'c> = BTreeMap<(&'c str, usize), &'c ProfileBinding>;
 struct Policies<'c> {
     bindings: Bindings<'c>,
     sticky: sticky::StickyRules,
+    fallback: fallback::FallbackRules,
 }
 
 impl Policy {
@@ -53,7 +55,8 @@ impl Policy {
         report_unknown_labels(config, &expanded, diagnostics);
         report_empty_policies(config, diagnostics);
         let sticky = sticky::compile(&config.config, &expanded, diagnostics);
-        let policies = Policies { bindings, sticky };
+        let fallback = fallback::compile(&config.config, &expanded, diagnostics);
+        let policies = Policies { bindings, sticky, fallback };
         let rules: Vec<_> = expanded
             .iter()
             .filter_map(|rules| {
@@ -62,6 +65,7 @@ impl Policy {
             .collect();
         let mut policy = virtual_hosts::compile(&rules, &services, config, diagnostics);
         policy.propagation = propagation::compile(config, &policy, &expanded, diagnostics);
+        policy.budgets = policies.fallback.budgets.into();
         (!diagnostics.has_errors()).then_some(policy)
     }
 }
@@ -133,7 +137,7 @@ fn report_unknown_bindings(
     let rules: BTreeMap<String, usize> =
         expanded.iter().map(|rules| (rules.service.meta.full_name(), rules.service.spec.http.len())).collect();
     for (index, binding) in config.bindings.iter().enumerate() {
-        let ProfileBinding { virtual_service, http, service, profiles: _ } = binding;
+        let ProfileBinding { virtual_service, http, service, profiles: _, fallback: _ } = binding;
         let unknown = match service.as_str() {
             "" => rules.get(virtual_service).is_none_or(|rules| rules <= http),
             service => services.ports(service).is_none(),

@@ -13,8 +13,9 @@
 //!
 //! What no one claims is the subject of `outboundTrafficPolicy`, where it is given: a rule for `*`, as istiod makes it.
 
-use super::rules::{Block, Kind, RuleSet, RuleTemplate};
+use super::rules::{Block, FallbackTemplate, Kind, RuleSet, RuleTemplate};
 use super::sticky;
+use crate::fallback::FallbackRule;
 use crate::headers::HeaderEdits;
 use crate::hosts::HostTable;
 use crate::index::RuleIndex;
@@ -22,7 +23,7 @@ use crate::matcher::RequestMatcher;
 use crate::reply::Redirect;
 use crate::route::{
     ALLOW_ANY, Action, ActionKind, BLOCK_ALL, ForwardRule, LeftOut, Policy, RouteRule, RuleId, Target, VirtualHost,
-    WhyLeftOut,
+    WhyLeftOut, at,
 };
 use crate::select::WeightedTargets;
 use istio_config::diagnostic::{At, Diagnostics};
@@ -350,7 +351,7 @@ impl Builder<'_> {
             return Some(*known);
         }
         let kind = match &template.kind {
-            Kind::Forward { destinations, sticky, mirrors, profiles } => {
+            Kind::Forward { destinations, sticky, mirrors, profiles, fallback } => {
                 let mut weighted = Vec::with_capacity(destinations.len());
                 let mut named = Vec::new();
                 for destination in destinations {
@@ -370,7 +371,8 @@ impl Builder<'_> {
                 let targets = WeightedTargets::new(&weighted)?;
                 let sticky = sticky.as_ref().map(|keys| sticky::versions(keys, &named));
                 let (mirrors, profiles) = (mirrors.clone(), profiles.clone());
-                ActionKind::Forward(ForwardRule { targets, sticky, mirrors, profiles })
+                let fallback = fallback.as_ref().map(|template| self.fallback(template, &weighted));
+                ActionKind::Forward(ForwardRule { targets, sticky, mirrors, profiles, fallback })
             }
             Kind::Redirect(redirect, edits) => {
                 let target = self.answering_target(edits.clone());
@@ -385,6 +387,22 @@ impl Builder<'_> {
         let action = push(&mut self.policy.actions, action);
         self.actions.insert(key, action);
         Some(action)
+    }
+
+    /// By what cluster each of these targets asks another version.
+    fn fallback(&self, template: &FallbackTemplate<'_>, weighted: &[(u32, u32)]) -> FallbackRule {
+        let FallbackTemplate { protection, binding } = template;
+        let clusters = weighted.iter().filter_map(|(target, _)| {
+            let own = at(&self.policy.targets, *target)?;
+            let both = binding.clusters.get(&*own.cluster)?;
+            Some((*target, both.as_str().into()))
+        });
+        FallbackRule {
+            methods: protection.methods.clone(),
+            clusters: clusters.collect(),
+            profiles: binding.profiles.iter().map(|name| name.as_str().into()).collect(),
+            budget: protection.budget,
+        }
     }
 
     /// A target that only holds response edits.
@@ -410,7 +428,13 @@ impl Builder<'_> {
                 let (targets, profiles) = (WeightedTargets::single(target), Box::new([profile.as_str().into()]));
                 self.catch_all(
                     ALLOW_ANY,
-                    ActionKind::Forward(ForwardRule { targets, sticky: None, mirrors: Box::default(), profiles }),
+                    ActionKind::Forward(ForwardRule {
+                        targets,
+                        sticky: None,
+                        mirrors: Box::default(),
+                        profiles,
+                        fallback: None,
+                    }),
                 )
             }
         })
@@ -424,7 +448,7 @@ impl Builder<'_> {
         let profiles = binding
             .map(|binding| binding.profiles.iter().map(|name| name.as_str().into()).collect())
             .unwrap_or_default();
-        let forward = ForwardRule { targets, sticky: None, mirrors: Box::default(), profiles };
+        let forward = ForwardRule { targets, sticky: None, mirrors: Box::default(), profiles, fallback: None };
         self.catch_all(host, ActionKind::Forward(forward))
     }
 }
