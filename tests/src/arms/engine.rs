@@ -232,7 +232,12 @@ fn explained(decision: &Decision<'_>, told: &Explanation<'_>) -> Result<(), Stri
             let aborted_reply = forward.fault.abort.is_some() && told.reply.is_some();
             told.rule.as_ref().is_some_and(|rule| rule.to_string() == forward.rule.to_string())
                 && (aborted_reply
-                    || told.destinations.iter().any(|told| told.cluster == forward.cluster && told.probability > 0.0))
+                    || told.destinations.iter().any(|told| {
+                        let falls_back = told.fallback.as_deref() == Some(forward.cluster);
+                        told.cluster == forward.version
+                            && (falls_back || forward.cluster == forward.version)
+                            && told.probability > 0.0
+                    }))
                 && (told.delay.is_some() || forward.fault.delay_ms.is_none())
                 && (told.abort.is_some() || forward.fault.abort.is_none())
         }

@@ -61,10 +61,10 @@ fn methods(at: &At<'_>, raw: &Fallback, diagnostics: &mut Diagnostics) -> Box<[B
     for (index, method) in raw.methods.iter().enumerate() {
         let at = field.index(index);
         if !super::headers::is_token(method) {
-            diagnostics.error(&at, "bad-method", format!("`{method}` is no method"), "write it as in GET");
+            diagnostics.error(&at, "bad-value", format!("`{method}` is no method"), "write it as in GET");
         } else if method.bytes().any(|byte| byte.is_ascii_lowercase()) {
             let message = format!("methods keep their case, and none is called `{method}`");
-            diagnostics.error(&at, "bad-method", message, format!("write {}", method.to_ascii_uppercase()));
+            diagnostics.error(&at, "bad-value", message, format!("write {}", method.to_ascii_uppercase()));
         } else if !IDEMPOTENT.contains(&method.as_str()) {
             let message = format!("a {method} that one version has begun to carry out is sent to another again");
             let help = "leave it out unless a request that is carried out twice does no harm";
