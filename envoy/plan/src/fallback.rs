@@ -190,3 +190,108 @@ impl Compiled<'_> {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{build, check_findings, rules};
+    use crate::{Fallback, Plan, RetryOn};
+    use std::time::Duration;
+
+    const A: &str = "a.default.svc.cluster.local";
+
+    /// One rule for subsets `v1` and `v2` of `a`, with a policy.
+    fn text(rule: &str, policy: &str) -> String {
+        let subsets = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\nspec: {host: a, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}\n";
+        let policy = format!(
+            "---\napiVersion: shunt.dev/v1alpha1\nkind: ShuntPolicy\nmetadata: {{name: p}}\nspec: {{targetRef: {{name: v}}, {policy}}}\n"
+        );
+        rules(&[rule]) + subsets + &policy
+    }
+
+    const BOTH: &str =
+        "route: [{destination: {host: a, subset: v1}, weight: 9}, {destination: {host: a, subset: v2}, weight: 1}]";
+
+    fn subset(name: &str) -> String {
+        format!("outbound|80|{name}|{A}")
+    }
+
+    fn fallbacks(plan: &Plan) -> Vec<(String, String)> {
+        plan.fallbacks.values().map(|Fallback { first, then }| (first.clone(), then.clone())).collect()
+    }
+
+    #[test]
+    fn every_destination_but_the_one_that_stands_in_has_a_fallback() {
+        let (plan, bindings, findings) = build(&text(&format!("{{{BOTH}}}"), "stable: {subset: v1}, fallback: {}"));
+        assert_eq!(findings, Vec::<String>::new());
+        assert_eq!(fallbacks(&plan), [(subset("v2"), subset("v1"))]);
+        let bound = bindings[0].fallback.as_ref().unwrap();
+        let name = format!("fallback|{}|{}", subset("v2"), subset("v1"));
+        assert_eq!(bound.clusters.iter().collect::<Vec<_>>(), [(&subset("v2"), &name)]);
+        assert_eq!(
+            (bindings[0].profiles.as_slice(), bound.profiles.as_slice()),
+            (&[String::new()][..], &["p1".to_owned()][..])
+        );
+        assert!(plan.profiles[1].falls_back && !plan.profiles[0].falls_back);
+        assert!(plan.uses.contains(&("p1".to_owned(), name)));
+    }
+
+    #[test]
+    fn of_a_list_the_first_other_one_is_asked() {
+        let (plan, ..) = build(&text(&format!("{{{BOTH}}}"), "fallback: {to: [{subset: v1}, {subset: v2}]}"));
+        assert_eq!(fallbacks(&plan), [(subset("v1"), subset("v2")), (subset("v2"), subset("v1"))]);
+    }
+
+    #[test]
+    fn another_service_may_stand_in() {
+        let (plan, ..) =
+            build(&text(&format!("{{{BOTH}}}"), "stable: {host: two.example.com, port: {number: 9090}}, fallback: {}"));
+        let to_two = |version: &str| (subset(version), "outbound|9090||two.example.com".to_owned());
+        assert_eq!(fallbacks(&plan), [to_two("v1"), to_two("v2")]);
+    }
+
+    /// Attempts after the first and conditions of the requests that fall back, for a rule with these fields.
+    fn retry(rule: &str, fallback: &str) -> (u32, String, Option<Duration>) {
+        let text = text(&format!("{{{BOTH}{rule}}}"), &format!("stable: {{subset: v1}}, fallback: {{{fallback}}}"));
+        let (plan, ..) = build(&text);
+        let profile = plan.profiles.into_iter().find(|profile| profile.falls_back).unwrap();
+        let retry = profile.retry.unwrap();
+        let on = retry.on.iter().map(|condition| RetryOn::name(*condition)).collect::<Vec<_>>().join(",");
+        (retry.retries, on, retry.per_try_timeout)
+    }
+
+    #[test]
+    fn once_on_everything_unless_the_rule_or_the_policy_says_otherwise() {
+        let mesh = "unavailable,cancelled,retriable-status-codes";
+        let all = format!("5xx,reset,connect-failure,refused-stream,{mesh}");
+        assert_eq!(retry("", ""), (1, all, None));
+        assert_eq!(retry(", retries: {attempts: 0}", "").1, "5xx,reset,connect-failure,refused-stream");
+        let own = ", retries: {attempts: 3, retryOn: 'reset,409', perTryTimeout: 2s}";
+        let (attempts, on, per_try) = retry(own, "retryOn: '404'");
+        assert_eq!((attempts, on.as_str(), per_try), (3, "retriable-status-codes,reset", Some(Duration::from_secs(2))));
+        let (attempts, _, per_try) = retry(own, "attempts: 1, perTryTimeout: 500ms");
+        assert_eq!((attempts, per_try), (1, Some(Duration::from_millis(500))));
+    }
+
+    #[test]
+    fn a_policy_for_one_rule_goes_before_one_for_all() {
+        let named = format!("{{name: one, {BOTH}}}");
+        let all = text(&named, "stable: {subset: v1}, fallback: {attempts: 5}");
+        let one = "---\napiVersion: shunt.dev/v1alpha1\nkind: ShuntPolicy\nmetadata: {name: q}\nspec: {targetRef: {name: v, sectionName: one}, stable: {subset: v2}, fallback: {attempts: 2}}\n";
+        for text in
+            [format!("{all}{one}"), all.replacen("---\napiVersion: shunt", &format!("{one}---\napiVersion: shunt"), 1)]
+        {
+            let (plan, _, findings) = build(&text);
+            assert_eq!(findings, Vec::<String>::new());
+            assert_eq!(fallbacks(&plan), [(subset("v1"), subset("v2"))]);
+        }
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_told_at_the_policy() {
+        let nowhere = text(&format!("{{{BOTH}}}"), "stable: {subset: v9}, fallback: {}");
+        check_findings(&nowhere, &["ShuntPolicy spec.stable.subset: warning[IST0101]"]);
+        let itself = text("{route: [{destination: {host: a, subset: v1}}]}", "stable: {subset: v1}, fallback: {}");
+        check_findings(&itself, &["ShuntPolicy spec.fallback: warning[no-choice]"]);
+        check_findings(&text(&format!("{{{BOTH}}}"), "fallback: {}"), &["ShuntPolicy spec.fallback: error[no-stable]"]);
+    }
+}
