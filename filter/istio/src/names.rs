@@ -26,6 +26,12 @@ pub fn is_host(host: &str) -> bool {
     !host.is_empty() && host.len() <= 255 && name.bytes().all(is_part) && !name.contains("..")
 }
 
+/// Whether headers, cookies and methods may be called so (RFC 9110, section 5.6.2, `token`).
+pub fn is_token(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_part)
+}
+
 /// Istio's name of a cluster: `outbound|PORT|SUBSET|HOST`, the subset empty for the whole service.
 pub fn cluster_name(port: u16, subset: &str, host: &str) -> String {
     format!("outbound|{port}|{subset}|{host}")
@@ -91,6 +97,14 @@ mod tests {
         assert_eq!(service_domains(host, "a"), [host, "reviews", "reviews.a", "reviews.a.svc"]);
         assert_eq!(service_domains(host, "b"), [host, "reviews.a", "reviews.a.svc"]);
         assert_eq!(service_domains("example.com", "a"), ["example.com"]);
+    }
+
+    #[test]
+    fn a_token_is_one_word() {
+        assert!(is_token("x-user") && is_token("PATCH") && is_token("__Host-a!~"));
+        for name in ["", "a b", "a:b", ":path", "a\"", "a;", "ä", "a\n"] {
+            assert!(!is_token(name), "{name}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! - [`index`](mod@index): how the first match is found without walking the list
 //! - [`select`](mod@select): weights and the draw
 //! - [`sticky`](mod@sticky), [`rendezvous`](mod@rendezvous): users who stay on a version while weights move
+//! - [`cookies`](mod@cookies): the cookies of a request
 //! - [`fallback`](mod@fallback): another version is asked where one fails
 //! - [`headers`](mod@headers), [`format`](mod@format), [`rewrite`](mod@rewrite): what changes on the way
 //! - [`propagate`](mod@propagate): context that survives the application
@@ -22,6 +23,7 @@
 //! - [`explain`](mod@explain): the same look-up with everything said and nothing drawn
 
 mod compile;
+mod cookies;
 mod decision;
 pub mod explain;
 mod fallback;

@@ -4,6 +4,7 @@
 //! none, and a cookie is among them, one is made. The version follows from the key, the salt and the weights
 //! ([`rendezvous`](crate::rendezvous)), so whoever forges a key becomes another user, and no more than that.
 
+use crate::cookies;
 use crate::format::Fact;
 use crate::rendezvous::{self, Salt, VersionId};
 use crate::request::RequestHead;
@@ -126,7 +127,7 @@ impl Keys {
     /// The first key that the request has. What is there and empty is no key.
     pub(crate) fn find<'r>(&self, request: &RequestHead<'r>, draws: &mut impl Draw) -> Option<Cow<'r, [u8]>> {
         let header = |name: &str| request.values(name.as_bytes()).find(|value| !value.is_empty());
-        let cookie = |cookie: &Cookie| cookie_value(request, &cookie.name);
+        let cookie = |cookie: &Cookie| cookies::value(request, &cookie.name);
         let parameter = |name: &str| request.query_parameter(name.as_bytes()).filter(|value| !value.is_empty());
         let written = self.header.as_deref().and_then(header);
         let written = written.or_else(|| self.cookie.as_ref().and_then(cookie));
@@ -138,7 +139,7 @@ impl Keys {
     /// What the request says where testers name a version: headers first, in their order.
     fn named<'r>(&self, request: &RequestHead<'r>) -> impl Iterator<Item = &'r [u8]> {
         let headers = self.override_header.iter().flat_map(|name| request.values(name.as_bytes()));
-        let cookie = self.override_cookie.as_deref().and_then(|name| cookie_value(request, name));
+        let cookie = self.override_cookie.as_deref().and_then(|name| cookies::value(request, name));
         headers.chain(cookie)
     }
 }
@@ -167,20 +168,6 @@ impl StickyTargets {
     }
 }
 
-/// The first value of a cookie that is not empty (RFC 6265), without the quotes that may stand around it.
-pub(crate) fn cookie_value<'r>(request: &RequestHead<'r>, name: &str) -> Option<&'r [u8]> {
-    let cookies = request.values(b"cookie").flat_map(|header| header.split(|byte| *byte == b';'));
-    let named = cookies.filter_map(|cookie| {
-        let cookie = cookie.trim_ascii();
-        let at = cookie.iter().position(|byte| *byte == b'=')?;
-        let (key, value) = cookie.split_at_checked(at)?;
-        let value = value.get(1..)?.trim_ascii();
-        let bare = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
-        (key.trim_ascii() == name.as_bytes()).then_some(bare)
-    });
-    named.into_iter().find(|value| !value.is_empty())
-}
-
 /// `10.0.0.1:5000` and `[::1]:5000` without the port.
 fn without_port(mut address: Vec<u8>) -> Vec<u8> {
     if let Some(at) = address.iter().rposition(|byte| *byte == b':') {
@@ -195,22 +182,6 @@ mod tests {
     use crate::request::HeaderPair;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    fn cookie(headers: &[&str], name: &str) -> Option<String> {
-        let pairs: Vec<HeaderPair<'_>> = headers.iter().map(|value| (&b"cookie"[..], value.as_bytes())).collect();
-        let found = cookie_value(&RequestHead::new(&pairs), name);
-        found.map(|value| String::from_utf8_lossy(value).into_owned())
-    }
-
-    #[test]
-    fn a_cookie_is_found_among_others_in_one_header_or_in_several() {
-        assert_eq!(cookie(&["a=1; user=x;b=2"], "user").as_deref(), Some("x"));
-        assert_eq!(cookie(&["a=1", " user = \"x=y\" "], "user").as_deref(), Some("x=y"));
-        assert_eq!(cookie(&["user=; user=second"], "user").as_deref(), Some("second"));
-        for headers in [&["users=1"][..], &["user"], &["a=user=1"], &[""], &[";;=;"], &["USER=1"]] {
-            assert_eq!(cookie(headers, "user"), None, "{headers:?}");
-        }
-    }
 
     #[test]
     fn a_made_cookie_goes_on_with_the_request_behind_those_it_has() {

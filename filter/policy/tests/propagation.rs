@@ -478,6 +478,18 @@ spec:
         assert_eq!(proxy.gets("cart", &[id, ("cookie", b"own=1; who=other")]), "");
     }
     assert_eq!(seen.len(), 2);
+    // Quotes go on as they came, and say nothing of who the user is; what stands within them does.
+    let overwrite = format!("{sticky}{POLICY}    overwrite: true\n");
+    let mut replacing = Proxy::with(&overwrite);
+    replacing.enters(&[ID, ("cookie", b"a=1; who = \"anna\" ")]);
+    let (edits, restored) = replacing.leaves_for("cart", &[ID]);
+    assert_eq!(edits, "cookie=who=\"anna\"");
+    assert_eq!(restored, replacing.leaves_for("cart", &[("cookie", b"who=anna")]).1);
+    assert_eq!(replacing.gets("cart", &[ID, ("cookie", b"who=anna")]), "");
+    assert_eq!(
+        replacing.gets("cart", &[ID, ("cookie", b"flag; who =bert; own=1")]),
+        "cookie=flag; own=1; who=\"anna\""
+    );
     proxy.enters(&[ID, ("x-user", b"anna"), ("cookie", b"tester=v2")]);
     assert_eq!(
         proxy.leaves_for("cart", &[ID]),

@@ -2,6 +2,7 @@
 
 use crate::Refused;
 use envoy_plan::PathNormalization;
+use istio_config::names::is_token;
 
 /// A request head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,8 +83,7 @@ impl Request {
     ///
     /// The method is no token (RFC 9110, section 5.6.2): it is empty, or holds a blank.
     pub(crate) fn with_method_known(self) -> Result<Self, RequestError> {
-        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        match !self.method.is_empty() && self.method.bytes().all(is_part) {
+        match is_token(&self.method) {
             true => Ok(self),
             false => Err(RequestError(format!("`{}` is no method: it is one word, as in GET", self.method))),
         }

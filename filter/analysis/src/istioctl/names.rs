@@ -66,12 +66,6 @@ fn is_qualified(text: &str) -> bool {
     edge(bytes.first()) && edge(bytes.last()) && bytes.iter().copied().all(inner)
 }
 
-/// A header name by RFC 7230.
-pub(super) fn is_token(name: &str) -> bool {
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !name.is_empty() && name.bytes().all(is_part)
-}
-
 /// A TCP port.
 pub(super) fn is_port(number: u32) -> bool {
     (1..=65535).contains(&number)

@@ -41,7 +41,7 @@ fn check_block(at: &At<'_>, block: &HttpMatchRequest, diagnostics: &mut Diagnost
         let at = at.field(field);
         for name in names.keys() {
             // Claims of a JWT are another subject.
-            if !names::is_token(name) && !PSEUDO_HEADERS.contains(&name.as_str()) && !name.starts_with('@') {
+            if !hosts::is_token(name) && !PSEUDO_HEADERS.contains(&name.as_str()) && !name.starts_with('@') {
                 let message = format!("`{name}` is not a header name");
                 diagnostics.error(&at.key(name), "bad-header-name", message, "use letters, digits and -");
             }
@@ -85,7 +85,7 @@ fn check_cors(at: &At<'_>, policy: &CorsPolicy, diagnostics: &mut Diagnostics) {
     }
     for (field, names) in [("allowHeaders", allow_headers), ("exposeHeaders", expose_headers)] {
         let field = at.field(field);
-        for (index, name) in names.iter().enumerate().filter(|(_, name)| !names::is_token(name)) {
+        for (index, name) in names.iter().enumerate().filter(|(_, name)| !hosts::is_token(name)) {
             let message = format!("`{name}` is not a header name");
             diagnostics.error(&field.index(index), "bad-cors", message, "one name for each element, or `*`");
         }

@@ -2,12 +2,12 @@
 //! (`ProfileBinding.fallback`).
 
 use crate::fallback::BudgetRule;
-use istio_config::Config;
 use istio_config::delegates::Expanded;
 use istio_config::diagnostic::{At, Diagnostics};
 use istio_config::shunt_policy::attachment::{Holder, RulePlace};
 use istio_config::shunt_policy::{Fallback, FallbackBudget, ShuntPolicy};
 use istio_config::virtual_service::HttpRoute;
+use istio_config::{Config, names};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ fn methods(at: &At<'_>, raw: &Fallback, diagnostics: &mut Diagnostics) -> Box<[B
     let field = at.field("methods");
     for (index, method) in raw.methods.iter().enumerate() {
         let at = field.index(index);
-        if !super::headers::is_token(method) {
+        if !names::is_token(method) {
             diagnostics.error(&at, "bad-value", format!("`{method}` is no method"), "write it as in GET");
         } else if method.bytes().any(|byte| byte.is_ascii_lowercase()) {
             let message = format!("methods keep their case, and none is called `{method}`");

@@ -7,6 +7,7 @@
 use crate::format;
 use crate::headers::{HeaderEdits, Level};
 use istio_config::diagnostic::{At, Diagnostics};
+use istio_config::names::is_token;
 use istio_config::virtual_service::{HeaderOperations, Headers};
 
 /// What `headers` says in one place.
@@ -166,12 +167,6 @@ fn may_be_edited(at: &At<'_>, name: &str, in_response: bool, diagnostics: &mut D
     } else {
         true
     }
-}
-
-/// Whether headers and cookies may be called so (RFC 9110, `token`).
-pub(super) fn is_token(name: &str) -> bool {
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !name.is_empty() && name.bytes().all(is_part)
 }
 
 /// Whether a text can stand in a head without making two lines of one; says so if not.

@@ -2,7 +2,6 @@
 
 mod reach;
 
-use super::headers::is_token;
 use crate::propagate::{ENTRY_BYTES_MAX, Propagation, REQUEST_ID, Receivers, Rule};
 use crate::route::Policy;
 use istio_config::delegates::Expanded;
@@ -246,7 +245,7 @@ fn fault(name: &str) -> Option<(&'static str, &'static str)> {
     if name.starts_with(':') {
         return Some(("reserved-header", "is no header but a part of the request itself"));
     }
-    if !is_token(name) {
+    if !names::is_token(name) {
         return Some(("bad-header-name", "is no header name"));
     }
     if name.starts_with(OWN_PREFIX) || name.starts_with("x-envoy-") {

@@ -1,11 +1,11 @@
 //! `ShuntPolicy.sticky`: which rules it holds for, and who a user is.
 
-use super::headers::is_token;
 use crate::rendezvous::{Salt, VersionId};
 use crate::sticky::{Cookie, Keys, StickyTargets, Version};
 use istio_config::Config;
 use istio_config::delegates::Expanded;
 use istio_config::diagnostic::{At, Diagnostics};
+use istio_config::names::is_token;
 use istio_config::shunt_policy::attachment::{Attached, Holder, RulePlace};
 use istio_config::shunt_policy::{Sticky, StickyCookie, StickyOverride};
 use istio_config::virtual_service::HttpRoute;

@@ -5,7 +5,8 @@ use super::entry::{Entry, Field, Group, Kind};
 use super::family::Family;
 use super::gone::Gone;
 use super::id::{Id, REQUEST_ID, trace_of};
-use crate::request::{HeaderPair, RequestHead};
+use crate::cookies::cookies;
+use crate::request::RequestHead;
 use istio_config::shunt_policy::ContextId;
 use std::collections::BTreeSet;
 
@@ -81,15 +82,4 @@ fn reconcile(new: &mut Entry<'_>, old: &Entry<'_>, id: ContextId) -> bool {
     let fields = new.fields.iter().filter(|field| !lost.contains(&field.group())).copied().collect();
     new.fields = fields;
     conflict
-}
-
-/// Names and values of all cookies, as they stand there.
-pub(super) fn cookies<'r>(pairs: &[HeaderPair<'r>]) -> impl Iterator<Item = HeaderPair<'r>> {
-    let headers = pairs.iter().filter(|(name, _)| *name == b"cookie");
-    headers.flat_map(|(_, value)| value.split(|byte| *byte == b';')).filter_map(|pair| {
-        let pair = pair.trim_ascii();
-        let at = pair.iter().position(|byte| *byte == b'=')?;
-        let (name, value) = pair.split_at_checked(at)?;
-        Some((name, value.get(1..).unwrap_or_default()))
-    })
 }

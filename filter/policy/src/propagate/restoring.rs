@@ -3,7 +3,7 @@
 use super::Propagation;
 use super::entry::{Entry, Field, Group, Kind};
 use super::id::Id;
-use super::keeping::cookies;
+use crate::cookies::{bare, cookies, named, pieces};
 use crate::headers::Edit;
 use crate::request::{HeaderPair, RequestHead};
 use std::borrow::Cow;
@@ -107,20 +107,15 @@ impl Propagation {
         let given: Vec<&Field<'c>> = kept
             .filter(|field| {
                 let mut own = sent.iter().filter(|(name, _)| *name == field.name).peekable();
-                own.peek().is_none() || overwrites && own.any(|(_, value)| *value != field.value)
+                own.peek().is_none() || overwrites && own.any(|(_, value)| bare(value) != bare(field.value))
             })
             .collect();
         if given.is_empty() {
             return;
         }
-        for (_, value) in pairs.iter().filter(|(name, _)| *name == COOKIE.as_bytes()) {
-            for pair in value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty()) {
-                let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
-                if given.iter().all(|field| field.name != name) {
-                    put(pair);
-                }
-            }
-        }
+        let is_given =
+            |piece: &[u8]| named(piece).is_some_and(|(name, _)| given.iter().any(|field| field.name == name));
+        pieces(&pairs).filter(|piece| !is_given(piece)).for_each(&mut put);
         for Field { name, value, .. } in given {
             put(&[name, &b"="[..], value].concat());
         }
