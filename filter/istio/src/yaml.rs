@@ -9,7 +9,7 @@ use crate::config::{Config, ObjectRef};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::{Map, Number, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Values one file may hold: far above any manifest, far below any harm.
@@ -49,6 +49,8 @@ enum Inside {
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     objects: Vec<(Arc<str>, Place)>,
+    /// Files without anything in them.
+    empty: Vec<Arc<str>>,
 }
 
 impl Sources {
@@ -56,6 +58,14 @@ impl Sources {
     pub fn locate(&self, object: &ObjectRef, path: &str) -> Option<(&str, Position)> {
         let (file, place) = self.objects.get(object.ordinal)?;
         Some((file, place.locate(path)))
+    }
+
+    /// Files that held objects in `before` and hold nothing at all now. Who writes a file in two steps empties it first; who
+    /// means it removes the file, or leaves a comment in it.
+    pub fn emptied_since(&self, before: &Self) -> Vec<&str> {
+        let objects_before = before.objects.iter().filter(|(_, place)| matches!(place.inside, Inside::Map(_)));
+        let filled_before: BTreeSet<&str> = objects_before.map(|(file, _)| &**file).collect();
+        self.empty.iter().map(|file| &**file).filter(|file| filled_before.contains(file)).collect()
     }
 }
 
@@ -168,6 +178,7 @@ pub fn read(file: &str, text: &str, config: &mut Config, sources: &mut Sources, 
     if text.trim_start_matches('\u{feff}').trim().is_empty() {
         let (ordinal, at) = (config.skip_ordinal(), Position { line: 1, column: 1 });
         sources.objects.push((file.clone(), Place { at, inside: Inside::Nothing }));
+        sources.empty.push(file.clone());
         diagnostics.push(Diagnostic {
             severity: Severity::Warning,
             code: "empty-file",

@@ -219,3 +219,23 @@ fn what_kubectl_reads_as_a_boolean_is_none_of_the_texts() {
     let (documents, _) = yaml::documents("a: yes\n");
     assert_eq!(documents[0].value["a"], "yes");
 }
+
+#[test]
+fn a_file_that_was_emptied_is_told_from_one_that_is_empty_on_purpose() {
+    let sources = |files: &[(&str, &str)]| {
+        let (mut config, mut sources, mut diagnostics) =
+            (Config::default(), yaml::Sources::default(), Diagnostics::default());
+        for (name, text) in files {
+            yaml::read(name, text, &mut config, &mut sources, &mut diagnostics);
+        }
+        sources
+    };
+    let object = format!("{HEAD}spec: {{hosts: [a]}}\n");
+    let before = sources(&[("a", &object), ("b", &object), ("c", ""), ("d", "# nothing here\n")]);
+    let check = |files: &[(&str, &str)], emptied: &[&str]| {
+        assert_eq!(sources(files).emptied_since(&before), emptied, "{files:?}");
+    };
+    check(&[("a", ""), ("b", "\n \n"), ("c", ""), ("d", "")], &["a", "b"]);
+    check(&[("a", "# was an object\n"), ("b", &object)], &[]);
+    check(&[("c", &object), ("d", &object)], &[]);
+}

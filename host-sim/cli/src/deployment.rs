@@ -108,6 +108,11 @@ impl Deployment {
         Ok(Self { plan: Arc::new(plan), filter, policy, findings, sources })
     }
 
+    /// Where its objects stand.
+    pub(crate) fn sources(&self) -> Arc<Sources> {
+        self.sources.clone()
+    }
+
     /// What an explanation needs beside the filter.
     pub(crate) fn surroundings(&self) -> Surroundings {
         let sources = self.sources.clone();

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::inbound::{application, say_what_is_missing};
 use crate::watch::Watch;
 use crate::{module, say};
+use istio_config::yaml::Sources;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,10 +57,12 @@ pub(crate) fn run(options: &ProxyOptions, module: &Option<PathBuf>) -> Result<()
     if !may_reload {
         say::note("rules from standard input are not reloaded");
     }
+    let mut served = deployment.sources();
+    drop(deployment);
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK_EVERY);
         if may_reload && watch.has_changed() {
-            reload(manifests, mesh, &handle);
+            served = reload(manifests, mesh, &handle, &served).unwrap_or(served);
         }
     }
     say::note("stopping");
@@ -68,20 +71,42 @@ pub(crate) fn run(options: &ProxyOptions, module: &Option<PathBuf>) -> Result<()
     Ok(())
 }
 
-/// A configuration that is refused changes nothing: what runs goes on.
-fn reload(manifests: &Manifests, mesh: &Mesh, handle: &Handle) {
+/// A configuration that is refused changes nothing: what runs goes on. Where the objects that are served now stand; `None` where
+/// `served` still is.
+fn reload(manifests: &Manifests, mesh: &Mesh, handle: &Handle, served: &Sources) -> Option<Arc<Sources>> {
     let reloaded = Deployment::load(manifests, mesh).and_then(|deployment| {
-        handle.deploy(for_the_proxy(&deployment)).map_err(|refused| Failure::Failed(refused.to_string()))
+        let sources = deployment.sources();
+        refuse_half_written(&sources, served)?;
+        let deployed = handle.deploy(for_the_proxy(&deployment));
+        deployed.map_err(|refused| Failure::Failed(refused.to_string()))?;
+        Ok(sources)
     });
     match reloaded {
-        Ok(()) => say::note("reloaded"),
+        Ok(sources) => {
+            say::note("reloaded");
+            Some(sources)
+        }
         Err(failure) => {
             if let Some(message) = failure.message() {
                 say::error(message);
             }
             say::note("the files are not served as they are now; what ran before goes on");
+            None
         }
     }
+}
+
+/// Editors and scripts empty a file before they write it, and some never come to the second step. Without its objects the rest
+/// may well be sound: a policy or a rule would go off in silence.
+fn refuse_half_written(now: &Sources, served: &Sources) -> Result<(), Failure> {
+    let emptied = now.emptied_since(served);
+    if emptied.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Failed(format!(
+        "{}: empty now, and there were objects in it; write it again, or remove the file or leave a comment in it if that is meant",
+        emptied.join(", ")
+    )))
 }
 
 fn for_the_proxy(deployment: &Deployment) -> traffic_proxy::Deployment {
