@@ -193,7 +193,10 @@ fn diagnostic(object: &ObjectRef, fault: &Fault) -> Diagnostic {
             "put it in quotes: without them yes, no, on, off, y and n are booleans too".to_owned(),
         ),
         Reason::Type { found, expected } => ("bad-type", format!("this is {found}"), format!("write {expected}")),
-        Reason::Other(message) => ("bad-value", message.clone(), String::new()),
+        Reason::Other(message) => {
+            let (message, help) = message.rsplit_once("; ").unwrap_or((message, ""));
+            ("bad-value", message.to_owned(), help.to_owned())
+        }
     };
     let path = format!("spec{}", fault.rendered_path());
     Diagnostic { severity: Severity::Error, code, object: object.clone(), path, message, help }

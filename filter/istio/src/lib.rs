@@ -37,7 +37,7 @@ pub mod yaml;
 pub use config::{Config, Object, ObjectMeta, ObjectRef, Resource};
 pub use destination_rule::DestinationRule;
 pub use diagnostic::{Diagnostic, Diagnostics, FieldPath, Severity};
-pub use duration::GoDuration;
+pub use duration::{DurationFault, GoDuration};
 pub use filter_config::FilterConfig;
 pub use gateway::Gateway;
 pub use service_entry::ServiceEntry;

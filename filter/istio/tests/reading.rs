@@ -52,7 +52,7 @@ fn durations_and_enumerations_name_what_they_take() {
         &format!("{HEAD}spec:\n  http:\n  - timeout: 5 seconds\n    corsPolicy: {{unmatchedPreflights: DROP}}\n"),
         &[
             "unknown value `DROP` | write one of UNSPECIFIED, FORWARD, IGNORE",
-            "`5 seconds` is not a duration; write it like `350ms`",
+            "`5 seconds` is not a duration | write it like `350ms`",
         ],
     );
 }

@@ -112,6 +112,11 @@ pub fn rules<'c>(
             return None;
         }
     }
+    if name.is_empty() {
+        let help = "write it: targetRef: {kind: VirtualService, name: NAME}";
+        diagnostics.error(&at.field("name"), "no-target", "the name of the VirtualService is missing", help);
+        return None;
+    }
     let find = |namespace: &str, name: &str| {
         let is_it =
             |service: &&Resource<VirtualService>| service.meta.namespace() == namespace && service.meta.name() == name;
@@ -127,9 +132,13 @@ pub fn rules<'c>(
         |rule: Option<&HttpRoute>| section_name.is_empty() || rule.is_some_and(|rule| rule.name == *section_name);
     if !section_name.is_empty() && !service.spec.http.iter().any(|rule| has_name(Some(rule))) {
         let names: Vec<_> = service.spec.http.iter().map(|rule| &*rule.name).filter(|name| !name.is_empty()).collect();
-        let help = match names.as_slice() {
-            [] => "give the rule a name: spec.http[].name".to_owned(),
-            names => format!("its rules are called {}", names.join(", ")),
+        let help = match (delegate_with(section_name, service, config, expanded), names.as_slice()) {
+            (Some(delegate), _) => format!(
+                "a rule of {}/{} is, to which this one hands over: attach a ShuntPolicy of namespace {} to that",
+                delegate.namespace, delegate.name, delegate.namespace
+            ),
+            (None, []) => "give the rule a name: spec.http[].name".to_owned(),
+            (None, names) => format!("its rules are called {}", names.join(", ")),
         };
         let message = format!("no rule of VirtualService {}/{name} is called `{section_name}`", policy.namespace());
         diagnostics.error(&at.field("sectionName"), "unknown-target", message, help);
@@ -150,4 +159,22 @@ pub fn rules<'c>(
         }
     }
     Some(named)
+}
+
+/// The delegate of `root` that has a rule of this name.
+fn delegate_with<'c>(
+    name: &str,
+    root: &Resource<VirtualService>,
+    config: &Config,
+    expanded: &'c [Expanded<'_>],
+) -> Option<&'c ObjectRef> {
+    let of_root = expanded.iter().filter(|rules| rules.service.meta.reference == root.meta.reference);
+    let mut handed_over = of_root
+        .flat_map(|rules| (0..rules.service.spec.http.len()).filter_map(|http| rules.block_origin(http, None).1));
+    let is_called_so = |object: &ObjectRef, http: usize| {
+        let mut services = config.virtual_services.iter();
+        let service = services.find(|service| service.meta.reference == *object);
+        service.and_then(|service| service.spec.http.get(http)).is_some_and(|rule| rule.name == name)
+    };
+    handed_over.find(|(object, (http, _))| is_called_so(object, *http)).map(|(object, _)| object)
 }
