@@ -19,7 +19,7 @@ pub fn code(code: &str) -> Option<&'static Code> {
 }
 
 /// Sorted by code.
-pub(crate) const CODES: [Code; 138] = [
+pub(crate) const CODES: [Code; 140] = [
     Code { code: "IST0002", istio: Some("IST0002"), meaning: "A deprecated field" },
     Code { code: "IST0101", istio: Some("IST0101"), meaning: "A host, port, subset or Gateway that does not exist" },
     Code {
@@ -80,6 +80,7 @@ pub(crate) const CODES: [Code; 138] = [
     Code { code: "context-memory", istio: None, meaning: "How much memory the kept headers may take" },
     Code { code: "context-without-receivers", istio: None, meaning: "Headers that are kept for nobody" },
     Code { code: "contradiction", istio: None, meaning: "A policy for a rule that it cannot act on" },
+    Code { code: "cookie-refused", istio: None, meaning: "A cookie that browsers do not keep" },
     Code { code: "credentials-propagated", istio: None, meaning: "Headers that say who somebody is, handed on" },
     Code {
         code: "delegate-conflict",
@@ -107,7 +108,12 @@ pub(crate) const CODES: [Code; 138] = [
     Code { code: "hash-beside-weights", istio: None, meaning: "`consistentHash` does not keep users on a version" },
     Code { code: "hash-without-port", istio: None, meaning: "A key of a port that the destination does not name" },
     Code { code: "header-ignored", istio: Some("IST0106"), meaning: "A header edit that Istio ignores" },
-    Code { code: "host-without-service", istio: None, meaning: "Rules for a host that no service has" },
+    Code {
+        code: "host-without-service",
+        istio: None,
+        meaning: "Rules, or kept headers, for a host that no service has",
+    },
+    Code { code: "key-of-no-user", istio: None, meaning: "A key that says something else than who a user is" },
     Code { code: "kind-not-served", istio: None, meaning: "An object of a kind that has nothing to do with routing" },
     Code { code: "large-body", istio: Some("IST0133"), meaning: "A direct response with a very long body" },
     Code { code: "mirror-and-mirrors", istio: Some("IST0106"), meaning: "`mirror` beside `mirrors`" },

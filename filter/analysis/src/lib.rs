@@ -14,6 +14,7 @@
 //! - [`retries`](mod@retries), [`weights`](mod@weights), [`hashing`](mod@hashing), [`mirrors`](mod@mirrors),
 //!   [`headers`](mod@headers), [`patterns`](mod@patterns), [`names`](mod@names), [`deprecated`](mod@deprecated): what does not
 //!   do what it seems to
+//! - [`cookies`](mod@cookies), [`keys`](mod@keys), [`context`](mod@context): the same of a ShuntPolicy
 //!
 //! [`istioctl`](mod@istioctl) holds what istioctl refuses and nobody here needs to know.
 //!
@@ -27,6 +28,8 @@
 
 mod chain;
 mod codes;
+mod context;
+mod cookies;
 mod cover;
 mod deprecated;
 pub mod diff;
@@ -37,6 +40,7 @@ mod hashing;
 mod headers;
 mod hosts;
 mod istioctl;
+mod keys;
 mod mirrors;
 mod names;
 mod never;
@@ -65,7 +69,7 @@ use istio_config::{Config, Diagnostic, Diagnostics, FilterConfig, Severity};
 use traffic_policy::Policy;
 
 /// All analysers, in the order of their findings.
-const ANALYSERS: [fn(&View<'_>, &mut Diagnostics); 16] = [
+const ANALYSERS: [fn(&View<'_>, &mut Diagnostics); 19] = [
     reach::analyse,
     never::analyse,
     endpoints::analyse,
@@ -82,6 +86,9 @@ const ANALYSERS: [fn(&View<'_>, &mut Diagnostics); 16] = [
     deprecated::analyse,
     chain::analyse,
     failover::analyse,
+    cookies::analyse,
+    keys::analyse,
+    context::analyse,
 ];
 
 /// Everything that can be said about a configuration: what the plan and the policy report while they are built, and what

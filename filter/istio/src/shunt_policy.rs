@@ -94,8 +94,8 @@ raw! {
     pub struct Propagate {
         /// What both have in common; absent means the request's id.
         pub id: Option<ContextId>,
-        /// Names of the headers; absent means the usual ones of tracing.
-        pub headers: Vec<String>,
+        /// Names of the headers; absent or empty means the usual ones of tracing.
+        pub headers: Option<Vec<String>>,
         /// Hosts of the services that may get them: names, or wildcards such as `*.shop.svc.cluster.local`.
         pub to: Vec<String>,
         /// Whether what the application sends is replaced.

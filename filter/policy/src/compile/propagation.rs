@@ -205,6 +205,7 @@ fn rule(
     diagnostics: &mut Diagnostics,
 ) -> Rule {
     let Propagate { id: _, headers, to, overwrite, capacity: _, ttl: _ } = raw;
+    let headers = headers.as_deref().unwrap_or_default();
     let field = at.field("headers");
     let mut named: BTreeSet<String> = key_headers.clone();
     if headers.is_empty() {
