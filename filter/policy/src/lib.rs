@@ -14,6 +14,7 @@
 //! - [`index`](mod@index): how the first match is found without walking the list
 //! - [`select`](mod@select): weights and the draw
 //! - [`sticky`](mod@sticky), [`rendezvous`](mod@rendezvous): users who stay on a version while weights move
+//! - [`breaker`](mod@breaker): a version that keeps failing gets nothing for a while
 //! - [`fallback`](mod@fallback): another version is asked where one fails
 //! - [`headers`](mod@headers), [`format`](mod@format), [`rewrite`](mod@rewrite): what changes on the way
 //! - [`propagate`](mod@propagate): context that survives the application
@@ -21,6 +22,7 @@
 //! - [`reply`](mod@reply): what is answered here
 //! - [`explain`](mod@explain): the same look-up with everything said and nothing drawn
 
+pub mod breaker;
 mod compile;
 mod decision;
 pub mod explain;
