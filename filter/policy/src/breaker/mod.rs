@@ -24,6 +24,8 @@ mod watcher;
 pub use record::{Change, Reason, Record};
 pub use watcher::{Admission, Merged, Watcher};
 
+use crate::select::Draw;
+
 /// When a version goes out, for how long, and how it comes back (`spec.breaker`). Times in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerRule {
@@ -47,7 +49,7 @@ pub struct BreakerRule {
     pub out_percent_max: u32,
 }
 
-/// The versions of one policy: who is watched, and who stands in.
+/// Versions of one policy for which the same one stands in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
     /// `namespace/name` of the policy.
@@ -96,7 +98,45 @@ pub struct Switch {
 impl Guard {
     /// The key of the record that all workers share.
     pub fn key(&self) -> String {
-        format!("shunt.breaker.{}", self.policy)
+        let stable = self.members.first().map_or("", |name| name);
+        format!("shunt.breaker.{}.{stable}", self.policy)
+    }
+}
+
+/// The versions of one rule that are watched.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GuardRule(pub(crate) Box<[Guarded]>);
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Guarded {
+    pub(crate) target: u32,
+    /// Index into `Policy::guards`.
+    pub(crate) guard: u32,
+    pub(crate) member: u32,
+    /// The target of the version that stands in.
+    pub(crate) stable: u32,
+}
+
+impl GuardRule {
+    /// The target of the version that stands in for that of this target, if one does.
+    pub(crate) fn stands_in(&self, target: u32) -> Option<u32> {
+        let guarded = self.0.iter().find(|guarded| guarded.target == target)?;
+        (guarded.member != STABLE).then_some(guarded.stable)
+    }
+
+    /// Where a request goes that is meant for this target, and what its answer counts for. `None`: nobody watches it.
+    pub(crate) fn pass(&self, target: u32, draws: &mut impl Draw) -> Option<(u32, Watch)> {
+        let Guarded { guard, member, stable, .. } = *self.0.iter().find(|guarded| guarded.target == target)?;
+        let watch = Watch { guard, member, probe: false, moved: false };
+        if member == STABLE {
+            return Some((target, watch));
+        }
+        Some(match draws.admits(guard, member) {
+            Admission::Yes => (target, watch),
+            Admission::Probe => (target, Watch { probe: true, ..watch }),
+            Admission::No => (stable, Watch { member: STABLE, moved: true, ..watch }),
+        })
     }
 }
 
