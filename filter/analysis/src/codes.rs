@@ -19,7 +19,7 @@ pub fn code(code: &str) -> Option<&'static Code> {
 }
 
 /// Sorted by code.
-pub(crate) const CODES: [Code; 140] = [
+pub(crate) const CODES: [Code; 141] = [
     Code { code: "IST0002", istio: Some("IST0002"), meaning: "A deprecated field" },
     Code { code: "IST0101", istio: Some("IST0101"), meaning: "A host, port, subset or Gateway that does not exist" },
     Code {
@@ -114,6 +114,7 @@ pub(crate) const CODES: [Code; 140] = [
         meaning: "Rules, or kept headers, for a host that no service has",
     },
     Code { code: "key-of-no-user", istio: None, meaning: "A key that says something else than who a user is" },
+    Code { code: "kill-switch-on", istio: None, meaning: "A kill switch that is on" },
     Code { code: "kind-not-served", istio: None, meaning: "An object of a kind that has nothing to do with routing" },
     Code { code: "large-body", istio: Some("IST0133"), meaning: "A direct response with a very long body" },
     Code { code: "mirror-and-mirrors", istio: Some("IST0106"), meaning: "`mirror` beside `mirrors`" },

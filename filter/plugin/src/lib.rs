@@ -11,6 +11,8 @@
 //! - `compact`: JSON text to a value that takes little room
 //! - [`pairs`](mod@pairs): the host's encoding of a header map, read in place
 //! - [`protobuf`](mod@protobuf): Envoy hands a Struct over undecoded
+//! - `guards`: who is out, as this worker knows it, and what all workers know together
+//! - `switch`: everything to the stable version, by a request with a secret
 //! - `hostcalls`: the calls the SDK would panic in
 //! - `metrics`: what is counted
 //! - `random`: one generator per VM, seeded by the host
@@ -27,6 +29,8 @@ mod budgets;
 #[cfg(target_arch = "wasm32")]
 mod context_store;
 #[cfg(target_arch = "wasm32")]
+mod guards;
+#[cfg(target_arch = "wasm32")]
 mod hostcalls;
 #[cfg(target_arch = "wasm32")]
 mod metrics;
@@ -36,3 +40,5 @@ mod random;
 mod root;
 #[cfg(target_arch = "wasm32")]
 mod stream;
+#[cfg(target_arch = "wasm32")]
+mod switch;

@@ -2,6 +2,7 @@
 
 use crate::budgets::Budgets;
 use crate::configuration;
+use crate::guards::{self, Guards};
 use crate::hostcalls::{self, LogLevel};
 use crate::metrics;
 use crate::stream::Stream;
@@ -21,6 +22,7 @@ proxy_wasm::main! {{
 struct Root {
     policy: Rc<Policy>,
     budgets: Rc<Budgets>,
+    guards: Rc<Guards>,
 }
 
 impl Context for Root {}
@@ -43,13 +45,19 @@ impl RootContext for Root {
         };
         metrics::announce(&policy);
         self.budgets = Rc::new(Budgets::new(&policy));
+        self.guards = Rc::new(Guards::new(&policy));
+        hostcalls::set_tick_period(if policy.guards().is_empty() { 0 } else { guards::PERIOD_MS });
         self.policy = Rc::new(policy);
         crate::explain::about(&self.policy);
         true
     }
 
+    fn on_tick(&mut self) {
+        self.guards.look(&self.policy);
+    }
+
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream::new(self.policy.clone(), self.budgets.clone())))
+        Some(Box::new(Stream::new(self.policy.clone(), self.budgets.clone(), self.guards.clone())))
     }
 
     fn get_type(&self) -> Option<ContextType> {

@@ -15,6 +15,7 @@
 //! - [`select`](mod@select): weights and the draw
 //! - [`sticky`](mod@sticky), [`rendezvous`](mod@rendezvous): users who stay on a version while weights move
 //! - [`cookies`](mod@cookies): the cookies of a request
+//! - [`breaker`](mod@breaker): a version that keeps failing gets nothing for a while
 //! - [`fallback`](mod@fallback): another version is asked where one fails
 //! - [`headers`](mod@headers), [`format`](mod@format), [`rewrite`](mod@rewrite): what changes on the way
 //! - [`propagate`](mod@propagate): context that survives the application
@@ -22,6 +23,7 @@
 //! - [`reply`](mod@reply): what is answered here
 //! - [`explain`](mod@explain): the same look-up with everything said and nothing drawn
 
+pub mod breaker;
 mod compile;
 mod cookies;
 mod decision;

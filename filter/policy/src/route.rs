@@ -1,5 +1,6 @@
 //! The whole of routing: Host picks a virtual host, its rules are tried in file order, the first that matches decides.
 
+use crate::breaker::{Guard, GuardRule};
 use crate::decision::{Abort, Decision, Fault, Forward, NewAuthority, ResponseRule};
 use crate::fallback::{BudgetRule, FallbackRule};
 use crate::format::{Early, Late, Value};
@@ -37,6 +38,8 @@ pub struct Policy {
     pub(crate) propagation: Option<Propagation>,
     /// How much may be asked again, for each policy with a fallback.
     pub(crate) budgets: Box<[BudgetRule]>,
+    /// Versions that are watched.
+    pub(crate) guards: Box<[Guard]>,
 }
 
 /// The rules of one or more domains, in order.
@@ -126,6 +129,8 @@ pub(crate) struct ForwardRule {
     pub(crate) profiles: Box<[Box<str>]>,
     /// By what another version is asked where the one that was chosen fails.
     pub(crate) fallback: Option<FallbackRule>,
+    /// Who is kept from a version that is out.
+    pub(crate) guards: GuardRule,
 }
 
 /// `HTTPFaultInjection`; delay and abort are drawn on their own.
@@ -281,13 +286,19 @@ impl Policy {
         request: &RequestHead<'_>,
         draws: &mut impl Draw,
     ) -> Option<Decision<'p>> {
-        let Chosen { target: target_index, choice, new_cookie } = action.pick(request, draws);
+        let Chosen { target: chosen, choice, new_cookie } = action.pick(request, draws);
+        // A fault that is injected is no version's.
+        let goes_on = fault.abort.is_none();
+        let (target_index, watch) = match goes_on.then(|| action.guards.pass(chosen, draws)).flatten() {
+            Some((target, watch)) => (target, Some(watch)),
+            None => (chosen, None),
+        };
         let target = at(&self.targets, target_index)?;
         let mut drawn = None;
         let mirrors = (0..).zip(&action.mirrors).fold(0, |mirrors, (mirror, share): (u32, _)| {
             mirrors | u64::from(share.hits_by(&mut drawn, draws)).checked_shl(mirror).unwrap_or_default()
         });
-        let fallback = action.fallback.as_ref().and_then(|fallback| {
+        let fallback = action.fallback.as_ref().filter(|_| goes_on).and_then(|fallback| {
             let cluster = fallback.cluster(target_index, request)?;
             draws.falls_back(fallback.budget).then_some((fallback, cluster))
         });
@@ -327,6 +338,7 @@ impl Policy {
             cluster,
             version: &target.cluster,
             budget: fallback.map(|(fallback, _)| fallback.budget),
+            watch,
             choice: action.sticky.as_ref().map(|_| choice),
             profile: profile.map(|name| &**name).filter(|name| !name.is_empty()),
             mirrors,
@@ -388,6 +400,11 @@ impl Policy {
             edits.push(Edit::Add("set-cookie", cookie.written(value).into()));
         }
         edits
+    }
+
+    /// Versions that are watched, by the number that [`Watch::guard`](crate::breaker::Watch::guard) is.
+    pub fn guards(&self) -> &[Guard] {
+        &self.guards
     }
 
     /// How much may be asked again, by the number that [`Forward::budget`] is.

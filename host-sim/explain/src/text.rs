@@ -168,6 +168,9 @@ fn forward(out: &mut String, explanation: &Explanation<'_>, carried: &Carried, s
         if let Some(other) = destination.fallback.as_deref().and_then(|both| surroundings.asked_instead(both)) {
             line(out, "", &format!("            where it fails {other} is asked"));
         }
+        if let Some(other) = &destination.stands_in {
+            line(out, "", &format!("            while it is out {other} stands in"));
+        }
         if let Some(authority) = &destination.authority {
             line(out, "", &format!("            host becomes {}", shown(authority)));
         }
@@ -193,7 +196,7 @@ fn forward(out: &mut String, explanation: &Explanation<'_>, carried: &Carried, s
         None => line(out, "retries", &carried.retries.as_ref().map_or_else(|| "none".to_owned(), retries_text)),
     }
     if let (Some(_), Some(retries)) = (&carried.fallback, &carried.retries) {
-        line(out, "retries", &format!("{}, where the budget of the fallback is spent", retries_text(retries)));
+        line(out, "retries", &format!("{}, for what is asked of one version alone", retries_text(retries)));
     }
     let routes: Vec<_> = carried.envoy_routes.iter().filter_map(|route| route.get("name")?.as_str()).collect();
     line(out, "in Envoy", &format!("route {} of virtual host shunt (-o json shows it)", routes.join(" or ")));

@@ -5,7 +5,9 @@
 //! ([`virtual_hosts`]), where the listener's port and the gateway are known.
 
 mod actions;
+mod breaker;
 mod fallback;
+mod guards;
 mod headers;
 mod matches;
 mod pattern;
@@ -34,6 +36,7 @@ struct Policies<'c> {
     bindings: Bindings<'c>,
     sticky: sticky::StickyRules,
     fallback: fallback::FallbackRules,
+    breaker: breaker::Protections,
 }
 
 impl Policy {
@@ -56,14 +59,15 @@ impl Policy {
         report_empty_policies(config, diagnostics);
         let sticky = sticky::compile(&config.config, &expanded, diagnostics);
         let fallback = fallback::compile(&config.config, &expanded, diagnostics);
-        let policies = Policies { bindings, sticky, fallback };
+        let breaker = breaker::compile(&config.config, &expanded, diagnostics);
+        let policies = Policies { bindings, sticky, fallback, breaker };
         let rules: Vec<_> = expanded
             .iter()
             .filter_map(|rules| {
                 is_visible(rules, config, diagnostics).then(|| rules::compile(rules, &policies, diagnostics)).flatten()
             })
             .collect();
-        let mut policy = virtual_hosts::compile(&rules, &services, config, diagnostics);
+        let mut policy = virtual_hosts::compile(&rules, &services, config, &policies.breaker.all, diagnostics);
         policy.propagation = propagation::compile(config, &policy, &expanded, diagnostics);
         policy.budgets = policies.fallback.budgets.into();
         (!diagnostics.has_errors()).then_some(policy)

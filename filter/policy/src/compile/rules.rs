@@ -56,6 +56,8 @@ pub(super) enum Kind<'c> {
         mirrors: Box<[Ratio]>,
         profiles: Box<[Box<str>]>,
         fallback: Option<FallbackTemplate<'c>>,
+        /// Place of the protection that holds, among all.
+        breaker: Option<u32>,
     },
     Redirect(RedirectTemplate, Arc<HeaderEdits>),
     Direct(u16, Box<[u8]>, Arc<HeaderEdits>),
@@ -240,7 +242,8 @@ fn rule<'c>(
             let binding = binding?.fallback.as_ref()?;
             Some(FallbackTemplate { protection: protection.clone(), binding })
         });
-        Kind::Forward { destinations, sticky, mirrors, profiles, fallback }
+        let breaker = policies.breaker.by_rule.get(&place).copied();
+        Kind::Forward { destinations, sticky, mirrors, profiles, fallback, breaker }
     };
     Some(RuleTemplate { http, blocks: blocks?, fault, cors, kind })
 }
