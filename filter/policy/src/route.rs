@@ -429,6 +429,18 @@ impl Policy {
         })
     }
 
+    /// Every rule of which a version may be kept from its requests, each once.
+    pub fn guarded_rules(&self) -> impl Iterator<Item = &RuleId> {
+        let mut seen = BTreeSet::new();
+        let rules = self.virtual_hosts.iter().flat_map(|host| &host.rules).filter(move |rule| seen.insert(rule.action));
+        rules
+            .filter(|rule| match at(&self.actions, rule.action).map(|action| &action.kind) {
+                Some(ActionKind::Forward(forward)) => !forward.guards.0.is_empty(),
+                _ => false,
+            })
+            .map(|rule| &rule.id)
+    }
+
     /// Every destination of every rule with its weight, rule by rule. A rule that several match blocks or hosts lead to
     /// is named by the first of them; a single destination has weight 1.
     pub fn shares(&self) -> impl Iterator<Item = (&RuleId, &str, u64)> {

@@ -23,6 +23,7 @@ use crate::{listener, proto};
 use envoy_plan::Plan;
 use istio_config::FilterConfig;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Istio's limit on the body of a direct response; Envoy's own is 4 KiB.
 const DIRECT_RESPONSE_MAX: u32 = 1 << 20;
@@ -35,7 +36,8 @@ pub fn native(plan: &Plan, config: &FilterConfig, options: &Options) -> Value {
         "route_config": route_configuration(config),
         "http_filters": http_filters(config),
     });
-    bootstrap::around(plan, options, vec![listener::of(options.listen, options.path_normalization, manager)])
+    let plan = Plan { fallbacks: BTreeMap::new(), ..plan.clone() };
+    bootstrap::around(&plan, options, vec![listener::of(options.listen, options.path_normalization, manager)])
 }
 
 /// The routes of the twin (Envoy's `RouteConfiguration`), as istiod writes them.

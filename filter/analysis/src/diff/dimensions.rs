@@ -77,6 +77,11 @@ impl Table {
                     rules_of(expanded).for_each(|rule| table.add_rule(rule, changed));
                 }
             }
+            // Whether another version may be asked depends on the method.
+            for fallback in view.config.shunt_policies.iter().filter_map(|policy| policy.spec.fallback.as_ref()) {
+                table.add(Slot::Method, "POST".to_owned());
+                fallback.methods.iter().for_each(|method| table.add(Slot::Method, method.clone()));
+            }
             let mut servers = view.config.gateways.iter().flat_map(|gateway| &gateway.spec.servers);
             if servers.any(|server| server.tls.as_ref().is_some_and(|tls| tls.https_redirect)) {
                 table.add(Slot::Scheme, "https".to_owned());

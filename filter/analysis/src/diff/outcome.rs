@@ -68,7 +68,7 @@ pub struct Difference {
 type Copied = (String, End);
 
 /// What a profile carries out, by its names in [`Detail`].
-type Carried = [(&'static str, String); 4];
+type Carried = [(&'static str, String); 5];
 
 /// What a request meets on one side.
 pub(crate) struct Outcome<'p> {
@@ -153,7 +153,14 @@ fn carried(said: &Explanation<'_>, side: &Side<'_>) -> (Vec<Copied>, Carried) {
     let keys: Vec<_> = hash_keys.iter().map(ToString::to_string).collect();
     let keys = if keys.is_empty() { "none".to_owned() } else { keys.join(", ") };
     let fallback = ("fallback", fallback_text(said, all, side));
-    (mirrors, [("timeout", timeout), ("retries", retries_text(retry.as_ref())), fallback, ("hashKeys", keys)])
+    let stands_in: BTreeSet<_> =
+        said.destinations.iter().filter_map(|to| Some(side.ends.of(to.stands_in.as_deref()?).in_full())).collect();
+    let stands_in = if stands_in.is_empty() { vec!["nobody".to_owned()] } else { stands_in.into_iter().collect() };
+    let stands_in = ("standsIn", stands_in.join(" or "));
+    (
+        mirrors,
+        [("timeout", timeout), ("retries", retries_text(retry.as_ref())), fallback, stands_in, ("hashKeys", keys)],
+    )
 }
 
 /// Whom else the request may be asked of, how often and on what.

@@ -14,6 +14,9 @@ const SLICES: u64 = 10;
 /// How long a probe may be under way before somebody else may send one.
 const LEASE_MS: u64 = 10_000;
 
+/// By so many of a hundred requests a version has to fail more than the one that stands in for it.
+const MARGIN_PERCENT: u64 = 10;
+
 /// The share that a version begins to come back with, of a thousand.
 const FIRST_SHARE: u64 = 100;
 
@@ -245,7 +248,7 @@ impl State {
         let by_share = rule.percent > 0
             && requests >= u64::from(rule.min_requests)
             && failures.saturating_mul(100) >= requests.saturating_mul(rule.percent.into())
-            && (of_stable == 0 || failures.saturating_mul(of_stable) > stable_failures.saturating_mul(requests));
+            && is_worse((failures, requests), (stable_failures, of_stable));
         if room && (by_run || by_share) {
             let share = failures.saturating_mul(1000).checked_div(requests).unwrap_or(1000);
             self.failed_share = if by_share { share } else { 1000 };
@@ -356,6 +359,12 @@ impl State {
         }
         Some((name, state))
     }
+}
+
+/// Whether so many failures of so many requests are clearly more than those of the version that would stand in.
+fn is_worse((failures, requests): (u64, u64), (stable_failures, of_stable): (u64, u64)) -> bool {
+    let percent = |part: u64, whole: u64| part.saturating_mul(100).checked_div(whole).unwrap_or(0);
+    percent(failures, requests) >= percent(stable_failures, of_stable).saturating_add(MARGIN_PERCENT)
 }
 
 /// How long a part of the window is.

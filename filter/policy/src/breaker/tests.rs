@@ -189,6 +189,10 @@ fn where_all_versions_are_sick_nobody_is_worse_off() {
     let mut world = World::new(RULE, 2);
     world.rounds(100, BUSY, [100, 90]);
     assert_eq!(world.told, [], "v2 fails less than v1");
+    let mut world = World::new(RULE, 2);
+    world.round([2, 2], [0, 0]);
+    world.rounds(100, BUSY, [100, 100]);
+    assert_eq!(world.told, [], "no more than a little");
     // v1 falls ill while v2 is out.
     let mut world = World::new(RULE, 2);
     world.until_told(BUSY, [0, 80]);

@@ -224,6 +224,7 @@ fn refused(file: &str, document: &Document, errors: &[ScenarioError]) -> Failure
 pub(crate) fn configured(deployment: &Deployment) -> Vec<ConfiguredShare> {
     let shares: Vec<_> = deployment.policy.shares().collect();
     let by_user: Vec<&RuleId> = deployment.policy.sticky_rules().map(|sticky| sticky.rule).collect();
+    let guarded: Vec<&RuleId> = deployment.policy.guarded_rules().collect();
     // Without a choice there is nothing to compare.
     let is_choice = |rule: &RuleId| shares.iter().filter(|(other, ..)| *other == rule).count() > 1;
     shares
@@ -234,6 +235,7 @@ pub(crate) fn configured(deployment: &Deployment) -> Vec<ConfiguredShare> {
             cluster: (*cluster).to_owned(),
             weight: *weight,
             by_user: by_user.contains(rule),
+            guarded: guarded.contains(rule),
         })
         .collect()
 }

@@ -43,6 +43,8 @@ pub enum Verdict {
     Inside,
     /// Noise hardly does: less than one run in twenty is so far off.
     Outside,
+    /// Noise hardly does, and a breaker or a kill switch may.
+    Guarded,
     /// The cluster serves several rules, and requests do not tell by which they came.
     NotToldApart,
     /// No request met the rule.
@@ -86,6 +88,7 @@ pub(crate) fn shares(
             _ if shared => Verdict::NotToldApart,
             0 => Verdict::Unused,
             _ if (low..=high).contains(&count) => Verdict::Inside,
+            _ if share.guarded => Verdict::Guarded,
             _ => Verdict::Outside,
         };
         rows.push(RuleShare {
@@ -116,7 +119,13 @@ mod tests {
         for (rule, list) in rules.split("; ").map(|rule| rule.split_once(": ").unwrap()) {
             for (cluster, weight) in list.split(", ").map(|item| item.split_once(' ').unwrap()) {
                 let weight = weight.parse().unwrap();
-                configured.push(ConfiguredShare { rule: rule.into(), cluster: cluster.into(), weight, by_user: false });
+                configured.push(ConfiguredShare {
+                    rule: rule.into(),
+                    cluster: cluster.into(),
+                    weight,
+                    by_user: false,
+                    guarded: false,
+                });
             }
         }
         let counts = counts.split(", ").map(|item| item.split_once(' ').unwrap());
@@ -138,6 +147,7 @@ mod tests {
             cluster: cluster.into(),
             weight,
             by_user: true,
+            guarded: false,
         };
         let counts = BTreeMap::from([("v1".to_owned(), 7_300), ("v2".to_owned(), 2_700)]);
         let rows = shares(&[share("v1", 75), share("v2", 25)], &counts, Some(100));

@@ -80,6 +80,7 @@ impl Report {
                     match share.verdict {
                         Verdict::Inside => "inside the band",
                         Verdict::Outside => "OUTSIDE the band",
+                        Verdict::Guarded => "a breaker decides, too",
                         Verdict::NotToldApart => "serves other rules too",
                         Verdict::Unused => "no request came",
                     }

@@ -69,6 +69,8 @@ pub struct ConfiguredShare {
     pub weight: u64,
     /// Whether users are divided, and not requests (`ShuntPolicy.sticky`).
     pub by_user: bool,
+    /// Whether a version may be kept from its share (`ShuntPolicy.breaker`, `killSwitch`).
+    pub guarded: bool,
 }
 
 /// How a run is watched and stopped.

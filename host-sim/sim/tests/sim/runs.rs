@@ -115,6 +115,7 @@ fn shares_are_compared_with_what_was_configured() {
         cluster: cluster.into(),
         weight,
         by_user: false,
+        guarded: false,
     };
     let judged = |v1: u64, v2: u64| {
         let mesh = Mesh::split(75, 25);
@@ -298,6 +299,7 @@ fn reports_are_as_in_the_golden_file() {
             cluster: cluster.into(),
             weight,
             by_user: false,
+            guarded: false,
         };
         let configured = vec![share(V1, 80), share(V2, 20)];
         let setup = Setup { module: &MODULE, rules: mesh.rules(), configured, later: Vec::new() };

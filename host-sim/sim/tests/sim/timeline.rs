@@ -18,6 +18,7 @@ fn play(first: &Mesh, moments: Value, later: &[(&Mesh, u64)]) -> Result<Report, 
         cluster: cluster.into(),
         weight,
         by_user: false,
+        guarded: false,
     };
     let configured = |v1: u64| vec![share(V1, v1), share(V2, 100 - v1)];
     let later = later.iter().map(|(mesh, v1)| Later { rules: mesh.rules(), configured: configured(*v1) }).collect();
