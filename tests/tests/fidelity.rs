@@ -12,8 +12,8 @@ const STORIES: [(&str, u64); 6] = [
     ("sentiment/shadowing", 60),
     ("sentiment/canary", 60),
     ("sentiment/canary-retries", 60),
-    ("sentiment/canary-fallback", 60),
-    ("sentiment/canary-breaker", 120),
+    ("sentiment/protected/fallback", 60),
+    ("sentiment/protected/breaker", 120),
 ];
 
 #[test]
