@@ -267,6 +267,7 @@ fn a_version_that_fails_is_left_alone_within_a_second_and_comes_back_when_it_is_
         // Probes fail, so it stays out for longer: nearly nobody meets it.
         let out = world.load(Duration::from_secs(3));
         assert!(out.met_v2 <= 4 && out.all > 200, "{name}: {out:?}");
+        assert!(world.counter("shunt.breaker.open.outbound") > 0, "{name}: it is out");
         world.versions[1].is(200);
         let begun = Instant::now();
         let back = loop {
@@ -278,6 +279,7 @@ fn a_version_that_fails_is_left_alone_within_a_second_and_comes_back_when_it_is_
         };
         println!("{name}: back after {:?}, {back:?}", begun.elapsed());
         assert_eq!(back.failed, 0, "{name}: {back:?}");
+        assert_eq!(world.counter("shunt.breaker.open.outbound"), 0, "{name}: it is back");
         assert!(world.counter("shunt.breaker.opened") >= 2, "{name}");
         assert!(world.counter("shunt.breaker.moved") >= 100, "{name}");
         let said = world.process.said();

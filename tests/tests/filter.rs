@@ -111,6 +111,83 @@ fn a_fallback_takes_three_more_calls() {
     }
 }
 
+/// Nothing more than usual when a request comes, and its status when the answer does; where slow is a failure, the clock each time.
+#[test]
+fn a_breaker_asks_the_host_for_the_status_alone() {
+    let count = |policy: Value| {
+        let mut config = configuration(json!([{ "route": [to("v1"), to("v2")] }]));
+        let policy = json!({ "apiVersion": "shunt.dev/v1alpha1", "kind": "ShuntPolicy", "metadata": { "name": "p" },
+            "spec": { "targetRef": { "name": "a" }, "stable": { "subset": "v1" }, "breaker": policy["breaker"], "killSwitch": policy["killSwitch"] } });
+        config["objects"].as_array_mut().unwrap().push(policy);
+        let mut guest = Counting::start(&BYTES, config.to_string().as_bytes());
+        let (_, calls) = guest.request(&[(":authority", "a.com"), (":path", "/"), (":method", "GET")]);
+        let told = |name: &str| calls.get(name).copied().unwrap_or_default();
+        assert_eq!((told("proxy_get_shared_data"), told("proxy_set_shared_data")), (0, 0), "{calls:?}");
+        // A draw may ask for a seed, once for each VM.
+        let on_request = calls.values().sum::<u32>() - told("random_get");
+        (on_request, told("proxy_get_current_time_nanoseconds"), guest.rest_of_stream())
+    };
+    let off = json!({ "sha256": "0".repeat(64) });
+    assert_eq!(count(json!({ "killSwitch": off, "breaker": { "failurePercent": 50 } })), (2, 0, 1));
+    assert_eq!(count(json!({ "breaker": { "failurePercent": 50, "slowerThan": "1s" } })), (3, 1, 2));
+}
+
+/// Requests that nobody waits for any more: with a limit for slow answers they tell of a version that hangs, else of nothing.
+#[test]
+fn a_version_that_hangs_until_its_clients_leave_goes_out() {
+    for (limit, out) in [("1s", 1), ("1h", 0)] {
+        let mut config = configuration(json!([{ "route": [to("v2")] }]));
+        let policy = json!({ "apiVersion": "shunt.dev/v1alpha1", "kind": "ShuntPolicy", "metadata": { "name": "p" },
+            "spec": { "targetRef": { "name": "a" }, "stable": { "subset": "v1" },
+                      "breaker": { "failurePercent": 50, "slowerThan": limit } } });
+        config["objects"].as_array_mut().unwrap().push(policy);
+        let mut vm = start(config.to_string().as_bytes(), 1).unwrap();
+        let streams: Vec<_> = (0..20).map(|_| vm.open_stream()).collect();
+        for stream in &streams {
+            vm.request_headers(*stream, get("a.com", "/"), true);
+        }
+        vm.host_mut().pass(5);
+        streams.into_iter().for_each(|stream| {
+            vm.close_stream(stream);
+        });
+        vm.tick();
+        assert_eq!(vm.host().gauge(&format!("shunt.breaker.open.{V2}")), out, "{limit}");
+        assert_eq!(cluster(&mut vm, get("a.com", "/")), if out == 1 { V1 } else { V2 }, "{limit}");
+    }
+}
+
+/// The old context goes on looking while its last request is under way; what it does not know it leaves alone.
+#[test]
+fn a_version_that_is_out_stays_out_beside_a_request_of_the_configuration_before() {
+    let config = |subset: &str, window: &str| {
+        let mut config = configuration(json!([{ "route": [to(subset)] }]));
+        let policy = json!({ "apiVersion": "shunt.dev/v1alpha1", "kind": "ShuntPolicy", "metadata": { "name": "p" },
+            "spec": { "targetRef": { "name": "a" }, "stable": { "subset": "v1" },
+                      "breaker": { "failurePercent": 50, "slowerThan": "1s", "window": window, "openFor": "60s" } } });
+        config["objects"].as_array_mut().unwrap().push(policy);
+        config.to_string().into_bytes()
+    };
+    let mut vm = start(&config("v3", "10s"), 1).unwrap();
+    let long = vm.open_stream();
+    vm.request_headers(long, get("a.com", "/"), true);
+    vm.host_mut().pass(1);
+    vm.configure(&config("v2", "20s")).unwrap();
+    let streams: Vec<_> = (0..20).map(|_| vm.open_stream()).collect();
+    for stream in &streams {
+        vm.request_headers(*stream, get("a.com", "/"), true);
+    }
+    vm.host_mut().pass(5);
+    streams.into_iter().for_each(|stream| {
+        vm.close_stream(stream);
+    });
+    for _ in 0..10 {
+        vm.host_mut().pass(1);
+        vm.tick();
+        assert_eq!(cluster(&mut vm, get("a.com", "/")), V1);
+    }
+    vm.close_stream(long);
+}
+
 #[test]
 fn a_bad_configuration_is_refused_with_every_reason_and_the_running_one_stays() {
     let mut vm = start(&simple("v1"), 1).unwrap();

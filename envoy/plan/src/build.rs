@@ -6,6 +6,7 @@ use crate::destinations::Destinations;
 use crate::fallback::Fallbacks;
 use crate::mirrors::{self, Mirrors};
 use crate::profiles::{Native, Profiles};
+use crate::stand_ins::StandIns;
 use crate::{Caller, DEFAULT_PROFILE, Plan, clusters, service_entries};
 use istio_config::diagnostic::At;
 use istio_config::filter_config::{FallbackBinding, Listener, ProfileBinding};
@@ -52,6 +53,7 @@ impl Plan {
         let mut uses = BTreeSet::new();
         let expanded = delegates::expand(config, diagnostics);
         let policies = Fallbacks::compile(config, &expanded, diagnostics);
+        let stand_ins = StandIns::find(config, &expanded);
         let mut fallbacks = BTreeMap::new();
         for expanded in &expanded {
             let virtual_service = &*expanded.service;
@@ -107,7 +109,9 @@ impl Plan {
                     continue;
                 }
                 let virtual_service_name = virtual_service.meta.full_name();
-                let policy = policies.of(&(virtual_service_name.clone(), index));
+                let place = (virtual_service_name.clone(), index);
+                clusters_named.extend(stand_ins.clusters(&place, rule, &client, diagnostics));
+                let policy = policies.of(&place);
                 let falling_back = policy.and_then(|policy| {
                     let found = policy.clusters(rule, &client, diagnostics);
                     let own = native.retry.as_ref();

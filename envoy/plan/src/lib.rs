@@ -33,6 +33,7 @@ mod profiles;
 mod resolution;
 mod retries;
 mod service_entries;
+mod stand_ins;
 mod syntax;
 mod tls;
 mod traffic_policy;

@@ -21,14 +21,31 @@ const NEVER: u32 = u32::MAX;
 
 /// The watchers of one policy, by the numbers of its guards.
 #[derive(Default)]
-pub(crate) struct Guards(RefCell<Vec<Watcher>>);
+pub(crate) struct Guards(RefCell<Vec<Watched>>);
+
+/// What a worker knows of the versions of one guard.
+struct Watched {
+    watcher: Watcher,
+    /// By version: the gauge that tells whether it is out, and what it was told last.
+    gauges: Vec<(Option<u32>, Option<bool>)>,
+}
 
 impl Guards {
     /// Of a policy that begins to serve: with what is known of its versions already.
     pub(crate) fn new(policy: &Policy) -> Self {
-        let guards = Self(RefCell::new(policy.guards().iter().map(Watcher::new).collect()));
+        let now_ms = hostcalls::now_ms();
+        let watched = |guard: &Guard| Watched {
+            watcher: Watcher::new(guard, now_ms),
+            gauges: guard.members.iter().map(|_| (None, None)).collect(),
+        };
+        let guards = Self(RefCell::new(policy.guards().iter().map(watched).collect()));
         guards.look(policy);
         guards
+    }
+
+    /// In which turn of the version a request is let through to it.
+    pub(crate) fn turn(&self, watch: Watch) -> u32 {
+        self.with(watch.guard, |watcher| watcher.turn(watch.member)).unwrap_or_default()
     }
 
     /// Whether the version gets a request.
@@ -43,17 +60,29 @@ impl Guards {
         admission
     }
 
-    /// The answer to a request has come: by another version, if that was asked in between.
-    pub(crate) fn answered(&self, guard: &Guard, watch: Watch, asked_another: bool, took_ms: Option<u64>) {
-        let Watch { guard: number, member, probe, .. } = watch;
+    /// The answer to a request of this turn has come: by another version, if that was asked in between.
+    pub(crate) fn answered(&self, guard: &Guard, watch: Watch, turn: u32, asked_another: bool, took_ms: Option<u64>) {
         let failed = asked_another || status().is_some_and(|status| guard.failures.include(status, took_ms));
-        self.with(number, |watcher| watcher.record(member, failed, probe));
+        self.record(watch, turn, failed);
+    }
+
+    /// Nobody waits for the answer any more. Who has waited for too long knows that it is slow; who has not knows nothing.
+    pub(crate) fn left(&self, guard: &Guard, watch: Watch, turn: u32, took_ms: u64) {
+        if guard.failures.slower_than_ms.is_some_and(|limit| took_ms > limit) {
+            self.record(watch, turn, true);
+        }
+    }
+
+    fn record(&self, watch: Watch, turn: u32, failed: bool) {
+        let Watch { guard, member, probe, .. } = watch;
+        self.with(guard, |watcher| watcher.record(member, turn, failed, probe));
     }
 
     /// Tells the other workers what this one has seen, and learns what they have.
     pub(crate) fn look(&self, policy: &Policy) {
         let now_ms = hostcalls::now_ms();
-        for (guard, watcher) in policy.guards().iter().zip(self.0.borrow_mut().iter_mut()) {
+        for (guard, watched) in policy.guards().iter().zip(self.0.borrow_mut().iter_mut()) {
+            let Watched { watcher, gauges } = watched;
             if let Some(sha256) = guard.switch.as_ref().and_then(|switch| switch.sha256.as_ref())
                 && let Some((state, _)) = hostcalls::shared_data(&crate::switch::key(sha256))
             {
@@ -61,6 +90,7 @@ impl Guards {
             }
             if guard.breaker.is_some() {
                 merge(guard, watcher, now_ms);
+                show(guard, watcher, gauges);
             }
         }
     }
@@ -76,13 +106,29 @@ impl Guards {
     }
 
     fn with<T>(&self, guard: u32, what: impl FnOnce(&mut Watcher) -> T) -> Option<T> {
-        self.0.borrow_mut().get_mut(usize::try_from(guard).ok()?).map(what)
+        self.0.borrow_mut().get_mut(usize::try_from(guard).ok()?).map(|watched| what(&mut watched.watcher))
     }
 }
 
 /// The status of the answer that the client gets.
 fn status() -> Option<u16> {
     std::str::from_utf8(&hostcalls::response_header(b":status")?).ok()?.parse().ok()
+}
+
+/// Whether each version is out, in the host's statistics. Workers say it one after the other, and the last of them right.
+fn show(guard: &Guard, watcher: &Watcher, gauges: &mut [(Option<u32>, Option<bool>)]) {
+    // For the first, which stands in for the others, nothing is there to tell.
+    for ((member, name), (gauge, told)) in (0..).zip(&guard.members).zip(gauges).skip(1) {
+        let out = Some(watcher.is_out(member));
+        if out == *told {
+            continue;
+        }
+        *gauge = gauge.or_else(|| hostcalls::define_gauge(&format!("shunt.breaker.open.{name}")));
+        if let Some(gauge) = *gauge {
+            hostcalls::set_gauge(gauge, u64::from(out == Some(true)));
+        }
+        *told = out;
+    }
 }
 
 fn merge(guard: &Guard, watcher: &mut Watcher, now_ms: u64) {

@@ -24,6 +24,7 @@ const CAS_MISMATCH: u32 = 8;
 const PLUGIN_CONFIGURATION: u32 = 7;
 const NO_GRPC_STATUS: i32 = -1;
 const COUNTER: u32 = 0;
+const GAUGE: u32 = 1;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -59,6 +60,7 @@ unsafe extern "C" {
     fn proxy_set_shared_data(key: *const u8, key_size: usize, data: *const u8, size: usize, version: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -187,10 +189,25 @@ pub(crate) fn send_local_response(status: u16, details: &str, body: &[u8], heade
 
 /// The number of the counter of this name; `None` from a host that keeps none.
 pub(crate) fn define_counter(name: &str) -> Option<u32> {
+    define_metric(COUNTER, name)
+}
+
+/// The number of the gauge of this name; `None` from a host that keeps none.
+pub(crate) fn define_gauge(name: &str) -> Option<u32> {
+    define_metric(GAUGE, name)
+}
+
+fn define_metric(kind: u32, name: &str) -> Option<u32> {
     let mut id = 0;
     // SAFETY: pointer and length of a live string, and a live out-pointer.
-    let status = unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &raw mut id) };
+    let status = unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut id) };
     (status == OK).then_some(id)
+}
+
+/// The gauge says this from now on, for all of the host's VMs.
+pub(crate) fn set_gauge(gauge: u32, value: u64) {
+    // SAFETY: plain numbers. What is not said is lost, and that is all.
+    unsafe { proxy_record_metric(gauge, value) };
 }
 
 /// Counts one more.

@@ -24,8 +24,8 @@ pub(crate) struct Stream {
     response: Option<ResponseRule>,
     /// Who pays if another version was asked.
     budget: Option<u32>,
-    /// What the answer counts for, and when the request came, where that matters.
-    watch: Option<(Watch, Option<u64>)>,
+    /// What the answer counts for, of which turn of the version it tells, and when the request came, where that matters.
+    watch: Option<(Watch, u32, Option<u64>)>,
 }
 
 impl Stream {
@@ -87,7 +87,7 @@ impl HttpContext for Stream {
                 self.budget = forward.budget;
                 self.watch = forward.watch.map(|watch| {
                     let limit = guard(&self.policy, watch).and_then(|guard| guard.failures.slower_than_ms);
-                    (watch, limit.map(|_| hostcalls::now_ms()))
+                    (watch, self.guards.turn(watch), limit.map(|_| hostcalls::now_ms()))
                 });
                 self.response = forward.response;
                 Action::Continue
@@ -115,17 +115,26 @@ impl HttpContext for Stream {
             self.budgets.spend(budget, times);
             times
         });
-        if let Some((watch, begun)) = self.watch.take()
+        if let Some((watch, turn, begun)) = self.watch.take()
             && let Some(guard) = guard(&self.policy, watch)
         {
             let took_ms = begun.map(|begun| hostcalls::now_ms().saturating_sub(begun));
-            self.guards.answered(guard, watch, asked_again > 0, took_ms);
+            self.guards.answered(guard, watch, turn, asked_again > 0, took_ms);
         }
         if let Some(rule) = &self.response {
             let encoded = if rule.needs_headers() { hostcalls::header_pairs(HeaderMap::Response) } else { Vec::new() };
             apply(HeaderMap::Response, &self.policy.response_edits(rule, &pairs::read(&encoded)));
         }
         Action::Continue
+    }
+
+    /// Where there was no answer until now, the client has gone.
+    fn on_log(&mut self) {
+        if let Some((watch, turn, Some(begun))) = self.watch.take()
+            && let Some(guard) = guard(&self.policy, watch)
+        {
+            self.guards.left(guard, watch, turn, hostcalls::now_ms().saturating_sub(begun));
+        }
     }
 }
 

@@ -56,7 +56,7 @@ impl Engine {
         let mut diagnostics = Diagnostics::default();
         let policy = Policy::compile(&filter, &mut diagnostics).ok_or_else(|| findings(&diagnostics))?;
         Ok(Box::new(World {
-            watchers: policy.guards().iter().map(Watcher::new).collect(),
+            watchers: policy.guards().iter().map(|guard| Watcher::new(guard, 0)).collect(),
             policy,
             upstreams: Upstreams::new(plan, Timestamp::default()),
             normalization: case.normalization.0,

@@ -32,25 +32,35 @@ impl Random {
     }
 }
 
-/// A world in which nothing happens; chance comes from a seed.
+/// A world in which nothing happens but that time passes when it is told to; chance comes from a seed.
 pub(crate) struct World {
     random: Random,
     pub(crate) lines: Vec<String>,
     metrics: MetricStore,
+    seconds: u64,
 }
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { random: Random(seed), lines: Vec::new(), metrics: MetricStore::new() }
+        Self { random: Random(seed), lines: Vec::new(), metrics: MetricStore::new(), seconds: 0 }
+    }
+
+    /// So many seconds pass.
+    pub(crate) fn pass(&mut self, seconds: u64) {
+        self.seconds += seconds;
+    }
+
+    pub(crate) fn gauge(&self, name: &str) -> u64 {
+        self.metrics.gauge(name)
     }
 }
 
 impl Clock for World {
     fn realtime_ns(&self) -> u64 {
-        1_000_000_000
+        (1 + self.seconds) * 1_000_000_000
     }
     fn monotonic_ns(&self) -> u64 {
-        0
+        self.seconds * 1_000_000_000
     }
 }
 

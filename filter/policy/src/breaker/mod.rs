@@ -25,6 +25,7 @@ pub use record::{Change, Reason, Record};
 pub use watcher::{Admission, Merged, Watcher};
 
 use crate::select::Draw;
+use twox_hash::XxHash64;
 
 /// When a version goes out, for how long, and how it comes back (`spec.breaker`). Times in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,26 @@ pub struct BreakerRule {
     pub return_ms: u64,
     /// So much of a rule's weight may be out at once.
     pub out_percent_max: u32,
+}
+
+impl BreakerRule {
+    /// What tells settings from others.
+    fn hash(&self) -> u64 {
+        let Self {
+            consecutive,
+            percent,
+            min_requests,
+            window_ms,
+            open_ms,
+            open_max_ms,
+            probes,
+            return_ms,
+            out_percent_max,
+        } = self;
+        let counts = [consecutive, percent, min_requests, probes, out_percent_max].map(|count| u64::from(*count));
+        let numbers = counts.into_iter().chain([*window_ms, *open_ms, *open_max_ms, *return_ms]);
+        XxHash64::oneshot(0, &numbers.flat_map(u64::to_le_bytes).collect::<Vec<u8>>())
+    }
 }
 
 /// Versions of one policy for which the same one stands in.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// The form of the bytes; what has another is no record, and everything is closed.
-const FORM: u8 = 1;
+const FORM: u8 = 2;
 
 /// Parts of a window.
 const SLICES: u64 = 10;
@@ -19,6 +19,12 @@ const MARGIN_PERCENT: u64 = 10;
 
 /// The share that a version begins to come back with, of a thousand.
 const FIRST_SHARE: u64 = 100;
+
+/// So long a version is remembered that no configuration knows any more: it may come back, and another plugin of this host may know it.
+const REMEMBERED_MS: u64 = 600_000;
+
+/// So often a version that is known is marked as such.
+const MARKED_MS: u64 = 60_000;
 
 /// Whether a version gets requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,9 +48,24 @@ struct Slice {
     failures: u64,
 }
 
+/// By whose settings a version goes out and comes back.
+///
+/// A host keeps the filter's context of an earlier configuration, and goes on calling it, until its last request has been
+/// answered; that may take hours. So the latest settings hold, and whoever has others only looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// What they are known by.
+    pub(super) hash: u64,
+    /// When they came.
+    pub(super) since_ms: u64,
+}
+
 /// One version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct State {
+    settings: Settings,
+    /// When a configuration knew it.
+    known_ms: u64,
     phase: Phase,
     /// When the phase began.
     since_ms: u64,
@@ -145,11 +166,20 @@ impl Record {
     }
 
     /// Takes in what a worker has seen. Tells what changes, and the versions to which it may send a probe.
-    pub(super) fn merge(&mut self, guard: &Guard, tally: &Tally, now_ms: u64) -> (Vec<Change>, Vec<u32>) {
+    pub(super) fn merge(
+        &mut self,
+        guard: &Guard,
+        settings: Settings,
+        tally: &Tally,
+        now_ms: u64,
+    ) -> (Vec<Change>, Vec<u32>) {
         let (mut changes, mut granted) = (Vec::new(), Vec::new());
         let Some(rule) = guard.breaker else { return (changes, granted) };
         let members = || (STABLE..).zip(&guard.members);
-        self.states.retain(|name, _| guard.members.contains(name));
+        self.states.retain(|name, state| {
+            state.known_ms = state.known_ms.min(now_ms);
+            guard.members.contains(name) || now_ms.saturating_sub(state.known_ms) < REMEMBERED_MS
+        });
         let mut worst_runs = Vec::new();
         for (member, name) in members() {
             let seen = tally.of(member);
@@ -159,14 +189,17 @@ impl Record {
                     worst_runs.push(0);
                     continue;
                 }
-                None => self.states.entry(name.clone()).or_default(),
+                None => self.states.entry(name.clone()).or_insert(State { settings, ..State::default() }),
             };
-            worst_runs.push(state.take_in(&rule, &seen, now_ms));
+            let holds = state.is_subject_to(settings, now_ms);
+            worst_runs.push(if holds { state.take_in(&rule, &seen, now_ms) } else { 0 });
         }
         let stable = name(guard, STABLE).and_then(|name| self.states.get(name)).cloned().unwrap_or_default();
         for ((member, name), worst_run) in members().zip(worst_runs).skip(1) {
             let room = self.has_room(guard, &rule, member);
-            let Some(state) = self.states.get_mut(name) else { continue };
+            let Some(state) = self.states.get_mut(name).filter(|state| state.settings.hash == settings.hash) else {
+                continue;
+            };
             let seen = tally.of(member);
             let next = match state.phase {
                 Phase::Closed | Phase::Returning => state.fails(&rule, &stable, worst_run, now_ms, room),
@@ -212,12 +245,28 @@ fn name(guard: &Guard, member: u32) -> Option<&str> {
 }
 
 impl State {
+    /// Whether these settings hold. The latest do; of a clock that has been set back nobody knows which those are.
+    fn is_subject_to(&mut self, settings: Settings, now_ms: u64) -> bool {
+        let are_latest = settings.since_ms > self.settings.since_ms || self.settings.since_ms > now_ms;
+        if self.settings.hash != settings.hash && are_latest {
+            self.settings = settings;
+        }
+        self.settings.hash == settings.hash
+    }
+
     /// Counts. Gives the longest run of failures that there was.
     fn take_in(&mut self, rule: &BreakerRule, seen: &Seen, now_ms: u64) -> u32 {
         // A clock that was set back: nothing has begun later than now.
         self.since_ms = self.since_ms.min(now_ms);
         self.leased_ms = self.leased_ms.min(now_ms);
+        if now_ms.saturating_sub(self.known_ms) >= MARKED_MS {
+            self.known_ms = now_ms;
+        }
         let index = now_ms / slice_ms(rule);
+        // One ahead is that of a worker who looked at the clock a moment later, and told of it a moment earlier.
+        for slice in self.slices.iter_mut().filter(|slice| slice.index > index.saturating_add(1)) {
+            *slice = Slice::default();
+        }
         let place = usize::try_from(index % SLICES).ok().filter(|_| seen.requests > 0);
         if let Some(slice) = place.and_then(|place| self.slices.get_mut(place)) {
             if slice.index != index {
@@ -244,14 +293,20 @@ impl State {
     fn fails(&mut self, rule: &BreakerRule, stable: &Self, worst_run: u32, now_ms: u64, room: bool) -> Option<Reason> {
         let (requests, failures) = self.window(rule, now_ms);
         let (of_stable, stable_failures) = stable.window(rule, now_ms);
-        let by_run = rule.consecutive > 0 && worst_run >= rule.consecutive && stable.run < rule.consecutive;
+        let is_worse = is_worse((failures, requests), (stable_failures, of_stable));
+        // A run is noticed before it shows in the window; where the other one is well that is enough.
+        let is_well = stable_failures.saturating_mul(100) < of_stable.max(1).saturating_mul(MARGIN_PERCENT);
+        let by_run = rule.consecutive > 0
+            && worst_run >= rule.consecutive
+            && stable.run < rule.consecutive
+            && (is_worse || is_well);
         let by_share = rule.percent > 0
             && requests >= u64::from(rule.min_requests)
             && failures.saturating_mul(100) >= requests.saturating_mul(rule.percent.into())
-            && is_worse((failures, requests), (stable_failures, of_stable));
+            && is_worse;
         if room && (by_run || by_share) {
             let share = failures.saturating_mul(1000).checked_div(requests).unwrap_or(1000);
-            self.failed_share = if by_share { share } else { 1000 };
+            self.failed_share = if is_worse { share } else { 1000 };
             let ms = self.open(rule, now_ms);
             return Some(if by_share { Reason::Share(failures, requests, ms) } else { Reason::Run(worst_run, ms) });
         }
@@ -321,13 +376,25 @@ impl State {
     }
 
     fn write(&self, name: &str, bytes: &mut Vec<u8>) {
-        let Self { phase, since_ms, opened, failed_share, run, leases, leased_ms, succeeded, slices } = self;
+        let Self {
+            settings: Settings { hash, since_ms: settings_since_ms },
+            known_ms,
+            phase,
+            since_ms,
+            opened,
+            failed_share,
+            run,
+            leases,
+            leased_ms,
+            succeeded,
+            slices,
+        } = self;
         let length = u32::try_from(name.len()).unwrap_or_default();
         bytes.extend(length.to_le_bytes());
         bytes.extend(name.bytes().take(usize::try_from(length).unwrap_or_default()));
         bytes.push(*phase as u8);
         [opened, run, leases, succeeded].iter().for_each(|number| bytes.extend(number.to_le_bytes()));
-        let times = [since_ms, failed_share, leased_ms].into_iter();
+        let times = [hash, settings_since_ms, known_ms, since_ms, failed_share, leased_ms].into_iter();
         let counts = slices.iter().flat_map(|slice| [&slice.index, &slice.requests, &slice.failures]);
         times.chain(counts).for_each(|number| bytes.extend(number.to_le_bytes()));
     }
@@ -348,6 +415,10 @@ impl State {
         let mut state = Self { phase, ..Self::default() };
         for field in [&mut state.opened, &mut state.run, &mut state.leases, &mut state.succeeded] {
             *field = number32(bytes)?;
+        }
+        let Settings { hash, since_ms } = &mut state.settings;
+        for field in [hash, since_ms, &mut state.known_ms] {
+            *field = number64(bytes)?;
         }
         for field in [&mut state.since_ms, &mut state.failed_share, &mut state.leased_ms] {
             *field = number64(bytes)?;

@@ -1,5 +1,7 @@
 //! What a breaker has to live through, each fault by its name.
 
+mod leftovers;
+
 use super::record::Record;
 use super::{Admission, BreakerRule, Failures, Guard, Reason, Watcher};
 #[cfg(target_arch = "wasm32")]
@@ -46,7 +48,7 @@ const V2: u32 = 1;
 impl World {
     fn new(rule: BreakerRule, workers: usize) -> Self {
         let guard = guard(rule, &["v1", "v2"]);
-        let workers = vec![Watcher::new(&guard); workers];
+        let workers = vec![Watcher::new(&guard, 1_000_000); workers];
         Self { guard, workers, record: Vec::new(), now_ms: 1_000_000, chance: 1, through: [0; 3], told: Vec::new() }
     }
 
@@ -66,7 +68,8 @@ impl World {
                 let admission = if member == 0 { Admission::Yes } else { worker.admits(member, || draw) };
                 let to = if admission == Admission::No { 0 } else { member };
                 let place = usize::try_from(to).unwrap();
-                worker.record(to, chance < fail[place], admission == Admission::Probe);
+                let turn = worker.turn(to);
+                worker.record(to, turn, chance < fail[place], admission == Admission::Probe);
                 self.through[place] += 1;
             }
         }
@@ -229,7 +232,7 @@ fn a_share_may_be_limited() {
     let rule = BreakerRule { out_percent_max: 20, ..RULE };
     let mut world = World::new(rule, 1);
     world.guard = guard(rule, &["v1", "v2", "v3"]);
-    world.workers = vec![Watcher::new(&world.guard)];
+    world.workers = vec![Watcher::new(&world.guard, world.now_ms)];
     world.guard.weights = [[(0, 60), (1, 20), (2, 20)].into()].into();
     let merge = |world: &mut World| {
         world.now_ms += 100;
@@ -240,9 +243,9 @@ fn a_share_may_be_limited() {
         out
     };
     for _ in 0..30 {
-        world.workers[0].record(0, false, false);
-        world.workers[0].record(1, true, false);
-        world.workers[0].record(2, true, false);
+        world.workers[0].record(0, 0, false, false);
+        world.workers[0].record(1, 0, true, false);
+        world.workers[0].record(2, 0, true, false);
     }
     assert_eq!(merge(&mut world), [1], "a fifth is out, and there is no room for another");
     assert_eq!(merge(&mut world), Vec::<u32>::new());
@@ -271,7 +274,7 @@ fn a_clock_that_jumps_keeps_nothing_out_for_long() {
 fn a_worker_that_begins_anew_knows_who_is_out() {
     let mut world = World::new(RULE, 2);
     world.until_told(BUSY, [0, 100]);
-    world.workers = vec![Watcher::new(&world.guard); 3];
+    world.workers = vec![Watcher::new(&world.guard, world.now_ms); 3];
     for worker in &mut world.workers {
         let merged = worker.merge(&world.guard, &world.record, world.now_ms);
         assert_eq!((&merged.record, merged.changes.len()), (&None, 0), "it has nothing to tell");
@@ -286,7 +289,7 @@ fn another_configuration_leaves_alone_who_stays() {
     let mut world = World::new(RULE, 1);
     world.until_told(BUSY, [0, 100]);
     world.guard = guard(BreakerRule { open_ms: 6_000, ..RULE }, &["v1", "v3", "v2"]);
-    let mut worker = Watcher::new(&world.guard);
+    let mut worker = Watcher::new(&world.guard, world.now_ms);
     let merged = worker.merge(&world.guard, &world.record, world.now_ms);
     assert_eq!(merged.changes, []);
     worker.keep(merged);
@@ -294,7 +297,10 @@ fn another_configuration_leaves_alone_who_stays() {
     assert_eq!(worker.admits(2, || 0), Admission::No, "v2 is still out");
     world.guard = guard(RULE, &["v1", "v3"]);
     let merged = worker.merge(&world.guard, &world.record, world.now_ms);
-    assert!(merged.record.is_some(), "who has gone is forgotten");
+    let kept = |bytes: &[u8]| Record::read(bytes).write().windows(2).any(|name| name == b"v2");
+    assert!(merged.record.as_deref().is_none_or(kept), "who has gone may come back");
+    let merged = worker.merge(&world.guard, &world.record, world.now_ms + 600_000);
+    assert!(merged.record.is_some_and(|bytes| !kept(&bytes)), "but is not waited for forever");
 }
 
 #[test]
@@ -312,7 +318,7 @@ fn a_probe_that_nobody_answers_for_makes_room_for_another() {
 
 #[test]
 fn the_switch_goes_before_everything() {
-    let mut watcher = Watcher::new(&guard(RULE, &["v1", "v2"]));
+    let mut watcher = Watcher::new(&guard(RULE, &["v1", "v2"]), 0);
     assert_eq!(watcher.admits(V2, || 0), Admission::Yes);
     watcher.kill(true);
     assert_eq!(watcher.admits(V2, || 0), Admission::No);
@@ -344,8 +350,8 @@ fn any_bytes_are_a_record_and_no_record_harms() {
             let place = usize::try_from(chance.draw() >> 33).unwrap() % bytes.len();
             bytes[place] = u8::try_from(chance.draw() >> 56).unwrap();
         }
-        let mut worker = Watcher::new(&world.guard);
-        worker.record(V2, true, true);
+        let mut worker = Watcher::new(&world.guard, world.now_ms);
+        worker.record(V2, 0, true, true);
         let merged = worker.merge(&world.guard, &bytes, world.now_ms);
         worker.keep(merged);
         worker.admits(V2, || u64::MAX);

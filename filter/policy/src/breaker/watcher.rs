@@ -1,7 +1,8 @@
 //! One worker's side: what it has seen since it last told the others, and what it acts on until then.
 
-use super::record::{Change, Phase, Record};
-use super::{Guard, STABLE};
+use super::record::{Change, Phase, Record, Settings};
+use super::{BreakerRule, Guard, STABLE};
+use twox_hash::XxHash64;
 
 /// Whether a version gets a request that is meant for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +52,26 @@ enum Reach {
     Share(u64),
 }
 
+impl Reach {
+    /// Whether requests that come by one tell nothing of the time of the other.
+    fn is_other_turn(self, after: Self) -> bool {
+        !matches!(
+            (self, after),
+            (Self::All | Self::Share(_), Self::All | Self::Share(_))
+                | (Self::None, Self::None)
+                | (Self::Probes(_), Self::Probes(_))
+        )
+    }
+}
+
 /// One worker's counts and what it acts on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watcher {
+    settings: Settings,
     tally: Tally,
     reach: Vec<Reach>,
+    /// By version: how often it has gone out and come back, as far as this worker knows.
+    turns: Vec<u32>,
     /// Everything goes to the version that stands in.
     killed: bool,
 }
@@ -71,11 +87,18 @@ pub struct Merged {
 }
 
 impl Watcher {
-    /// Of a policy whose versions are these, before it has looked at any record.
-    pub fn new(guard: &Guard) -> Self {
+    /// Of a policy whose versions are these, which comes now, before it has looked at any record.
+    pub fn new(guard: &Guard, now_ms: u64) -> Self {
         let count = guard.members.len();
         let killed = guard.switch.as_ref().is_some_and(|switch| switch.on);
-        Self { tally: Tally(vec![Seen::default(); count]), reach: vec![Reach::All; count], killed }
+        let hash = guard.breaker.as_ref().map(BreakerRule::hash).unwrap_or_default();
+        Self {
+            settings: Settings { hash, since_ms: now_ms },
+            tally: Tally(vec![Seen::default(); count]),
+            reach: vec![Reach::All; count],
+            turns: vec![0; count],
+            killed,
+        }
     }
 
     /// Whether the version gets this request. `draw` is asked only while its share comes back.
@@ -100,8 +123,17 @@ impl Watcher {
         admission
     }
 
-    /// An answer has come.
-    pub fn record(&mut self, member: u32, failed: bool, probe: bool) {
+    /// In which turn of the version a request comes to it: to be told with its answer.
+    pub fn turn(&self, member: u32) -> u32 {
+        usize::try_from(member).ok().and_then(|place| self.turns.get(place)).copied().unwrap_or_default()
+    }
+
+    /// An answer has come, to a request of this turn. That of a turn before tells nothing of the version as it is now: what hung
+    /// when it went out is answered when it is back.
+    pub fn record(&mut self, member: u32, turn: u32, failed: bool, probe: bool) {
+        if turn != self.turn(member) {
+            return;
+        }
         let Some(seen) = usize::try_from(member).ok().and_then(|place| self.tally.0.get_mut(place)) else { return };
         seen.requests = seen.requests.saturating_add(1);
         if failed {
@@ -130,7 +162,7 @@ impl Watcher {
     pub fn merge(&self, guard: &Guard, bytes: &[u8], now_ms: u64) -> Merged {
         let before = Record::read(bytes);
         let mut record = before.clone();
-        let (changes, granted) = record.merge(guard, &self.tally, now_ms);
+        let (changes, granted) = record.merge(guard, self.settings, &self.tally, now_ms);
         let members = (STABLE..).zip(&guard.members).zip(self.reach.iter());
         let reach = members.map(|((member, _), before)| match (record.phase(guard, member, now_ms), before) {
             ((Phase::Closed, _), _) => Reach::All,
@@ -149,6 +181,15 @@ impl Watcher {
     /// The record is written: what was seen has been told.
     pub fn keep(&mut self, merged: Merged) {
         self.tally.0.iter_mut().for_each(|seen| *seen = Seen::default());
+        for ((turn, before), after) in self.turns.iter_mut().zip(&self.reach).zip(&merged.reach) {
+            *turn = turn.wrapping_add(u32::from(before.is_other_turn(*after)));
+        }
         self.reach = merged.reach;
+    }
+
+    /// Whether the version is out, as far as this worker knows.
+    pub fn is_out(&self, member: u32) -> bool {
+        let reach = usize::try_from(member).ok().and_then(|place| self.reach.get(place));
+        matches!(reach, Some(Reach::None | Reach::Probes(_)))
     }
 }
