@@ -7,8 +7,14 @@ use std::path::Path;
 use std::time::Duration;
 
 /// By name in `examples`, and for how long each is played.
-const STORIES: [(&str, u64); 4] =
-    [("hello/hello", 100), ("sentiment/shadowing", 60), ("sentiment/canary", 60), ("sentiment/canary-retries", 60)];
+const STORIES: [(&str, u64); 6] = [
+    ("hello/hello", 100),
+    ("sentiment/shadowing", 60),
+    ("sentiment/canary", 60),
+    ("sentiment/canary-retries", 60),
+    ("sentiment/canary-fallback", 60),
+    ("sentiment/canary-breaker", 120),
+];
 
 #[test]
 #[ignore = "five minutes of real time: `make fidelity`"]

@@ -91,6 +91,26 @@ fn context_takes_two_calls_for_shared_data_at_most() {
     }
 }
 
+/// The profile and a look at the clock more than usual, and one question when the answer comes; a request that is not protected is
+/// asked nothing.
+#[test]
+fn a_fallback_takes_three_more_calls() {
+    let mut config = configuration(json!([{ "route": [to("v2")] }]));
+    let policy = json!({ "apiVersion": "shunt.dev/v1alpha1", "kind": "ShuntPolicy", "metadata": { "name": "p" },
+        "spec": { "targetRef": { "name": "a" }, "stable": { "subset": "v1" }, "fallback": {} } });
+    config["objects"].as_array_mut().unwrap().push(policy);
+    config["bindings"] = json!([{ "virtualService": "default/a", "profiles": [""],
+        "fallback": { "profiles": ["p1"], "clusters": { V2: "fallback|2|1" } } }]);
+    for (method, expected, afterwards) in [("GET", [2, 1], 1), ("POST", [1, 0], 0)] {
+        let mut guest = Counting::start(&BYTES, config.to_string().as_bytes());
+        let (_, calls) = guest.request(&[(":authority", "a.com"), (":path", "/"), (":method", method)]);
+        let count = |name| calls.get(name).copied().unwrap_or_default();
+        let found = ["proxy_replace_header_map_value", "proxy_get_current_time_nanoseconds"].map(count);
+        assert_eq!((found, calls.values().sum::<u32>()), (expected, 1 + expected.iter().sum::<u32>()), "{method}");
+        assert_eq!(guest.rest_of_stream(), afterwards, "{method}");
+    }
+}
+
 #[test]
 fn a_bad_configuration_is_refused_with_every_reason_and_the_running_one_stays() {
     let mut vm = start(&simple("v1"), 1).unwrap();

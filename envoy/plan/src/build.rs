@@ -3,15 +3,16 @@
 use crate::consistent_hash;
 use crate::destination_rules::DestinationRules;
 use crate::destinations::Destinations;
+use crate::fallback::Fallbacks;
 use crate::mirrors::{self, Mirrors};
 use crate::profiles::{Native, Profiles};
 use crate::{Caller, DEFAULT_PROFILE, Plan, clusters, service_entries};
 use istio_config::diagnostic::At;
-use istio_config::filter_config::{Listener, ProfileBinding};
+use istio_config::filter_config::{FallbackBinding, Listener, ProfileBinding};
 use istio_config::services::Services;
 use istio_config::virtual_service::{HttpRoute, HttpRouteDestination};
 use istio_config::{Config, Diagnostic, Diagnostics, Resource, VirtualService, delegates, listeners, names};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The code of what a plan cannot carry out, and istiod's own clusters can.
 pub(crate) const ONLY_IN_A_MESH: &str = "only-in-a-mesh";
@@ -50,6 +51,8 @@ impl Plan {
         let mut bindings = Vec::new();
         let mut uses = BTreeSet::new();
         let expanded = delegates::expand(config, diagnostics);
+        let policies = Fallbacks::compile(config, &expanded, diagnostics);
+        let mut fallbacks = BTreeMap::new();
         for expanded in &expanded {
             let virtual_service = &*expanded.service;
             let client = destinations.client(virtual_service);
@@ -103,16 +106,39 @@ impl Plan {
                 if route.is_empty() {
                     continue;
                 }
-                let profiles = profiles.bind(&native, &mirrors);
-                for profile in &profiles {
-                    let profile = if profile.is_empty() { DEFAULT_PROFILE } else { profile };
-                    uses.extend(clusters_named.iter().map(|cluster| (profile.to_owned(), cluster.clone())));
-                }
-                if !profiles.iter().all(String::is_empty) {
+                let virtual_service_name = virtual_service.meta.full_name();
+                let policy = policies.of(&(virtual_service_name.clone(), index));
+                let falling_back = policy.and_then(|policy| {
+                    let found = policy.clusters(rule, &client, diagnostics);
+                    let own = native.retry.as_ref();
+                    let retry = policy.retry(retries.as_deref(), own, native.timeout, diagnostics);
+                    (!found.is_empty()).then(|| (native.falling_back(retry), found))
+                });
+                let mut use_all = |profiles: &[String], clusters: &mut dyn Iterator<Item = &String>| {
+                    let name = |profile: &String| match profile.is_empty() {
+                        true => DEFAULT_PROFILE.to_owned(),
+                        false => profile.clone(),
+                    };
+                    for cluster in clusters {
+                        uses.extend(profiles.iter().map(|profile| (name(profile), cluster.clone())));
+                    }
+                };
+                let own = profiles.bind(&native, &mirrors);
+                use_all(&own, &mut clusters_named.iter());
+                let fallback = falling_back.map(|(native, found)| {
+                    let profiles = profiles.bind(&native, &mirrors);
+                    use_all(&profiles, &mut found.keys());
+                    let by_first = found.iter().map(|(name, both)| (both.first.clone(), name.clone()));
+                    let binding = FallbackBinding { profiles, clusters: by_first.collect() };
+                    fallbacks.extend(found);
+                    binding
+                });
+                if fallback.is_some() || !own.iter().all(String::is_empty) {
                     bindings.push(ProfileBinding {
-                        virtual_service: virtual_service.meta.full_name(),
+                        virtual_service: virtual_service_name,
                         http: index,
-                        profiles,
+                        profiles: own,
+                        fallback,
                         ..ProfileBinding::default()
                     });
                 }
@@ -132,7 +158,7 @@ impl Plan {
                 });
             }
         }
-        (Self { profiles: profiles.finish(), clusters, uses }, bindings)
+        (Self { profiles: profiles.finish(), clusters, fallbacks, uses }, bindings)
     }
 }
 

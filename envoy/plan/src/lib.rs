@@ -17,6 +17,7 @@ mod consistent_hash;
 mod destination_rules;
 mod destinations;
 mod durations;
+mod fallback;
 mod hash_keys;
 mod limits;
 mod load_balancer;
@@ -47,8 +48,8 @@ pub use limits::{Connections, Limits, OutlierDetection, PerMillion, Pings, Retry
 pub use locality::Locality;
 pub use path_normalization::{PathNormalization, UnknownPathNormalization};
 pub use plan::{
-    Backoff, CLUSTER_HEADER, Cluster, DEFAULT_PROFILE, Discovery, Endpoint, LoadBalancing, PASSTHROUGH_CLUSTER,
-    PROFILE_HEADER, Plan, Profile, RetryOn, RetryPolicy, UpstreamProtocol,
+    Backoff, CLUSTER_HEADER, Cluster, DEFAULT_PROFILE, Discovery, Endpoint, Fallback, LoadBalancing,
+    PASSTHROUGH_CLUSTER, PROFILE_HEADER, Plan, Profile, RetryOn, RetryPolicy, UpstreamProtocol,
 };
 pub use tls::{ClientCertificate, Roots, UpstreamTls};
 pub use warmup::Warmup;

@@ -25,9 +25,18 @@ pub struct Plan {
     pub profiles: Vec<Profile>,
     /// Clusters by their Istio name, `outbound|PORT|SUBSET|HOST`. A name that is not here answers 503 (Envoy's `NC`).
     pub clusters: BTreeMap<String, Cluster>,
+    /// Clusters that stand for two, by their names ([`istio_config::names::fallback_cluster`]).
+    pub fallbacks: BTreeMap<String, Fallback>,
     /// What the rules ask for together: a profile, and a cluster by its name. Whoever has a route for each of these needs
     /// no other.
     pub uses: BTreeSet<(String, String)>,
+}
+
+impl Plan {
+    /// The cluster of the version that was chosen, where the filter has named this one.
+    pub fn chosen<'a>(&'a self, cluster: &'a str) -> &'a str {
+        self.fallbacks.get(cluster).map_or(cluster, |fallback| &fallback.first)
+    }
 }
 
 /// What one *profile route* carries: the part of a route that Envoy executes and a request header cannot say.
@@ -44,6 +53,21 @@ pub struct Profile {
     /// What a cluster that chooses by a hash hashes of a request, in this order. Empty, or nothing of it in the request: chance
     /// chooses.
     pub hash_keys: Vec<HashKey>,
+    /// Attempts after the first leave the cluster that failed; for requests to a [`Fallback`].
+    pub falls_back: bool,
+}
+
+/// Two clusters of which the second is asked where the first fails or has no endpoint in service (`ShuntPolicy.fallback`; Envoy's
+/// aggregate cluster, with `previous_priorities` to choose among its clusters for a retry).
+///
+/// All attempts after the first go to the second. Where of the first's endpoints more than two in seven are ejected, the second
+/// takes a part of the first attempts too, as one priority of a cluster takes from another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fallback {
+    /// The name of the cluster that the rule chose.
+    pub first: String,
+    /// The name of the one that is asked instead.
+    pub then: String,
 }
 
 /// When and how often a request is tried again (`HTTPRetry`; Envoy's `RetryPolicy`).

@@ -9,10 +9,12 @@ use istio_config::{Diagnostics, GoDuration};
 use std::time::Duration;
 
 /// What a rule asks for beside its mirrors.
+#[derive(Clone)]
 pub(crate) struct Native {
-    timeout: Option<Duration>,
-    retry: Option<RetryPolicy>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retry: Option<RetryPolicy>,
     hash_keys: Vec<HashKey>,
+    falls_back: bool,
 }
 
 impl Native {
@@ -30,7 +32,12 @@ impl Native {
         if let Some(retry) = retry.as_mut().filter(|_| stays && !is_said) {
             retry.avoid_previous_hosts = false;
         }
-        Self { timeout: timeout_of(at, timeout, diagnostics), retry, hash_keys }
+        Self { timeout: timeout_of(at, timeout, diagnostics), retry, hash_keys, falls_back: false }
+    }
+
+    /// The same for requests that may be asked of another version, so often and on this.
+    pub(crate) fn falling_back(&self, retry: RetryPolicy) -> Self {
+        Self { retry: Some(retry), falls_back: true, ..self.clone() }
     }
 }
 
@@ -64,10 +71,11 @@ impl Profiles {
     /// One profile name for each set of mirrors, numbered by its bits; empty for the default profile, and for a set
     /// that no request can draw.
     pub(crate) fn bind(&mut self, native: &Native, mirrors: &Mirrors) -> Vec<String> {
-        let Native { timeout, retry, hash_keys } = native;
+        let Native { timeout, retry, hash_keys, falls_back } = native;
+        let (falls_back, timeout) = (*falls_back, *timeout);
         let mut name = |mirrors| {
-            let (timeout, retry, hash_keys) = (*timeout, retry.clone(), hash_keys.clone());
-            name_of(&mut self.made, Profile { name: String::new(), timeout, retry, mirrors, hash_keys })
+            let (retry, hash_keys) = (retry.clone(), hash_keys.clone());
+            name_of(&mut self.made, Profile { name: String::new(), timeout, retry, mirrors, hash_keys, falls_back })
         };
         mirrors.combinations().map(|mirrors| mirrors.map_or_else(String::new, &mut name)).collect()
     }

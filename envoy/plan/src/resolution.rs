@@ -20,7 +20,7 @@ impl Plan {
     /// endpoint. What has an IP address stays, and an address that comes twice with one port is one endpoint.
     #[must_use]
     pub fn resolved(&self, addresses: &BTreeMap<String, Vec<IpAddr>>) -> Self {
-        let Self { profiles, clusters, uses } = self;
+        let Self { profiles, clusters, fallbacks, uses } = self;
         let resolved = |cluster: &Cluster| match cluster.discovery {
             Discovery::Static | Discovery::RequestHost => cluster.clone(),
             Discovery::StrictDns => with_addresses(cluster, addresses, usize::MAX),
@@ -29,6 +29,7 @@ impl Plan {
         Self {
             profiles: profiles.clone(),
             clusters: clusters.iter().map(|(name, cluster)| (name.clone(), resolved(cluster))).collect(),
+            fallbacks: fallbacks.clone(),
             uses: uses.clone(),
         }
     }

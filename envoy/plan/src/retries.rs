@@ -112,7 +112,7 @@ pub(crate) fn compile(rule: &At<'_>, raw: Option<&HttpRetry>, diagnostics: &mut 
 
 /// Conditions and status codes, each once and in the order written. Numbers are codes, and having any appends
 /// `retriable-status-codes`. Blanks are not trimmed: Istio's validation does not either.
-fn conditions(at: &At<'_>, text: &str, diagnostics: &mut Diagnostics) -> (Vec<RetryOn>, Vec<u16>) {
+pub(crate) fn conditions(at: &At<'_>, text: &str, diagnostics: &mut Diagnostics) -> (Vec<RetryOn>, Vec<u16>) {
     let (mut on, mut codes) = (Vec::new(), Vec::new());
     for name in text.split(',') {
         if let Some(condition) = RetryOn::from_name(name) {
@@ -136,7 +136,8 @@ fn conditions(at: &At<'_>, text: &str, diagnostics: &mut Diagnostics) -> (Vec<Re
     (on, codes)
 }
 
-fn push_once<T: PartialEq>(list: &mut Vec<T>, item: T) {
+/// Appends what is not there yet.
+pub(crate) fn push_once<T: PartialEq>(list: &mut Vec<T>, item: T) {
     if !list.contains(&item) {
         list.push(item);
     }

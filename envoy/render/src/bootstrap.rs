@@ -2,7 +2,7 @@
 
 use crate::listener::Routes;
 use crate::{clusters, filters, inbound, listener, proto, routes};
-use envoy_plan::{Application, Cluster, PathNormalization, Plan};
+use envoy_plan::{Application, PathNormalization, Plan};
 use istio_config::FilterConfig;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -35,13 +35,15 @@ pub fn bootstrap(plan: &Plan, config: &FilterConfig, module: &[u8], options: &Op
 
 /// The bootstrap with these listeners.
 pub(crate) fn around(plan: &Plan, options: &Options, listeners: Vec<Value>) -> Value {
-    let clusters: Vec<_> = all_clusters(plan, options).iter().map(clusters::cluster).collect();
+    let clusters = all_clusters(plan, options);
     of(options, "static_resources", json!({ "listeners": listeners, "clusters": clusters }))
 }
 
-/// The plan's clusters, and the application's.
-pub(crate) fn all_clusters(plan: &Plan, options: &Options) -> Vec<Cluster> {
-    plan.clusters.values().cloned().chain(options.application.map(|application| application.cluster())).collect()
+/// The plan's clusters, those that stand for two of them, and the application's.
+pub(crate) fn all_clusters(plan: &Plan, options: &Options) -> Vec<Value> {
+    let application = options.application.map(|application| clusters::cluster(&application.cluster()));
+    let fallbacks = plan.fallbacks.iter().map(|(name, fallback)| clusters::fallback(name, fallback));
+    plan.clusters.values().map(clusters::cluster).chain(fallbacks).chain(application).collect()
 }
 
 /// The bootstrap whose field `from` says where listeners and clusters come from.

@@ -2,8 +2,8 @@
 
 use crate::{hashing, limits, localities, proto, tls};
 use envoy_plan::{
-    Cluster, Connections, Discovery, LoadBalancing, OutlierDetection, TcpKeepalive, UpstreamProtocol, UpstreamTls,
-    Warmup,
+    Cluster, Connections, Discovery, Fallback, Limits, LoadBalancing, OutlierDetection, TcpKeepalive, UpstreamProtocol,
+    UpstreamTls, Warmup,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -77,6 +77,25 @@ pub(crate) fn cluster(cluster: &Cluster) -> Value {
             ("upstream_connection_options", connections.keepalive.as_ref().map(keepalive)),
         ],
     )
+}
+
+/// A cluster that stands for two. The second is there twice: a retry leaves out the priorities that it has tried, of two that are
+/// one cluster it knows the first only, and so all that follow the first attempt are for the second.
+pub(crate) fn fallback(name: &str, fallback: &Fallback) -> Value {
+    let Fallback { first, then } = fallback;
+    let both = json!({ "clusters": [first, then, then] });
+    json!({
+        "name": name,
+        "lb_policy": "CLUSTER_PROVIDED",
+        "cluster_type": proto::extension(
+            "envoy.clusters.aggregate",
+            "envoy.extensions.clusters.aggregate.v3.ClusterConfig",
+            both,
+        ),
+        // How much may be asked again is for the filter to say: no request is counted as under way in this cluster, so that
+        // a budget of Envoy's would be a share of nothing.
+        "circuit_breakers": { "thresholds": [limits::thresholds(&Limits::default())] },
+    })
 }
 
 /// What is spoken, how connections are kept, and which answers are errors; `None` where all of it is Envoy's default.

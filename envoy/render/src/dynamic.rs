@@ -12,7 +12,7 @@ use crate::bootstrap::{self, Options};
 use crate::filters::Meanwhile;
 use crate::listener::Routes;
 use crate::profiles::{ByContent, digest};
-use crate::{clusters, filters, inbound, listener, proto, routes, written};
+use crate::{filters, inbound, listener, proto, routes, written};
 use envoy_plan::Plan;
 use istio_config::FilterConfig;
 use serde_json::{Value, json};
@@ -73,7 +73,7 @@ pub fn dynamic(
     let profiles = ByContent::new(&plan.profiles, "");
 
     let clusters = bootstrap::all_clusters(plan, options);
-    let called_for = clusters.iter().map(|cluster| proto::any(CLUSTER_TYPE, clusters::cluster(cluster)));
+    let called_for = clusters.into_iter().map(|cluster| proto::any(CLUSTER_TYPE, cluster));
     let clusters = with_kept(called_for.collect(), old(CLUSTERS_FILE, "/resources", written::is_cluster), now);
 
     let mut routes = proto::any(ROUTES_TYPE, routes::route_configuration(&profiles.profiles));

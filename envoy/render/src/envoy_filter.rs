@@ -4,7 +4,8 @@
 //! three kinds of patch. The filter is put in front of all others, once for each port that has rules, with the rules of that
 //! port. The profile routes are put in front of the routes of every virtual host; they match only what the filter has
 //! spoken to, so that istiod's own routes serve everything else, and everything when the filter is away. And
-//! what only the filter may say is taken from requests before the first look at the routes. Clusters are istiod's.
+//! what only the filter may say is taken from requests before the first look at the routes. Clusters are istiod's, but for those that
+//! stand for two of them.
 //!
 //! Routes (RDS) and filter (ECDS) reach a proxy one after the other, so profiles are named by what they say, and by the
 //! manifest: routes have no port, and may meet those of another manifest for the same workload.
@@ -13,7 +14,7 @@ use crate::filters::Meanwhile;
 use crate::listener::removal;
 use crate::mesh::{self, Code, Manifest, Shipped};
 use crate::profiles::ByContent;
-use crate::{filters, proto, routes};
+use crate::{clusters, filters, proto, routes};
 use envoy_plan::Plan;
 use istio_config::FilterConfig;
 use istio_config::filter_config::OWN_PREFIX;
@@ -28,14 +29,27 @@ pub fn envoy_filter(plan: &Plan, shipped: &[Shipped], manifest: &Manifest) -> Va
         the_filter(&Shipped { config, ..shipped.clone() }, context, &manifest.code)
     });
     let inbound = inbound_config(shipped).into_iter().flat_map(|config| inbound_filter(&config, &manifest.code));
-    let patches = routes(&profiles, shipped, manifest).into_iter().chain(filters).chain(inbound).collect();
+    let patches = routes(&profiles, shipped, manifest)
+        .into_iter()
+        .chain(clusters(plan, shipped))
+        .chain(filters)
+        .chain(inbound)
+        .collect();
     object(patches, manifest)
 }
 
 /// The same without the filter itself, which something else puts in its place.
 pub fn companion(plan: &Plan, shipped: &[Shipped], manifest: &Manifest) -> Value {
     let profiles = ByContent::new(&plan.profiles, &manifest.owner());
-    object(routes(&profiles, shipped, manifest), manifest)
+    object(routes(&profiles, shipped, manifest).into_iter().chain(clusters(plan, shipped)).collect(), manifest)
+}
+
+/// The clusters that stand for two of istiod's.
+fn clusters(plan: &Plan, shipped: &[Shipped]) -> impl Iterator<Item = Value> {
+    let context = context(shipped);
+    plan.fallbacks
+        .iter()
+        .map(move |(name, both)| patch("CLUSTER", json!({ "context": context }), "ADD", clusters::fallback(name, both)))
 }
 
 fn object(patches: Vec<Value>, manifest: &Manifest) -> Value {

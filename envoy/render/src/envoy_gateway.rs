@@ -48,7 +48,8 @@ pub fn envoy_gateway(plan: &Plan, config: &FilterConfig, gateway: &EnvoyGateway)
     for hosts in gateway.host_lists() {
         routes.push(route(gateway, &numbered(&gateway.name, routes.len()), hosts, &[json!({})]));
     }
-    for profile in &plan.profiles {
+    let config = &without_fallback(config, &mut lost);
+    for profile in plan.profiles.iter().filter(|profile| !profile.falls_back) {
         let rules = rules(plan, profile, &mut backends, &mut lost);
         let mut names = Vec::new();
         for hosts in gateway.host_lists() {
@@ -70,6 +71,20 @@ pub fn envoy_gateway(plan: &Plan, config: &FilterConfig, gateway: &EnvoyGateway)
     let filter = extension_policy(config, gateway, &routes);
     let objects = [filter].into_iter().chain(routes).chain(policies).chain(services).collect();
     (objects, lost)
+}
+
+/// The configuration under which each request is asked of one version: no kind of Envoy Gateway's makes a cluster of two.
+fn without_fallback(config: &FilterConfig, lost: &mut Vec<String>) -> FilterConfig {
+    let mut config = config.clone();
+    for binding in &mut config.bindings {
+        if binding.fallback.take().is_some() {
+            lost.push(format!(
+                "VirtualService {} http[{}]: no fallback, what a version fails at fails",
+                binding.virtual_service, binding.http
+            ));
+        }
+    }
+    config
 }
 
 /// Envoy Gateway's own kinds.
@@ -119,7 +134,7 @@ fn route(gateway: &EnvoyGateway, name: &str, hosts: &[String], rules: &[Value]) 
 /// One rule for each cluster that requests of this profile may go to. Of two rules that match, the one with more headers
 /// is met, so the default profile need not say that there is none.
 fn rules(plan: &Plan, profile: &Profile, backends: &mut Backends<'_>, lost: &mut Vec<String>) -> Vec<Value> {
-    let Profile { name, timeout, retry: _, mirrors, hash_keys } = profile;
+    let Profile { name, timeout, retry: _, mirrors, hash_keys, falls_back: _ } = profile;
     // Its own BackendTrafficPolicy has one key for all and no ring, so endpoints would be others than Istio's.
     lost.extend(hash_keys.iter().map(|key| format!("profile {name}: endpoints are not chosen by {key}")));
     let mut filters = vec![json!({

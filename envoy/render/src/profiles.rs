@@ -37,7 +37,10 @@ impl ByContent {
     /// The filter's configuration with these names.
     pub(crate) fn named(&self, config: &FilterConfig) -> FilterConfig {
         let mut config = config.clone();
-        let in_rules = config.bindings.iter_mut().flat_map(|binding| &mut binding.profiles);
+        let in_rules = config.bindings.iter_mut().flat_map(|binding| {
+            let fallback = binding.fallback.iter_mut().flat_map(|fallback| &mut fallback.profiles);
+            binding.profiles.iter_mut().chain(fallback)
+        });
         let in_outbound = config.outbound.iter_mut().map(|outbound| &mut outbound.profile);
         for name in in_rules.chain(in_outbound) {
             // Of the default profile the name is empty.

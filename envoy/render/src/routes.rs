@@ -41,7 +41,7 @@ pub(crate) fn route_configuration(profiles: &[Profile]) -> Value {
 
 /// The route that carries out one profile, as it stands in the route configuration (Envoy's `Route`).
 pub fn profile_route(profile: &Profile) -> Value {
-    let Profile { name, timeout, retry, mirrors, hash_keys } = profile;
+    let Profile { name, timeout, retry, mirrors, hash_keys, falls_back } = profile;
     let chosen = if name == DEFAULT_PROFILE {
         json!({ "name": PROFILE_HEADER, "present_match": true, "invert_match": true })
     } else {
@@ -54,7 +54,12 @@ pub fn profile_route(profile: &Profile) -> Value {
         // A gRPC client's own limit counts up to the rule's.
         json!({ "cluster_header": CLUSTER_HEADER, "timeout": timeout, "max_grpc_timeout": timeout }),
         [
-            ("retry_policy", retry.as_ref().map(retry_policy)),
+            (
+                "retry_policy",
+                retry
+                    .as_ref()
+                    .map(|retry| proto::with(retry_policy(retry), [("retry_priority", falls_back.then(next_cluster))])),
+            ),
             ("request_mirror_policies", mirrors),
             ("hash_policy", keys),
         ],
@@ -64,6 +69,15 @@ pub fn profile_route(profile: &Profile) -> Value {
         "match": { "prefix": "", "headers": [{ "name": CLUSTER_HEADER, "present_match": true }, chosen] },
         "route": action,
     })
+}
+
+/// A retry leaves out the cluster that failed; of one cluster alone, its priority.
+fn next_cluster() -> Value {
+    proto::extension(
+        "envoy.retry_priorities.previous_priorities",
+        "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+        json!({ "update_frequency": 1 }),
+    )
 }
 
 /// As istiod writes it (`route/retry/retry.go`). A back-off that is Envoy's own default is left out.

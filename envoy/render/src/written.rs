@@ -45,7 +45,12 @@ fn are_sides(resources: &[Value]) -> bool {
 /// Whether an entry of the clusters' file is one of ours: of its type, and called as Istio calls clusters, or the application.
 pub(crate) fn is_cluster(entry: &Value) -> bool {
     let name = name(entry);
-    is_of(entry, CLUSTER_TYPE) && (name.split('|').count() == 4 || [PASSTHROUGH_CLUSTER, APP_CLUSTER].contains(&name))
+    let parts = match name.strip_prefix("fallback|") {
+        Some(_) => 9,
+        None => 4,
+    };
+    is_of(entry, CLUSTER_TYPE)
+        && (name.split('|').count() == parts || [PASSTHROUGH_CLUSTER, APP_CLUSTER].contains(&name))
 }
 
 /// Whether a route is that of one of our profiles.

@@ -19,7 +19,7 @@ pub fn code(code: &str) -> Option<&'static Code> {
 }
 
 /// Sorted by code.
-pub(crate) const CODES: [Code; 135] = [
+pub(crate) const CODES: [Code; 139] = [
     Code { code: "IST0002", istio: Some("IST0002"), meaning: "A deprecated field" },
     Code { code: "IST0101", istio: Some("IST0101"), meaning: "A host, port, subset or Gateway that does not exist" },
     Code {
@@ -108,6 +108,7 @@ pub(crate) const CODES: [Code; 135] = [
     Code { code: "hash-without-port", istio: None, meaning: "A key of a port that the destination does not name" },
     Code { code: "header-ignored", istio: Some("IST0106"), meaning: "A header edit that Istio ignores" },
     Code { code: "host-without-service", istio: None, meaning: "Rules for a host that no service has" },
+    Code { code: "kill-switch-on", istio: None, meaning: "A kill switch that is on" },
     Code { code: "kind-not-served", istio: None, meaning: "An object of a kind that has nothing to do with routing" },
     Code { code: "large-body", istio: Some("IST0133"), meaning: "A direct response with a very long body" },
     Code { code: "mirror-and-mirrors", istio: Some("IST0106"), meaning: "`mirror` beside `mirrors`" },
@@ -136,7 +137,7 @@ pub(crate) const CODES: [Code; 135] = [
         istio: Some("IST0106"),
         meaning: "A rule without route, redirect, directResponse and delegate",
     },
-    Code { code: "no-choice", istio: None, meaning: "A sticky policy for rules with one destination each" },
+    Code { code: "no-choice", istio: None, meaning: "A policy for rules in which it has nothing to choose" },
     Code { code: "no-delay", istio: Some("IST0106"), meaning: "A delay without a duration" },
     Code { code: "no-effect", istio: None, meaning: "A field that does nothing in a rule like this" },
     Code { code: "no-endpoints", istio: None, meaning: "A service that rules lead to and nobody answers for" },
@@ -154,7 +155,9 @@ pub(crate) const CODES: [Code; 135] = [
     },
     Code { code: "no-name", istio: None, meaning: "An object without a name" },
     Code { code: "no-rules", istio: Some("IST0106"), meaning: "A VirtualService without rules" },
-    Code { code: "no-target", istio: None, meaning: "A sticky policy for no VirtualService" },
+    Code { code: "no-stable", istio: None, meaning: "A policy that sends requests to another version and names none" },
+    Code { code: "no-target", istio: None, meaning: "A policy for the rules of no VirtualService" },
+    Code { code: "no-time-left", istio: None, meaning: "A fallback for which a version that hangs leaves no time" },
     Code { code: "no-weight", istio: Some("IST0106"), meaning: "Several destinations, all with weight 0" },
     Code { code: "not-an-object", istio: None, meaning: "A document that is no Kubernetes object" },
     Code { code: "not-carried-out-yet", istio: None, meaning: "A field that has no effect in Shunt yet" },
@@ -193,6 +196,7 @@ pub(crate) const CODES: [Code; 135] = [
     },
     Code { code: "same-destination-twice", istio: None, meaning: "One destination twice in one route" },
     Code { code: "selector-and-endpoints", istio: Some("IST0106"), meaning: "`workloadSelector` beside `endpoints`" },
+    Code { code: "sent-twice", istio: None, meaning: "A fallback for requests that are not idempotent" },
     Code { code: "simple-regex", istio: None, meaning: "A pattern that is an exact text or a prefix" },
     Code { code: "single-weight-zero", istio: None, meaning: "Weight 0 for the only destination" },
     Code { code: "subset-ignored", istio: None, meaning: "A subset that an older DestinationRule has already" },

@@ -127,6 +127,19 @@ pub struct ProfileBinding {
     /// One profile name for each combination of mirrors that a request may draw: entry `n` carries the rule's mirror
     /// `i` exactly when bit `i` of `n` is set. A rule without mirrors has one entry. An empty name is the default.
     pub profiles: Vec<String>,
+    /// Where and by what requests go that may be asked of another version (`ShuntPolicy.fallback`). `None`: none may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<FallbackBinding>,
+}
+
+/// What carries the fallback of one rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FallbackBinding {
+    /// As [`ProfileBinding::profiles`].
+    pub profiles: Vec<String>,
+    /// By the cluster of a destination, the one that asks another where it fails. What is not here is asked alone.
+    pub clusters: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]

@@ -31,6 +31,11 @@ pub fn cluster_name(port: u16, subset: &str, host: &str) -> String {
     format!("outbound|{port}|{subset}|{host}")
 }
 
+/// The name of the cluster that asks `then` where `first` fails.
+pub fn fallback_cluster(first: &str, then: &str) -> String {
+    format!("fallback|{first}|{then}")
+}
+
 /// The domains under which a service of the mesh is reached from `namespace`, shortest first after the full one:
 /// `name` (same namespace only), `name.namespace`, `name.namespace.svc`. Hosts that are not Kubernetes services have
 /// only their own name.

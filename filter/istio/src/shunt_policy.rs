@@ -4,8 +4,10 @@
 
 use crate::GoDuration;
 use crate::destination_rule::CookieAttribute;
+use crate::virtual_service::{Destination, PortSelector};
 use serde::Deserialize;
 
+pub mod attachment;
 #[cfg(feature = "tools")]
 pub mod schema;
 
@@ -25,6 +27,14 @@ raw! {
         pub sticky: Option<Sticky>,
         /// Headers follow a request through services that do not hand them on.
         pub propagate: Option<Propagate>,
+        /// The version that stands in for others: where `fallback`, `breaker` and `killSwitch` send requests.
+        pub stable: Option<VersionRef>,
+        /// Another version is asked where the one that was chosen fails.
+        pub fallback: Option<Fallback>,
+        /// A version that keeps failing gets no requests for a while.
+        pub breaker: Option<Breaker>,
+        /// Everything goes to `stable`, at once.
+        pub kill_switch: Option<KillSwitch>,
     }
 
     /// A VirtualService in the policy's namespace, or one rule of it (Gateway API, `LocalPolicyTargetReferenceWithSectionName`).
@@ -94,6 +104,95 @@ raw! {
         pub capacity: Option<u32>,
         /// How long one is kept.
         pub ttl: Option<GoDuration>,
+    }
+
+    /// A version, as a rule's destination names it.
+    #[cfg_attr(feature = "tools", derive(schemars::JsonSchema))]
+    pub struct VersionRef {
+        /// Service host; absent means that of the rule's destination.
+        pub host: String,
+        /// Subset of the host's DestinationRule.
+        pub subset: String,
+        /// Service port; absent means that of the rule's destination where the host is the same.
+        pub port: Option<PortSelector>,
+    }
+
+    /// Another version is asked where the one that was chosen fails.
+    #[cfg_attr(feature = "tools", derive(schemars::JsonSchema))]
+    pub struct Fallback {
+        /// What counts as failing, as in `retries.retryOn`; absent means `5xx,reset,connect-failure,refused-stream`. What
+        /// the rule's own retries name counts too.
+        pub retry_on: String,
+        /// How often another version is asked at most; absent means as often as the rule's `retries` say, and once where it has none.
+        pub attempts: Option<u32>,
+        /// Limit for each attempt, the first too; absent means that of the rule's `retries`.
+        pub per_try_timeout: Option<GoDuration>,
+        /// Whom to ask: the first of these that is not the version that failed. Absent means `stable`.
+        pub to: Vec<VersionRef>,
+        /// Requests with these methods are protected; absent means the idempotent ones: GET, HEAD, OPTIONS, TRACE, PUT, DELETE.
+        pub methods: Vec<String>,
+        /// How many more requests this may cost.
+        pub budget: Option<FallbackBudget>,
+    }
+
+    /// How many requests may be asked again. It is kept for the last ten seconds, by each worker for itself.
+    #[cfg_attr(feature = "tools", derive(schemars::JsonSchema))]
+    pub struct FallbackBudget {
+        /// Share of the rule's requests in percent; absent means 20.
+        pub percent: Option<f64>,
+        /// So many a second are always allowed; absent means 10.
+        pub min_per_second: Option<u32>,
+    }
+
+    /// A version that keeps failing gets no requests for a while.
+    #[cfg_attr(feature = "tools", derive(schemars::JsonSchema))]
+    pub struct Breaker {
+        /// Which answers are failures: `5xx`, `gateway-error` and status codes, as in `retryOn`; absent means `5xx`.
+        pub fail_on: String,
+        /// An answer that takes longer than this is a failure too.
+        pub slower_than: Option<GoDuration>,
+        /// So many failures in a row open it; 0 or absent: no matter how many.
+        pub consecutive_failures: Option<u32>,
+        /// So much of the window's requests failing opens it; absent: no matter how much.
+        pub failure_percent: Option<u32>,
+        /// With fewer requests in the window `failurePercent` says nothing; absent means 20.
+        pub min_requests: Option<u32>,
+        /// How far back failures count; absent means 10s.
+        pub window: Option<GoDuration>,
+        /// How long it stays open at first; absent means 5s. Each time it opens again before it has recovered this doubles.
+        pub open_for: Option<GoDuration>,
+        /// The longest it stays open; absent means 60s.
+        pub max_open_for: Option<GoDuration>,
+        /// So many probes must succeed before requests come back; absent means 3.
+        pub probes: Option<u32>,
+        /// Over so long the version's share comes back, from a tenth to all of it; absent means 10s.
+        pub return_over: Option<GoDuration>,
+        /// At most so much of a rule's weight is out at once; absent means 100.
+        pub max_out_percent: Option<u32>,
+    }
+
+    /// Everything goes to `stable`, at once.
+    #[cfg_attr(feature = "tools", derive(schemars::JsonSchema))]
+    pub struct KillSwitch {
+        /// Whether it is on from the start.
+        pub on: Option<bool>,
+        /// The SHA-256, in hexadecimal digits, of the secret that turns it on and off at run time.
+        pub sha256: Option<String>,
+    }
+}
+
+impl VersionRef {
+    /// The destination it means, for a rule with this one.
+    pub fn beside(&self, other: &Destination) -> Destination {
+        let Self { host, subset, port } = self;
+        match host.is_empty() {
+            true => Destination {
+                host: other.host.clone(),
+                subset: subset.clone(),
+                port: port.clone().or_else(|| other.port.clone()),
+            },
+            false => Destination { host: host.clone(), subset: subset.clone(), port: port.clone() },
+        }
     }
 }
 

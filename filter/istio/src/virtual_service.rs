@@ -32,6 +32,7 @@ raw! {
     }
 
     /// A port by number.
+    #[cfg_attr(feature = "tools", derive(schemars::JsonSchema))]
     pub struct PortSelector {
         /// Port number.
         pub number: u32,

@@ -30,6 +30,14 @@ unsafe extern "C" {
     fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
     fn proxy_get_buffer_bytes(kind: u32, start: usize, size: usize, data: *mut *mut u8, data_size: *mut usize) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_replace_header_map_value(
         map: u32,
         name: *const u8,
@@ -103,6 +111,30 @@ pub(crate) fn header_pairs(map: HeaderMap) -> Vec<u8> {
             _ => Vec::new(),
         }
     }
+}
+
+/// The first value of a header of the response; `None` when there is none.
+pub(crate) fn response_header(name: &[u8]) -> Option<Vec<u8>> {
+    let (mut data, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: pointer and length of a live slice, and live out-pointers; the buffer comes from `malloc`.
+    unsafe {
+        match proxy_get_header_map_value(
+            HeaderMap::Response as u32,
+            name.as_ptr(),
+            name.len(),
+            &raw mut data,
+            &raw mut size,
+        ) {
+            OK => Some(take_over(data, size)),
+            _ => None,
+        }
+    }
+}
+
+/// So often `on_tick` is called for the plugin context whose callback this is; 0: never.
+pub(crate) fn set_tick_period(milliseconds: u32) {
+    // SAFETY: a plain number. A host without ticks has none.
+    unsafe { proxy_set_tick_period_milliseconds(milliseconds) };
 }
 
 /// The header has this one value from now on.

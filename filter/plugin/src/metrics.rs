@@ -25,6 +25,20 @@ pub(crate) enum Counter {
     PropagateTooLarge,
     /// Requests of one id said different things, and what differs was dropped.
     PropagateConflicts,
+    /// Another version was asked for a request.
+    FallbackAsked,
+    /// A request was to fall back, and the budget was spent.
+    FallbackOverBudget,
+    /// A version went out, or stays out after a probe.
+    BreakerOpened,
+    /// Probes are sent to a version that is out.
+    BreakerHalfOpened,
+    /// A version's share comes back.
+    BreakerClosed,
+    /// A request went to the version that stands in for one that is out.
+    BreakerMoved,
+    /// A request was a probe.
+    BreakerProbes,
     /// A user's key chose the version of a request.
     StickyByKey,
     /// A request had no key, and a cookie was made.
@@ -44,7 +58,7 @@ thread_local! {
 
 impl Counter {
     /// All of them, in the order of the enum.
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 18] = [
         Self::PropagateKept,
         Self::PropagateRestored,
         Self::PropagateMissing,
@@ -52,17 +66,28 @@ impl Counter {
         Self::PropagateEvicted,
         Self::PropagateTooLarge,
         Self::PropagateConflicts,
+        Self::FallbackAsked,
+        Self::FallbackOverBudget,
+        Self::BreakerOpened,
+        Self::BreakerHalfOpened,
+        Self::BreakerClosed,
+        Self::BreakerMoved,
+        Self::BreakerProbes,
         Self::StickyByKey,
         Self::StickyByNewCookie,
         Self::StickyByOverride,
         Self::StickyWithoutKey,
     ];
 
-    /// Those about context, and those about users who stay.
+    /// Those that this policy may count.
     pub(crate) fn of(policy: &Policy) -> impl Iterator<Item = Self> {
-        let (propagates, stays) = (policy.propagation().is_some(), policy.sticky_rules().next().is_some());
-        let is_used =
-            move |counter: &Self| if counter.name().starts_with("shunt.sticky.") { stays } else { propagates };
+        let used = [
+            ("shunt.propagate.", policy.propagation().is_some()),
+            ("shunt.fallback.", !policy.budgets().is_empty()),
+            ("shunt.breaker.", !policy.guards().is_empty()),
+            ("shunt.sticky.", policy.sticky_rules().next().is_some()),
+        ];
+        let is_used = move |counter: &Self| used.iter().any(|(of, is_used)| *is_used && counter.name().starts_with(of));
         Self::ALL.into_iter().filter(is_used)
     }
 
@@ -85,6 +110,13 @@ impl Counter {
             Self::PropagateEvicted => "shunt.propagate.evicted",
             Self::PropagateTooLarge => "shunt.propagate.too_large",
             Self::PropagateConflicts => "shunt.propagate.conflicts",
+            Self::FallbackAsked => "shunt.fallback.asked",
+            Self::FallbackOverBudget => "shunt.fallback.over_budget",
+            Self::BreakerOpened => "shunt.breaker.opened",
+            Self::BreakerHalfOpened => "shunt.breaker.half_opened",
+            Self::BreakerClosed => "shunt.breaker.closed",
+            Self::BreakerMoved => "shunt.breaker.moved",
+            Self::BreakerProbes => "shunt.breaker.probes",
             Self::StickyByKey => "shunt.sticky.by_key",
             Self::StickyByNewCookie => "shunt.sticky.by_new_cookie",
             Self::StickyByOverride => "shunt.sticky.by_override",

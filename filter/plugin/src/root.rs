@@ -1,6 +1,8 @@
 //! The plugin context: takes configurations, opens a stream context for each request.
 
+use crate::budgets::Budgets;
 use crate::configuration;
+use crate::guards::{self, Guards};
 use crate::hostcalls::{self, LogLevel};
 use crate::metrics;
 use crate::stream::Stream;
@@ -19,6 +21,8 @@ proxy_wasm::main! {{
 #[derive(Default)]
 struct Root {
     policy: Rc<Policy>,
+    budgets: Rc<Budgets>,
+    guards: Rc<Guards>,
 }
 
 impl Context for Root {}
@@ -40,13 +44,20 @@ impl RootContext for Root {
             return false;
         };
         metrics::announce(&policy);
+        self.budgets = Rc::new(Budgets::new(&policy));
+        self.guards = Rc::new(Guards::new(&policy));
+        hostcalls::set_tick_period(if policy.guards().is_empty() { 0 } else { guards::PERIOD_MS });
         self.policy = Rc::new(policy);
         crate::explain::about(&self.policy);
         true
     }
 
+    fn on_tick(&mut self) {
+        self.guards.look(&self.policy);
+    }
+
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream::new(self.policy.clone())))
+        Some(Box::new(Stream::new(self.policy.clone(), self.budgets.clone(), self.guards.clone())))
     }
 
     fn get_type(&self) -> Option<ContextType> {

@@ -1,13 +1,16 @@
 //! The stream context: one request, its decision, its response.
 
+use crate::budgets::Budgets;
+use crate::guards::Guards;
 use crate::hostcalls::{self, HeaderMap};
 use crate::metrics::{self, Counter};
 use crate::pairs::Pair;
-use crate::{context_store, pairs, random};
+use crate::{context_store, pairs, random, switch};
 use istio_config::filter_config::{CLUSTER_HEADER, PROFILE_HEADER};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use std::rc::Rc;
+use traffic_policy::breaker::{Admission, Guard, Watch};
 use traffic_policy::{
     Abort, Decision, Draw, Edit, Fact, Fault, Forward, ORIGINAL_HOST_HEADER, ORIGINAL_PATH_HEADER, Policy, RequestHead,
     ResponseRule,
@@ -15,22 +18,36 @@ use traffic_policy::{
 
 pub(crate) struct Stream {
     policy: Rc<Policy>,
+    budgets: Rc<Budgets>,
+    guards: Rc<Guards>,
     /// What the response phase needs to know of the request.
     response: Option<ResponseRule>,
+    /// Who pays if another version was asked.
+    budget: Option<u32>,
+    /// What the answer counts for, and when the request came, where that matters.
+    watch: Option<(Watch, Option<u64>)>,
 }
 
 impl Stream {
-    pub(crate) fn new(policy: Rc<Policy>) -> Self {
-        Self { policy, response: None }
+    pub(crate) fn new(policy: Rc<Policy>, budgets: Rc<Budgets>, guards: Rc<Guards>) -> Self {
+        Self { policy, budgets, guards, response: None, budget: None, watch: None }
     }
 }
 
-/// Chance and properties, from the host.
-struct Surroundings;
+/// Chance and properties, from the host, and what is known from the requests before.
+struct Surroundings<'s>(&'s Budgets, &'s Guards);
 
-impl Draw for Surroundings {
+impl Draw for Surroundings<'_> {
     fn draw(&mut self) -> u64 {
         random::draw()
+    }
+
+    fn falls_back(&mut self, budget: u32) -> bool {
+        self.0.request(budget)
+    }
+
+    fn admits(&mut self, guard: u32, member: u32) -> Admission {
+        self.1.admits(guard, member)
     }
 
     fn fact(&mut self, fact: Fact) -> Option<Vec<u8>> {
@@ -50,9 +67,13 @@ impl HttpContext for Stream {
         let encoded = hostcalls::header_pairs(HeaderMap::Request);
         let pairs = pairs::read(&encoded);
         let request = RequestHead::new(&pairs);
+        if switch::turn(&self.policy, &self.guards, &request) {
+            return Action::Pause;
+        }
         let held = context_store::meet(&self.policy, &request);
         let context = held.as_ref().and_then(|held| held.context(&self.policy));
-        let (decision, restored) = self.policy.decide_in(context.as_ref(), &request, &mut Surroundings);
+        let (decision, restored) =
+            self.policy.decide_in(context.as_ref(), &request, &mut Surroundings(&self.budgets, &self.guards));
         if !restored.is_empty() {
             metrics::increment(Counter::PropagateRestored);
             apply(HeaderMap::Request, &restored);
@@ -63,6 +84,11 @@ impl HttpContext for Stream {
                     metrics::increment(Counter::of_choice(choice));
                 }
                 write(&request, &forward);
+                self.budget = forward.budget;
+                self.watch = forward.watch.map(|watch| {
+                    let limit = guard(&self.policy, watch).and_then(|guard| guard.failures.slower_than_ms);
+                    (watch, limit.map(|_| hostcalls::now_ms()))
+                });
                 self.response = forward.response;
                 Action::Continue
             }
@@ -84,12 +110,33 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        let asked_again = self.budget.take().map_or(0, |budget| {
+            let times = attempts().saturating_sub(1);
+            self.budgets.spend(budget, times);
+            times
+        });
+        if let Some((watch, begun)) = self.watch.take()
+            && let Some(guard) = guard(&self.policy, watch)
+        {
+            let took_ms = begun.map(|begun| hostcalls::now_ms().saturating_sub(begun));
+            self.guards.answered(guard, watch, asked_again > 0, took_ms);
+        }
         if let Some(rule) = &self.response {
             let encoded = if rule.needs_headers() { hostcalls::header_pairs(HeaderMap::Response) } else { Vec::new() };
             apply(HeaderMap::Response, &self.policy.response_edits(rule, &pairs::read(&encoded)));
         }
         Action::Continue
     }
+}
+
+fn guard(policy: &Policy, watch: Watch) -> Option<&Guard> {
+    policy.guards().get(usize::try_from(watch.guard).ok()?)
+}
+
+/// How often the request was sent upstream.
+fn attempts() -> u64 {
+    let told = hostcalls::property(&["upstream", "request_attempt_count"]).unwrap_or_default();
+    told.as_slice().try_into().map(u64::from_le_bytes).unwrap_or_default()
 }
 
 /// All writes together, before anything asks for the route; the cluster last, so that no edit can touch it.

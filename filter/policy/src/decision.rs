@@ -1,5 +1,6 @@
 //! What the engine says about a request; most of it borrowed.
 
+use crate::breaker::Watch;
 use crate::headers::Edit;
 use crate::reply::LocalReply;
 use crate::route::RuleId;
@@ -24,8 +25,14 @@ pub struct Forward<'p> {
     pub rule: &'p RuleId,
     /// Which of the policy's targets.
     pub(crate) target: u32,
-    /// Cluster, by Istio's name.
+    /// Cluster: the version's, or one that asks another version where that fails.
     pub cluster: &'p str,
+    /// Cluster of the version that was chosen, by Istio's name.
+    pub version: &'p str,
+    /// The budget that pays if another version is asked. `None`: no other may be.
+    pub budget: Option<u32>,
+    /// What its answer counts for, where somebody watches the version.
+    pub watch: Option<Watch>,
     /// How the version came about, where users stay on one (`ShuntPolicy.sticky`).
     pub choice: Option<Choice>,
     /// Profile route; `None` is the default profile.

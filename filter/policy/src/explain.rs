@@ -4,6 +4,7 @@
 //! of that form. What a rule means is never worked out a second time here: matchers, edits, rewrites and replies are
 //! asked, as `decide` asks them.
 
+use crate::breaker::{Admission, Guard, GuardRule};
 use crate::decision::Abort;
 use crate::format::{Early, Fact, Value};
 use crate::headers::{self, Edit};
@@ -68,6 +69,9 @@ pub struct Explanation<'p> {
     /// an empty name is the default profile, and so is an empty list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<Cow<'p, str>>,
+    /// The same for a request to a destination that has a [`DestinationShare::fallback`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback_profiles: Vec<Cow<'p, str>>,
 }
 
 impl Explanation<'_> {
@@ -212,6 +216,27 @@ pub struct DestinationShare<'p> {
     /// Edits of the response headers, in the order of effect. What only the response knows stands as its command.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub response_edits: Vec<ToldEdit<'p>>,
+    /// The cluster that the request goes to instead, so that another version is asked where this one fails; as long as the
+    /// budget lasts (`ShuntPolicy.fallback`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Cow<'p, str>>,
+    /// The cluster that requests go to while this one is out (`ShuntPolicy.breaker`, `killSwitch`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stands_in: Option<Cow<'p, str>>,
+}
+
+/// Switches as they are configured.
+struct Switched<'p>(&'p [Guard]);
+
+impl Draw for Switched<'_> {
+    fn draw(&mut self) -> u64 {
+        0
+    }
+
+    fn admits(&mut self, guard: u32, _: u32) -> Admission {
+        let switch = at(self.0, guard).and_then(|guard| guard.switch.as_ref());
+        if switch.is_some_and(|switch| switch.on) { Admission::No } else { Admission::Yes }
+    }
 }
 
 /// An edit of a header map.
@@ -339,7 +364,7 @@ impl Policy {
         request: &RequestHead<'_>,
         explanation: &mut Explanation<'p>,
     ) {
-        let ForwardRule { targets, sticky, mirrors, profiles } = forward;
+        let ForwardRule { targets, sticky, mirrors, profiles, fallback, guards } = forward;
         // Nothing is drawn, and an address is in no header: where only that would tell, it is told as chance.
         let chosen = sticky.as_ref().and_then(|sticky| sticky.pick(request, &mut || 0));
         explanation.choice = sticky.as_ref().map(|_| chosen.as_ref().map_or(Choice::ByWeight, |chosen| chosen.choice));
@@ -348,9 +373,11 @@ impl Policy {
             _ => targets.weights().collect(),
         };
         let total: u64 = weighted.iter().map(|(_, weight)| weight).sum();
+        let weighted = self.as_switched(guards, &weighted);
         let rewritten = rule.rewrite.as_ref().map(|rewrite| rewrite.apply(request.path(), request.query()));
         let destinations = weighted.into_iter().filter_map(|(index, weight)| {
             let target = at(&self.targets, index)?;
+            let stands_in = guards.stands_in(index).and_then(|stable| at(&self.targets, stable));
             let (request_edits, tried) = request_edits(target, request.pairs());
             let left = headers::as_it_leaves(&tried, rewritten.as_deref(), target.authority.as_ref());
             Some(DestinationShare {
@@ -360,12 +387,32 @@ impl Policy {
                 authority: target.authority.as_ref().map(|authority| Cow::Borrowed(authority.name())),
                 request_edits: request_edits.into_iter().map(ToldEdit::from).collect(),
                 response_edits: self.told_response_edits(index, origin.clone(), &left),
+                fallback: fallback.as_ref().and_then(|rule| rule.cluster(index, request)).map(Cow::Borrowed),
+                stands_in: stands_in.map(|target| Cow::Borrowed(&*target.cluster)),
             })
         });
         explanation.destinations = destinations.collect();
         explanation.rewritten = rewritten.map(|target| owned(&target));
         explanation.mirrors = mirrors.iter().map(|share| share.value()).collect();
-        explanation.profiles = profiles.iter().map(|name| Cow::Borrowed(&**name)).collect();
+        let told = |names: &'p [Box<str>]| names.iter().map(|name| Cow::Borrowed(&**name)).collect();
+        explanation.profiles = told(profiles);
+        let falls_back = |to: &DestinationShare<'_>| to.fallback.is_some();
+        if let Some(rule) = fallback.as_ref().filter(|_| explanation.destinations.iter().any(falls_back)) {
+            explanation.fallback_profiles = told(&rule.profiles);
+        }
+    }
+
+    /// The targets with a kill switch that is on by configuration at work. What a breaker does no explanation knows.
+    fn as_switched(&self, guards: &GuardRule, weighted: &[(u32, u64)]) -> Vec<(u32, u64)> {
+        let mut switched: Vec<(u32, u64)> = Vec::with_capacity(weighted.len());
+        for (target, weight) in weighted {
+            let passed = guards.pass(*target, &mut Switched(&self.guards)).map_or(*target, |(target, _)| target);
+            match switched.iter_mut().find(|(known, _)| *known == passed) {
+                Some((_, sum)) => *sum = sum.saturating_add(*weight),
+                None => switched.push((passed, *weight)),
+            }
+        }
+        switched
     }
 
     fn told_response_edits(

@@ -14,15 +14,19 @@
 //! - [`index`](mod@index): how the first match is found without walking the list
 //! - [`select`](mod@select): weights and the draw
 //! - [`sticky`](mod@sticky), [`rendezvous`](mod@rendezvous): users who stay on a version while weights move
+//! - [`breaker`](mod@breaker): a version that keeps failing gets nothing for a while
+//! - [`fallback`](mod@fallback): another version is asked where one fails
 //! - [`headers`](mod@headers), [`format`](mod@format), [`rewrite`](mod@rewrite): what changes on the way
 //! - [`propagate`](mod@propagate): context that survives the application
 //! - [`trace`](mod@trace): a span of its own for each hop, when asked
 //! - [`reply`](mod@reply): what is answered here
 //! - [`explain`](mod@explain): the same look-up with everything said and nothing drawn
 
+pub mod breaker;
 mod compile;
 mod decision;
 pub mod explain;
+mod fallback;
 mod format;
 mod headers;
 mod hosts;
@@ -43,6 +47,7 @@ mod trace;
 
 pub use compile::Pattern;
 pub use decision::{Abort, Decision, Fault, Forward, NewAuthority, ResponseRule};
+pub use fallback::{Budget, BudgetRule};
 pub use format::Fact;
 pub use headers::{Edit, ORIGINAL_HOST_HEADER, ORIGINAL_PATH_HEADER};
 pub use reply::LocalReply;

@@ -36,6 +36,11 @@ impl<'a> RequestHead<'a> {
         head
     }
 
+    /// `:method`, empty when it is missing.
+    pub(crate) fn method(&self) -> &'a [u8] {
+        self.values(b":method").next().unwrap_or_default()
+    }
+
     /// `:authority` as the client sent it, with its port.
     pub fn authority(&self) -> &'a [u8] {
         self.authority

@@ -1,6 +1,8 @@
 //! The whole of routing: Host picks a virtual host, its rules are tried in file order, the first that matches decides.
 
+use crate::breaker::{Guard, GuardRule};
 use crate::decision::{Abort, Decision, Fault, Forward, NewAuthority, ResponseRule};
+use crate::fallback::{BudgetRule, FallbackRule};
 use crate::format::{Early, Late, Value};
 use crate::headers::{self, Edit, HeaderEdits};
 use crate::hosts::HostTable;
@@ -34,6 +36,10 @@ pub struct Policy {
     pub(crate) joins_repeated: bool,
     /// What is kept of inbound requests for outbound ones.
     pub(crate) propagation: Option<Propagation>,
+    /// How much may be asked again, for each policy with a fallback.
+    pub(crate) budgets: Box<[BudgetRule]>,
+    /// Versions that are watched.
+    pub(crate) guards: Box<[Guard]>,
 }
 
 /// The rules of one or more domains, in order.
@@ -121,6 +127,10 @@ pub(crate) struct ForwardRule {
     pub(crate) mirrors: Box<[Ratio]>,
     /// Profile by drawn mirrors (`ProfileBinding::profiles`); nothing means the default.
     pub(crate) profiles: Box<[Box<str>]>,
+    /// By what another version is asked where the one that was chosen fails.
+    pub(crate) fallback: Option<FallbackRule>,
+    /// Who is kept from a version that is out.
+    pub(crate) guards: GuardRule,
 }
 
 /// `HTTPFaultInjection`; delay and abort are drawn on their own.
@@ -276,13 +286,27 @@ impl Policy {
         request: &RequestHead<'_>,
         draws: &mut impl Draw,
     ) -> Option<Decision<'p>> {
-        let Chosen { target: target_index, choice, new_cookie } = action.pick(request, draws);
+        let Chosen { target: chosen, choice, new_cookie } = action.pick(request, draws);
+        // A fault that is injected is no version's.
+        let goes_on = fault.abort.is_none();
+        let (target_index, watch) = match goes_on.then(|| action.guards.pass(chosen, draws)).flatten() {
+            Some((target, watch)) => (target, Some(watch)),
+            None => (chosen, None),
+        };
         let target = at(&self.targets, target_index)?;
         let mut drawn = None;
         let mirrors = (0..).zip(&action.mirrors).fold(0, |mirrors, (mirror, share): (u32, _)| {
             mirrors | u64::from(share.hits_by(&mut drawn, draws)).checked_shl(mirror).unwrap_or_default()
         });
-        let profile = usize::try_from(mirrors).ok().and_then(|mirrors| action.profiles.get(mirrors));
+        let fallback = action.fallback.as_ref().filter(|_| goes_on).and_then(|fallback| {
+            let cluster = fallback.cluster(target_index, request)?;
+            draws.falls_back(fallback.budget).then_some((fallback, cluster))
+        });
+        let (cluster, profiles) = match &fallback {
+            Some((fallback, cluster)) => (*cluster, &fallback.profiles),
+            None => (&*target.cluster, &action.profiles),
+        };
+        let profile = usize::try_from(mirrors).ok().and_then(|mirrors| profiles.get(mirrors));
         let path = rule.rewrite.as_ref().map(|rewrite| rewrite.apply(request.path(), request.query()));
         let mut render = |value: &'p Value, seen: &[HeaderPair<'_>]| {
             let early = value.early(|early| early.evaluate(seen, &target.cluster, |fact| draws.fact(fact)));
@@ -311,7 +335,10 @@ impl Policy {
         Some(Decision::Forward(Forward {
             rule: &rule.id,
             target: target_index,
-            cluster: &target.cluster,
+            cluster,
+            version: &target.cluster,
+            budget: fallback.map(|(fallback, _)| fallback.budget),
+            watch,
             choice: action.sticky.as_ref().map(|_| choice),
             profile: profile.map(|name| &**name).filter(|name| !name.is_empty()),
             mirrors,
@@ -373,6 +400,16 @@ impl Policy {
             edits.push(Edit::Add("set-cookie", cookie.written(value).into()));
         }
         edits
+    }
+
+    /// Versions that are watched, by the number that [`Watch::guard`](crate::breaker::Watch::guard) is.
+    pub fn guards(&self) -> &[Guard] {
+        &self.guards
+    }
+
+    /// How much may be asked again, by the number that [`Forward::budget`] is.
+    pub fn budgets(&self) -> &[BudgetRule] {
+        &self.budgets
     }
 
     /// Whether it has no rule for anything.

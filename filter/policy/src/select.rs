@@ -3,6 +3,7 @@
 //! Envoy takes a random value modulo the sum of weights and walks cumulative ranges in file order; so does this, with
 //! the bias of the remainder taken out. Whole numbers only: native and wasm32 agree to the bit.
 
+use crate::breaker::Admission;
 use crate::format::Fact;
 
 /// What a decision needs besides policy and request: chance (the filter's generator, a test's list, a question's "what if"), and
@@ -10,6 +11,17 @@ use crate::format::Fact;
 pub trait Draw {
     /// Sixty-four even bits.
     fn draw(&mut self) -> u64;
+
+    /// Whether the budget of this number allows that another version is asked where the one that was chosen fails. Asked once for each
+    /// request that would fall back.
+    fn falls_back(&mut self, _budget: u32) -> bool {
+        true
+    }
+
+    /// Whether a version that is watched gets this request: by the numbers of its guard and of the version there.
+    fn admits(&mut self, _guard: u32, _member: u32) -> Admission {
+        Admission::Yes
+    }
 
     /// Something about the request that stands in no header; asked only where a rule wants it.
     fn fact(&mut self, _: Fact) -> Option<Vec<u8>> {

@@ -154,12 +154,21 @@ fn response() -> HeaderMap {
 }
 
 /// What a `ShuntPolicy` says of a rule with two versions; the first line is that without one.
-fn policies() -> [(&'static str, Value); 5] {
+fn policies() -> [(&'static str, Value); 8] {
     [
         ("versions drawn for each request", Value::Null),
         ("versions by user, a header", json!({ "sticky": { "httpHeaderName": "x-user" } })),
         ("versions by user, a cookie", json!({ "sticky": { "httpCookie": { "name": "session" } } })),
         ("versions by user, a new cookie", json!({ "sticky": { "httpCookie": { "name": "user" } } })),
+        ("another version where one fails", json!({ "stable": { "subset": "stable" }, "fallback": {} })),
+        (
+            "a breaker that has seen no failure",
+            json!({ "stable": { "subset": "stable" }, "breaker": { "failurePercent": 50 } }),
+        ),
+        (
+            "a breaker and another version where one fails",
+            json!({ "stable": { "subset": "stable" }, "fallback": {}, "breaker": { "failurePercent": 50 } }),
+        ),
         ("context looked up, none kept", json!({ "propagate": { "to": ["*.default.svc.cluster.local"] } })),
     ]
 }

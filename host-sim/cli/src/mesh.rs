@@ -183,7 +183,9 @@ fn ship(
                 ports.iter().map(|(port, _)| port.to_string()).collect::<Vec<_>>().join(", ")
             )));
         }
-        plan = Some(here);
+        // Where a version is to be asked on may depend on the listener's port.
+        let before = plan.map(|plan| plan.fallbacks).unwrap_or_default();
+        plan = Some(Plan { fallbacks: before.into_iter().chain(here.fallbacks).collect(), ..here });
         match policy {
             Some(policy) if policy.is_empty() && policy.propagation().is_none() => {
                 say::note(&format!("port {port}: no rule is for a host there"))

@@ -50,10 +50,14 @@ pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> R
 /// Envoy's own routes know nothing of our policies: whoever takes this way out must hear what stays behind.
 fn say_what_is_lost(deployment: &Deployment) {
     for policy in &deployment.filter.config.shunt_policies {
-        let istio_config::ShuntPolicy { target_ref: _, sticky, propagate } = &policy.spec;
+        let istio_config::ShuntPolicy { target_ref: _, stable: _, sticky, propagate, fallback, breaker, kill_switch } =
+            &policy.spec;
         let parts = [
             (sticky.is_some(), "sticky: versions are drawn for each request"),
             (propagate.is_some(), "propagate: context is what applications hand on"),
+            (fallback.is_some(), "fallback: what a version fails at fails"),
+            (breaker.is_some(), "breaker: a version that fails keeps its share"),
+            (kill_switch.is_some(), "killSwitch: only other rules send everything to one version"),
         ];
         for (_, lost) in parts.iter().filter(|(is_used, _)| *is_used) {
             say::note(&format!("{} is lost without the filter; {lost}", policy.meta.reference));

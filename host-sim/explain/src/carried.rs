@@ -41,6 +41,9 @@ pub struct Carried {
     /// When and how often it is tried again; absent for never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<Retries>,
+    /// When and how often another version is asked, where a destination has one; absent where none has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Retries>,
     /// What an endpoint is chosen by, in this order, where a destination's cluster chooses by a hash.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hash_keys: Vec<HashKeyTold>,
@@ -130,22 +133,31 @@ impl Surroundings {
         carried.mirror_clusters = mirror_clusters(explanation.mirrors.len(), &profiles);
         // A combination of mirrors that cannot be drawn has no profile of its own; the richest is always one of the rule's.
         let own = profiles.iter().max_by_key(|(_, profile)| profile.mirrors.len());
-        if let Some((_, Profile { name: _, timeout, retry, mirrors: _, hash_keys })) = own {
+        if let Some((_, Profile { name: _, timeout, retry, mirrors: _, hash_keys, falls_back: _ })) = own {
             carried.hash_keys = hash_keys.iter().map(HashKeyTold::from).collect();
             carried.timeout_ms = timeout.map(millis);
             carried.retries = retry.as_ref().map(Retries::from);
         }
+        let mut falling_back: Vec<&Profile> =
+            explanation.fallback_profiles.iter().filter_map(|name| self.profile(name)).collect();
+        falling_back.dedup();
+        carried.fallback = falling_back.first().and_then(|profile| profile.retry.as_ref()).map(Retries::from);
         let destinations = explanation.destinations.iter().map(|destination| &*destination.cluster);
         let all = destinations.chain(carried.mirror_clusters.iter().map(String::as_str));
         carried.clusters = all.map(|name| (name.to_owned(), self.cluster(name))).collect();
         let mut told: Vec<&str> = Vec::new();
-        for (_, profile) in profiles {
+        for profile in profiles.into_iter().map(|(_, profile)| profile).chain(falling_back) {
             if !told.contains(&profile.name.as_str()) {
                 told.push(&profile.name);
                 carried.envoy_routes.push(envoy_render::profile_route(profile));
             }
         }
         carried
+    }
+
+    /// The version that is asked where that of this cluster fails.
+    pub(crate) fn asked_instead(&self, fallback: &str) -> Option<&str> {
+        self.plan.fallbacks.get(fallback).map(|fallback| &*fallback.then)
     }
 
     fn cluster(&self, name: &str) -> Option<ClusterTold> {

@@ -1,6 +1,6 @@
 //! An answer for people: the way of the request from top to bottom.
 
-use crate::carried::{Carried, ClusterTold, HashKeyTold, Surroundings};
+use crate::carried::{Carried, ClusterTold, HashKeyTold, Retries, Surroundings};
 use crate::elsewhere::{Elsewhere, NearHost, WhyElsewhere};
 use crate::{Answer, Refused, shown};
 use serde_json::Value;
@@ -39,7 +39,7 @@ pub fn write(answer: &Answer, surroundings: &Surroundings) -> String {
         reply(&mut out, explanation, told);
     }
     if explanation.action == ActionName::Forward {
-        forward(&mut out, explanation, carried);
+        forward(&mut out, explanation, carried, surroundings);
     }
     out
 }
@@ -161,10 +161,16 @@ fn reply(out: &mut String, explanation: &Explanation<'_>, told: &Reply<'_>) {
     }
 }
 
-fn forward(out: &mut String, explanation: &Explanation<'_>, carried: &Carried) {
+fn forward(out: &mut String, explanation: &Explanation<'_>, carried: &Carried, surroundings: &Surroundings) {
     for destination in &explanation.destinations {
         let DestinationShare { cluster, probability, .. } = destination;
         line(out, "goes to", &format!("{:>8}  {cluster}{}", percent(*probability), endpoints(carried, cluster)));
+        if let Some(other) = destination.fallback.as_deref().and_then(|both| surroundings.asked_instead(both)) {
+            line(out, "", &format!("            where it fails {other} is asked"));
+        }
+        if let Some(other) = &destination.stands_in {
+            line(out, "", &format!("            while it is out {other} stands in"));
+        }
         if let Some(authority) = &destination.authority {
             line(out, "", &format!("            host becomes {}", shown(authority)));
         }
@@ -185,21 +191,21 @@ fn forward(out: &mut String, explanation: &Explanation<'_>, carried: &Carried) {
         Some(timeout) => line(out, "timeout", &format!("{timeout} ms for all tries together")),
         None => line(out, "timeout", "none"),
     }
-    match &carried.retries {
-        Some(retries) => {
-            let per_try = retries.per_try_timeout_ms.map(|limit| format!(", {limit} ms each")).unwrap_or_default();
-            let text = format!(
-                "up to {}{per_try}, on {}; back-off from {} ms",
-                retries.attempts,
-                retries.on.join(", "),
-                retries.backoff_ms
-            );
-            line(out, "retries", &text);
-        }
-        None => line(out, "retries", "none"),
+    match &carried.fallback {
+        Some(fallback) => line(out, "fallback", &retries_text(fallback)),
+        None => line(out, "retries", &carried.retries.as_ref().map_or_else(|| "none".to_owned(), retries_text)),
+    }
+    if let (Some(_), Some(retries)) = (&carried.fallback, &carried.retries) {
+        line(out, "retries", &format!("{}, for what is asked of one version alone", retries_text(retries)));
     }
     let routes: Vec<_> = carried.envoy_routes.iter().filter_map(|route| route.get("name")?.as_str()).collect();
     line(out, "in Envoy", &format!("route {} of virtual host shunt (-o json shows it)", routes.join(" or ")));
+}
+
+fn retries_text(retries: &Retries) -> String {
+    let Retries { attempts, on, per_try_timeout_ms, backoff_ms } = retries;
+    let per_try = per_try_timeout_ms.map(|limit| format!(", {limit} ms each")).unwrap_or_default();
+    format!("up to {attempts}{per_try}, on {}; back-off from {backoff_ms} ms", on.join(", "))
 }
 
 /// How the version comes about, where users stay on one.

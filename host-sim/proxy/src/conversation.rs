@@ -88,7 +88,8 @@ pub(crate) async fn answer(
     };
     drop(parts);
     let from = client_address(head.get("x-forwarded-for"), peer.ip());
-    let line = Line { wakeups: RefCell::default(), waker: Cell::default(), peer, local, from, protocol };
+    let attempts = Cell::default();
+    let line = Line { wakeups: RefCell::default(), waker: Cell::default(), peer, local, from, protocol, attempts };
     let mut conversation = Box::new(Conversation::open(worker, Rc::new(line), head, body));
     let head = poll_fn(|cx| conversation.poll_head(cx)).await?;
     Ok(head.map(|()| ResponseBody(Content::Conversation(conversation))))
@@ -302,6 +303,7 @@ impl Conversation {
         let Some(journey) = &mut self.journey else { return Poll::Pending };
         match ready!(journey.poll(cx, wanted)) {
             News::Answer { head, end, flags } => {
+                self.line.attempts.set(journey.attempts());
                 self.note(flags);
                 self.answered = true;
                 self.told_end = end;
@@ -503,6 +505,7 @@ impl Conversation {
 
     /// Answers in place of an upstream; the filter sees it like any answer.
     fn reply(&mut self, reply: LocalReply) {
+        self.line.attempts.set(self.journey.as_ref().map_or(0, Journey::attempts));
         self.note(reply.flags);
         self.turn_back();
         self.told_end = true;

@@ -88,6 +88,11 @@ impl Journey {
         journey
     }
 
+    /// How many attempts have been started.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.exchange.attempts()
+    }
+
     /// Where the latest attempt went.
     pub(crate) fn endpoint(&self) -> Option<&Rc<Endpoint>> {
         self.endpoint.as_ref()

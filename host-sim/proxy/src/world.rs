@@ -31,6 +31,8 @@ pub(crate) struct Line {
     pub(crate) from: IpAddr,
     /// `HTTP/1.1` or the like.
     pub(crate) protocol: &'static str,
+    /// Attempts, once there is an answer.
+    pub(crate) attempts: Cell<u32>,
 }
 
 /// An HTTP call that the filter wants made.
@@ -129,6 +131,7 @@ impl Properties for World {
             [b"destination", b"port"] => Some(number(line.local.port())),
             [b"connection", b"mtls"] => Some(vec![0]),
             [b"request", b"protocol"] => Some(line.protocol.as_bytes().to_vec()),
+            [b"upstream", b"request_attempt_count"] => Some(u64::from(line.attempts.get()).to_le_bytes().to_vec()),
             _ => None,
         }
     }

@@ -39,6 +39,7 @@ struct Place {
 #[derive(Debug)]
 struct Level {
     all: Vec<Rc<Endpoint>>,
+    count: Count,
     share: Share,
     group: Group,
     /// Empty where localities do not matter.
@@ -76,7 +77,7 @@ impl Chooser {
                 weights if cluster.load_balancing.is_hashed() => (Vec::new(), group(weights)),
                 Some(weights) => (places(&all, &weights, &|| group(None)), group(None)),
             };
-            Level { share: Share::default(), group, places, turns: Schedule::default(), all }
+            Level { share: Share::default(), count: Count::default(), group, places, turns: Schedule::default(), all }
         };
         let healthy_percent_min = cluster.outliers.as_ref().map_or(0, |outliers| outliers.healthy_percent_min).into();
         // Of the endpoints none is ejected in version 0, which there never is.
@@ -102,8 +103,10 @@ impl Chooser {
             all.iter().filter(|endpoint| is_in_service(endpoint)).map(Rc::clone).collect()
         };
         let counts: Vec<Count> = self.levels.iter().map(|level| count(&level.all, &healthy(&level.all))).collect();
-        for (level, share) in self.levels.iter_mut().zip(levels::shares(&counts, self.healthy_percent_min)) {
+        let shares = levels::shares(&counts, self.healthy_percent_min);
+        for ((level, share), counted) in self.levels.iter_mut().zip(shares).zip(counts) {
             level.share = share;
+            level.count = counted;
             level.group.serve(if share.panics { level.all.clone() } else { healthy(&level.all) }, now);
             level.turns = Schedule::default();
             for place in &mut level.places {
@@ -119,19 +122,26 @@ impl Chooser {
         self.levels.first().is_some_and(|level| level.group.balancer.is_hashed())
     }
 
-    /// The next endpoint; `None` where there is none. `hash` decides where a hash does, also among priorities; `again` counts how
+    /// How many endpoints there are in each priority, and how many of them are in service.
+    pub(crate) fn counts(&self) -> Vec<Count> {
+        self.levels.iter().map(|level| level.count).collect()
+    }
+
+    /// The next endpoint, of this priority where one is said; `None` where there is none. `hash` decides where a hash does, also among priorities; `again` counts how
     /// often the choice has been made before for one attempt.
     pub(crate) fn choose(
         &mut self,
         hash: u64,
         again: u32,
+        priority: Option<u32>,
         now: Timestamp,
         draws: &mut dyn Draws,
     ) -> Option<Rc<Endpoint>> {
         let is_hashed = self.is_hashed();
-        let level = match &mut self.levels[..] {
-            [only] => only,
-            levels => {
+        let level = match (&mut self.levels[..], priority.and_then(|priority| usize::try_from(priority).ok())) {
+            ([only], _) => only,
+            (levels, Some(priority)) => levels.get_mut(priority)?,
+            (levels, None) => {
                 let drawn = if is_hashed { hash % 100 } else { u64::try_from(index(draws, 100)).unwrap_or_default() };
                 let mut left = drawn;
                 levels.iter_mut().find(|level| {

@@ -12,14 +12,18 @@
 
 use std::mem;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
+
+use envoy_plan::Limits;
 
 use crate::draw::Draws;
 use crate::failure::Failure;
 use crate::grpc;
-use crate::load::{Resource, Slot};
+use crate::load::{Load, Resource, Slot};
 use crate::outliers::Outcome;
+use crate::pair::{Pair, Tried};
 use crate::policy::limit;
 use crate::pool::{Choice, Endpoint, Pool, Turn};
 use crate::queue::Waiting;
@@ -104,7 +108,10 @@ impl Step {
 /// One request on its way. It counts as under way on its endpoint until it is dropped or over.
 #[derive(Debug)]
 pub struct Exchange {
+    /// Where the attempt under way goes, and before the first where one would.
     pool: Rc<Pool>,
+    /// Where it may go, if that is not one cluster only.
+    pair: Option<Both>,
     /// Limit for the whole request.
     timeout: Option<Duration>,
     /// Limit for each attempt.
@@ -125,6 +132,15 @@ pub struct Exchange {
     /// When the request had been received whole.
     received: Option<Timestamp>,
     state: State,
+}
+
+/// Two clusters, and what has been tried of them.
+#[derive(Debug)]
+struct Both {
+    pair: Pair,
+    tried: Tried,
+    /// Nobody counts what is tried again for both together (Envoy would, for their cluster; nothing limits it there).
+    retries: Arc<Load>,
 }
 
 #[derive(Debug)]
@@ -174,6 +190,7 @@ impl Exchange {
     ) -> Self {
         Self {
             pool,
+            pair: None,
             timeout,
             per_try_timeout,
             is_grpc: false,
@@ -193,13 +210,24 @@ impl Exchange {
         Self { hash, cookies, ..self }
     }
 
+    /// The same, for the two clusters of a fallback.
+    pub(crate) fn between(self, pair: Pair) -> Self {
+        let retries = Load::new(Limits::default());
+        Self { pair: Some(Both { pair, tried: Tried::default(), retries }), ..self }
+    }
+
     /// Starts the next attempt, or gets in line for it.
     ///
     /// # Errors
     ///
     /// The answer where there is no endpoint, or too much under way.
     pub(crate) fn attempt(&mut self, now: Timestamp, draws: &mut dyn Draws) -> Result<Step, LocalReply> {
-        let choice = self.pool.choose(self.hash, &self.tried, self.retry.policy().redraws, now, draws);
+        let mut priority = None;
+        if let Some(both) = &self.pair {
+            let (pool, of) = both.pair.choose(&both.tried, now, draws).ok_or(LocalReply::NO_HEALTHY_UPSTREAM)?;
+            (self.pool, priority) = (Rc::clone(pool), Some(of));
+        }
+        let choice = self.pool.choose(self.hash, &self.tried, self.retry.policy().redraws, priority, now, draws);
         self.attempts = self.attempts.saturating_add(1);
         self.chosen(choice, now)
     }
@@ -228,9 +256,9 @@ impl Exchange {
         }
     }
 
-    /// The cluster all attempts go to.
+    /// The cluster of the version that was chosen for it; another one may have answered ([`Endpoint::cluster`]).
     pub fn cluster(&self) -> &str {
-        &self.pool.name
+        self.pair.as_ref().map_or(&self.pool.name, |both| &both.pair.name)
     }
 
     /// Values of `set-cookie` for the answer that is delivered. As Envoy has it, each attempt adds them once more.
@@ -392,12 +420,13 @@ impl Exchange {
     fn answered(&mut self, turn: Turn, answer: &Answer<'_>, now: Timestamp, draws: &mut dyn Draws) -> Step {
         let status = grpc::status(self.is_grpc, answer).unwrap_or(answer.status);
         self.pool.report(turn.endpoint(), Outcome::Answered(status), now);
-        let flags = match self.retry.after_answer(answer, &self.pool.load) {
-            Verdict::Again => return self.back_off(&turn, now, draws),
-            Verdict::Exhausted => Flags::RETRY_LIMIT_EXCEEDED,
-            Verdict::Overflow => Flags::UPSTREAM_OVERFLOW,
-            Verdict::Final => Flags::NONE,
-        };
+        let flags =
+            match self.retry.after_answer(answer, self.pair.as_ref().map_or(&self.pool.load, |both| &both.retries)) {
+                Verdict::Again => return self.back_off(&turn, now, draws),
+                Verdict::Exhausted => Flags::RETRY_LIMIT_EXCEEDED,
+                Verdict::Overflow => Flags::UPSTREAM_OVERFLOW,
+                Verdict::Final => Flags::NONE,
+            };
         self.state = State::Delivering { turn };
         Step::Deliver { flags }
     }
@@ -410,7 +439,7 @@ impl Exchange {
             Failure::Overflow | Failure::Unresolved | Failure::Loop => {}
             _ => self.pool.report(turn.endpoint(), Outcome::Failed, now),
         }
-        match self.retry.after_failure(failure, &self.pool.load) {
+        match self.retry.after_failure(failure, self.pair.as_ref().map_or(&self.pool.load, |both| &both.retries)) {
             Verdict::Again => self.back_off(&turn, now, draws),
             Verdict::Overflow => Step::Reply(reply.flagged(Flags::UPSTREAM_OVERFLOW)),
             Verdict::Exhausted => Step::Reply(reply.flagged(Flags::RETRY_LIMIT_EXCEEDED)),
@@ -421,6 +450,9 @@ impl Exchange {
     /// Waits before the next attempt; the number of the failed attempt is that of the retry.
     fn back_off(&mut self, failed: &Turn, now: Timestamp, draws: &mut dyn Draws) -> Step {
         self.tried.push(failed.endpoint().id());
+        if let Some(Both { pair, tried, .. }) = self.pair.as_mut().filter(|_| self.retry.policy().falls_back) {
+            tried.add(pair, failed.endpoint());
+        }
         let wait = self.retry.policy().backoff.wait(self.attempts, draws);
         self.state = State::BackingOff { until: now.after(wait) };
         Step::BackOff

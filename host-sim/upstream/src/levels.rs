@@ -10,7 +10,7 @@
 const OVERPROVISIONING: u64 = 140;
 
 /// The endpoints of a priority.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) healthy: u64,
     pub(crate) all: u64,

@@ -37,6 +37,7 @@ mod levels;
 mod load;
 mod maglev;
 mod outliers;
+mod pair;
 mod passthrough;
 mod path;
 mod policy;

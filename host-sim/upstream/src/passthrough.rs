@@ -114,7 +114,9 @@ mod tests {
     }
 
     fn endpoint(pool: &Pool) -> (u64, String, u16) {
-        let Choice::Turn(turn) = pool.choose(None, &[], 0, Timestamp::default(), &mut || 0) else { panic!("nobody") };
+        let Choice::Turn(turn) = pool.choose(None, &[], 0, None, Timestamp::default(), &mut || 0) else {
+            panic!("nobody")
+        };
         (turn.endpoint().id(), turn.endpoint().address().to_owned(), turn.endpoint().port())
     }
 

@@ -52,17 +52,25 @@ pub(crate) struct Policy {
     pub(crate) mirrors: Vec<String>,
     /// What a hash is made of; headers in lower case.
     pub(crate) hash_keys: Vec<HashKey>,
+    /// Attempts after the first leave the cluster that failed, where there are two.
+    pub(crate) falls_back: bool,
 }
 
 impl Policy {
     pub(crate) fn compile(profile: &Profile) -> Self {
-        let Profile { name: _, timeout, retry, mirrors, hash_keys } = profile;
+        let Profile { name: _, timeout, retry, mirrors, hash_keys, falls_back } = profile;
         let lowered = |key: &HashKey| match key {
             HashKey::Header(name) => HashKey::Header(name.to_ascii_lowercase()),
             other => other.clone(),
         };
         let hash_keys = hash_keys.iter().map(lowered).collect();
-        let base = Self { timeout: limit(*timeout), mirrors: mirrors.clone(), hash_keys, ..Self::default() };
+        let base = Self {
+            timeout: limit(*timeout),
+            mirrors: mirrors.clone(),
+            hash_keys,
+            falls_back: *falls_back,
+            ..Self::default()
+        };
         let Some(retry) = retry else { return base };
         let RetryPolicy {
             retries,

@@ -18,6 +18,7 @@ use envoy_plan::{Cluster, Discovery, Locality, UpstreamProtocol, UpstreamTls};
 use crate::chooser::Chooser;
 use crate::common::Ledger;
 use crate::draw::Draws;
+use crate::levels::Count;
 use crate::load::{Load, Resource, Slot};
 use crate::outliers::{Outcome, Outliers};
 use crate::passthrough::Passthrough;
@@ -229,19 +230,27 @@ impl Pool {
         self.chooser.borrow().is_hashed()
     }
 
+    /// How many endpoints there are in each priority, and how many of them are in service.
+    pub(crate) fn levels(&self, now: Timestamp) -> Vec<Count> {
+        let mut chooser = self.chooser.borrow_mut();
+        chooser.heed(self.outliers.as_deref(), now);
+        chooser.counts()
+    }
+
     /// The endpoint for an attempt.
     ///
     /// While the choice falls on one in `avoid` (numbers) it is made again, up to `redraws` times; then it stands. A hash that
-    /// decides, and is not there, is drawn.
+    /// decides, and is not there, is drawn. `priority` is the only one to choose from, where one is said.
     pub(crate) fn choose(
         &self,
         hash: Option<u64>,
         avoid: &[u64],
         redraws: u32,
+        priority: Option<u32>,
         now: Timestamp,
         draws: &mut dyn Draws,
     ) -> Choice {
-        match self.draw(hash, avoid, redraws, now, draws) {
+        match self.draw(hash, avoid, redraws, priority, now, draws) {
             Some(endpoint) => self.admit(endpoint),
             None => Choice::Nobody,
         }
@@ -252,18 +261,19 @@ impl Pool {
         hash: Option<u64>,
         avoid: &[u64],
         redraws: u32,
+        priority: Option<u32>,
         now: Timestamp,
         draws: &mut dyn Draws,
     ) -> Option<Rc<Endpoint>> {
         let mut chooser = self.chooser.borrow_mut();
         chooser.heed(self.outliers.as_deref(), now);
         let hash = if chooser.is_hashed() { hash.unwrap_or_else(|| draws.next_u64()) } else { 0 };
-        let mut chosen = chooser.choose(hash, 0, now, draws)?;
+        let mut chosen = chooser.choose(hash, 0, priority, now, draws)?;
         for again in 1..=redraws {
             if !avoid.contains(&chosen.id) {
                 break;
             }
-            chosen = chooser.choose(hash, again, now, draws)?;
+            chosen = chooser.choose(hash, again, priority, now, draws)?;
         }
         Some(chosen)
     }

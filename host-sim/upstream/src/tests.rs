@@ -2,6 +2,7 @@
 
 mod balancing;
 mod clusters;
+mod fallback;
 mod limits;
 mod localities;
 mod retries;

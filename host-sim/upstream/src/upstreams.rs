@@ -13,6 +13,7 @@ use crate::common::Common;
 use crate::draw::Draws;
 use crate::exchange::{Exchange, Step};
 use crate::hash_keys;
+use crate::pair::Pair;
 use crate::policy::Policy;
 use crate::pool::Pool;
 use crate::reply::LocalReply;
@@ -119,7 +120,10 @@ impl Upstreams {
     /// more is under way than it allows; of a request that passes through, 503 when its Host is none. No copies are made then.
     pub fn begin(&self, ask: &Ask<'_>, now: Timestamp, draws: &mut dyn Draws) -> Result<Begun, LocalReply> {
         let policy = self.policy(ask.profile).ok_or(LocalReply::ROUTE_NOT_FOUND)?;
-        let pool = self.pool(ask.cluster.unwrap_or_default()).ok_or(LocalReply::CLUSTER_NOT_FOUND)?;
+        let name = ask.cluster.unwrap_or_default();
+        let pair = self.pair(name);
+        let pool =
+            pair.as_ref().and_then(Pair::any).or_else(|| self.pool(name)).ok_or(LocalReply::CLUSTER_NOT_FOUND)?;
         let pool = match &pool.passthrough {
             Some(passthrough) => passthrough.pool(ask.authority.unwrap_or_default(), now)?,
             None => Rc::clone(pool),
@@ -131,7 +135,11 @@ impl Upstreams {
             (None, source) => source.and_then(|source| hash_keys::hash(&policy.hash_keys, source, &mut cookies)),
         };
         let exchange = Exchange::new(pool, Retry::new(Rc::clone(policy), ask), ask, now);
-        let mut exchange = exchange.hashed(hash, cookies);
+        let exchange = exchange.hashed(hash, cookies);
+        let mut exchange = match pair {
+            Some(pair) => exchange.between(pair),
+            None => exchange,
+        };
         let step = exchange.attempt(now, draws)?;
         let shadows = policy.mirrors.iter().filter_map(|cluster| self.shadow(&exchange, cluster, now, draws)).collect();
         Ok(Begun { exchange, step, shadows })
@@ -146,6 +154,15 @@ impl Upstreams {
 
     fn pool(&self, name: &[u8]) -> Option<&Rc<Pool>> {
         self.pools.get(std::str::from_utf8(name).ok()?)
+    }
+
+    /// The two clusters of a fallback of this name.
+    fn pair(&self, name: &[u8]) -> Option<Pair> {
+        if self.plan.fallbacks.is_empty() {
+            return None;
+        }
+        let fallback = self.plan.fallbacks.get(std::str::from_utf8(name).ok()?)?;
+        Pair::new(fallback, |name| self.pools.get(name).cloned())
     }
 
     fn shadow(&self, original: &Exchange, cluster: &str, now: Timestamp, draws: &mut dyn Draws) -> Option<Shadow> {

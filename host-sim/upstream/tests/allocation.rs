@@ -59,6 +59,7 @@ fn plan(method: LoadBalancing, weights: [u32; 3]) -> Arc<Plan> {
         timeout: Some(Duration::from_secs(1)),
         retry: Some(retry),
         mirrors: Vec::new(),
+        falls_back: false,
         hash_keys: vec![
             HashKey::Header("x-user".into()),
             HashKey::SourceIp,

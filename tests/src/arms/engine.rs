@@ -15,6 +15,7 @@ use istio_config::{Config, Diagnostics, FilterConfig, yaml};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use traffic_policy::breaker::{Admission, Watcher};
 use traffic_policy::explain::Explanation;
 use traffic_policy::{Abort, Decision, Draw, Edit, Fact, Forward, HeaderPair, Policy, RequestHead};
 use upstream::request_head::{ATTEMPT_COUNT_HEADER, reaches_upstream};
@@ -55,6 +56,7 @@ impl Engine {
         let mut diagnostics = Diagnostics::default();
         let policy = Policy::compile(&filter, &mut diagnostics).ok_or_else(|| findings(&diagnostics))?;
         Ok(Box::new(World {
+            watchers: policy.guards().iter().map(Watcher::new).collect(),
             policy,
             upstreams: Upstreams::new(plan, Timestamp::default()),
             normalization: case.normalization.0,
@@ -92,11 +94,17 @@ fn findings(diagnostics: &Diagnostics) -> String {
 struct Drawn<'a> {
     chance: &'a mut SplitMix,
     protocol: &'static str,
+    watchers: &'a mut [Watcher],
 }
 
 impl Draw for Drawn<'_> {
     fn draw(&mut self) -> u64 {
         self.chance.draw()
+    }
+
+    fn admits(&mut self, guard: u32, member: u32) -> Admission {
+        let watcher = usize::try_from(guard).ok().and_then(|guard| self.watchers.get_mut(guard));
+        watcher.map_or(Admission::Yes, |watcher| watcher.admits(member, || 0))
     }
 
     fn fact(&mut self, fact: Fact) -> Option<Vec<u8>> {
@@ -109,6 +117,8 @@ impl Draw for Drawn<'_> {
 }
 
 struct World {
+    /// Of the versions that somebody watches. Time stands still here, so nobody goes out but by a switch.
+    watchers: Vec<Watcher>,
     policy: Policy,
     upstreams: Upstreams,
     normalization: PathNormalization,
@@ -188,7 +198,9 @@ impl World {
     fn serve(&mut self, head: &HeaderMap, body: &str, protocol: &'static str) -> Result<Response, String> {
         let pairs: Vec<HeaderPair<'_>> = head.iter().collect();
         let request = RequestHead::new(&pairs);
-        let decision = self.policy.decide(&request, &mut Drawn { chance: &mut self.chance, protocol });
+        let decision = self
+            .policy
+            .decide(&request, &mut Drawn { chance: &mut self.chance, protocol, watchers: &mut self.watchers });
         explained(&decision, &self.policy.explain(&request, usize::MAX))?;
         let (mut response, rule) = match decision {
             Decision::Pass => return Err("there are no other routes to leave it to".to_owned()),
@@ -232,7 +244,12 @@ fn explained(decision: &Decision<'_>, told: &Explanation<'_>) -> Result<(), Stri
             let aborted_reply = forward.fault.abort.is_some() && told.reply.is_some();
             told.rule.as_ref().is_some_and(|rule| rule.to_string() == forward.rule.to_string())
                 && (aborted_reply
-                    || told.destinations.iter().any(|told| told.cluster == forward.cluster && told.probability > 0.0))
+                    || told.destinations.iter().any(|told| {
+                        let falls_back = told.fallback.as_deref() == Some(forward.cluster);
+                        told.cluster == forward.version
+                            && (falls_back || forward.cluster == forward.version)
+                            && told.probability > 0.0
+                    }))
                 && (told.delay.is_some() || forward.fault.delay_ms.is_none())
                 && (told.abort.is_some() || forward.fault.abort.is_none())
         }

@@ -6,6 +6,7 @@
 
 mod context;
 mod corpus;
+mod failing;
 mod gateway;
 mod k8s;
 mod plugins;

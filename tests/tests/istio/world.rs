@@ -40,11 +40,17 @@ pub(crate) fn rules(host: &str, gateways: &str, http: &str) -> String {
 
 impl World {
     pub(crate) fn start(role: Role) -> Self {
+        Self::start_where(role, "")
+    }
+
+    /// The same with services that do this, as a case of the corpus says it.
+    pub(crate) fn start_where(role: Role, behaviour: &str) -> Self {
         let programs = programs();
         let mesh =
             Mesh::start(&programs, &Value::Object(serde_json::Map::new())).unwrap_or_else(|error| panic!("{error}"));
         let proxy = Workload::start(&programs, &mesh, role, APP, free_ip()).unwrap_or_else(|error| panic!("{error}"));
-        Self { servers: Servers::start(&bare()), programs, proxy, role, port: 80, inbound: None, mesh }
+        let servers = Servers::start(&doing(behaviour));
+        Self { servers, programs, proxy, role, port: 80, inbound: None, mesh }
     }
 
     /// What is there whatever the rules are.
@@ -134,5 +140,9 @@ pub(crate) fn header<'a>(arrivals: &'a [Arrival], name: &'a str) -> Vec<(&'a str
 
 /// The fleet of the corpus, and no rules.
 fn bare() -> Case {
-    case::read("bare", "name: bare\nabout: no rules\n").unwrap().remove(0)
+    doing("")
+}
+
+fn doing(behaviour: &str) -> Case {
+    case::read("bare", &format!("name: bare\nabout: no rules\n{behaviour}\n")).unwrap().remove(0)
 }

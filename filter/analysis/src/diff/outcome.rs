@@ -6,7 +6,7 @@
 use super::Side;
 use super::ends::End;
 use envoy_plan::{Profile, RetryPolicy};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use traffic_policy::explain::{ActionName, DestinationShare, Explanation, Reply, ToldEdit};
 use traffic_policy::{Choice, RequestHead};
 
@@ -68,7 +68,7 @@ pub struct Difference {
 type Copied = (String, End);
 
 /// What a profile carries out, by its names in [`Detail`].
-type Carried = [(&'static str, String); 3];
+type Carried = [(&'static str, String); 4];
 
 /// What a request meets on one side.
 pub(crate) struct Outcome<'p> {
@@ -144,13 +144,30 @@ fn carried(said: &Explanation<'_>, side: &Side<'_>) -> (Vec<Copied>, Carried) {
         .clone()
         .fold(0_usize, |all, (bit, _)| all | 1_usize.checked_shl(bit.try_into().unwrap_or(64)).unwrap_or(0));
     let profile = side.profile(said.profiles.get(all).map_or("", |name| name));
-    let Some(Profile { name: _, timeout, retry, mirrors, hash_keys }) = profile else { return Default::default() };
+    let Some(Profile { name: _, timeout, retry, mirrors, hash_keys, falls_back: _ }) = profile else {
+        return Default::default();
+    };
     let shares = drawn.map(|(_, share)| percent(*share));
     let mirrors = shares.zip(mirrors).map(|(share, cluster)| (share, side.ends.of(cluster))).collect();
     let timeout = timeout.map_or_else(|| "none".to_owned(), |limit| format!("{limit:?}"));
     let keys: Vec<_> = hash_keys.iter().map(ToString::to_string).collect();
     let keys = if keys.is_empty() { "none".to_owned() } else { keys.join(", ") };
-    (mirrors, [("timeout", timeout), ("retries", retries_text(retry.as_ref())), ("hashKeys", keys)])
+    let fallback = ("fallback", fallback_text(said, all, side));
+    (mirrors, [("timeout", timeout), ("retries", retries_text(retry.as_ref())), fallback, ("hashKeys", keys)])
+}
+
+/// Whom else the request may be asked of, how often and on what.
+fn fallback_text(said: &Explanation<'_>, drawn: usize, side: &Side<'_>) -> String {
+    let both = said.destinations.iter().filter_map(|to| side.plan.fallbacks.get(to.fallback.as_deref()?));
+    let others: BTreeSet<_> = both.map(|both| side.ends.of(&both.then).in_full()).collect();
+    let retry = said.fallback_profiles.get(drawn).and_then(|name| side.profile(name)).and_then(|it| it.retry.as_ref());
+    match retry.filter(|_| !others.is_empty()) {
+        Some(retry) => {
+            let others: Vec<_> = others.into_iter().collect();
+            format!("{}, {}", others.join(" or "), retries_text(Some(retry)))
+        }
+        None => "none".to_owned(),
+    }
 }
 
 /// `default`, `none`, or what is other than in the default.

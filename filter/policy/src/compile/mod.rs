@@ -5,6 +5,9 @@
 //! ([`virtual_hosts`]), where the listener's port and the gateway are known.
 
 mod actions;
+mod breaker;
+mod fallback;
+mod guards;
 mod headers;
 mod matches;
 mod pattern;
@@ -22,7 +25,7 @@ use istio_config::delegates::Expanded;
 use istio_config::diagnostic::{At, Diagnostics};
 use istio_config::filter_config::{Direction, ProfileBinding};
 use istio_config::services::Services;
-use istio_config::{FilterConfig, ObjectRef, delegates, names};
+use istio_config::{FilterConfig, ObjectRef, ShuntPolicy, delegates, names};
 use std::collections::BTreeMap;
 
 /// Bindings by VirtualService and rule.
@@ -32,6 +35,8 @@ type Bindings<'c> = BTreeMap<(&'c str, usize), &'c ProfileBinding>;
 struct Policies<'c> {
     bindings: Bindings<'c>,
     sticky: sticky::StickyRules,
+    fallback: fallback::FallbackRules,
+    breaker: breaker::Protections,
 }
 
 impl Policy {
@@ -51,17 +56,34 @@ impl Policy {
             bindings.entry((&binding.virtual_service, binding.http)).or_insert(binding);
         }
         report_unknown_labels(config, &expanded, diagnostics);
+        report_empty_policies(config, diagnostics);
         let sticky = sticky::compile(&config.config, &expanded, diagnostics);
-        let policies = Policies { bindings, sticky };
+        let fallback = fallback::compile(&config.config, &expanded, diagnostics);
+        let breaker = breaker::compile(&config.config, &expanded, diagnostics);
+        let policies = Policies { bindings, sticky, fallback, breaker };
         let rules: Vec<_> = expanded
             .iter()
             .filter_map(|rules| {
                 is_visible(rules, config, diagnostics).then(|| rules::compile(rules, &policies, diagnostics)).flatten()
             })
             .collect();
-        let mut policy = virtual_hosts::compile(&rules, &services, config, diagnostics);
+        let mut policy = virtual_hosts::compile(&rules, &services, config, &policies.breaker.all, diagnostics);
         policy.propagation = propagation::compile(config, &policy, &expanded, diagnostics);
+        policy.budgets = policies.fallback.budgets.into();
         (!diagnostics.has_errors()).then_some(policy)
+    }
+}
+
+/// A policy that says nothing does nothing, and its author waits for it.
+fn report_empty_policies(config: &FilterConfig, diagnostics: &mut Diagnostics) {
+    for policy in &config.config.shunt_policies {
+        // What `stable` names is of use to others alone.
+        let ShuntPolicy { target_ref: _, stable: _, sticky, propagate, fallback, breaker, kill_switch } = &policy.spec;
+        if sticky.is_none() && propagate.is_none() && fallback.is_none() && breaker.is_none() && kill_switch.is_none() {
+            let object = At::object(&policy.meta.reference);
+            let help = "give it sticky, propagate, fallback, breaker or killSwitch, or remove it";
+            diagnostics.error(&object.field("spec"), "empty-policy", "the policy says nothing", help);
+        }
     }
 }
 
@@ -119,7 +141,7 @@ fn report_unknown_bindings(
     let rules: BTreeMap<String, usize> =
         expanded.iter().map(|rules| (rules.service.meta.full_name(), rules.service.spec.http.len())).collect();
     for (index, binding) in config.bindings.iter().enumerate() {
-        let ProfileBinding { virtual_service, http, service, profiles: _ } = binding;
+        let ProfileBinding { virtual_service, http, service, profiles: _, fallback: _ } = binding;
         let unknown = match service.as_str() {
             "" => rules.get(virtual_service).is_none_or(|rules| rules <= http),
             service => services.ports(service).is_none(),

@@ -1,6 +1,7 @@
 //! `HTTPRoute` to a rule template: everything that does not depend on where the rule is served.
 
 use super::actions::{self, RedirectTemplate};
+use super::fallback::Protection;
 use super::headers::{self, Edits};
 use super::matches::{self, Scope};
 use super::{Policies, pattern};
@@ -14,6 +15,7 @@ use crate::route::{FaultRule, RuleId};
 use crate::sticky::Keys;
 use istio_config::delegates::{Expanded, Place};
 use istio_config::diagnostic::{At, Diagnostics};
+use istio_config::filter_config::FallbackBinding;
 use istio_config::virtual_service::{
     Destination, HttpMirrorPolicy, HttpRewrite, HttpRoute, HttpRouteDestination, Percent, RegexRewrite, VirtualService,
 };
@@ -53,9 +55,19 @@ pub(super) enum Kind<'c> {
         sticky: Option<Arc<Keys>>,
         mirrors: Box<[Ratio]>,
         profiles: Box<[Box<str>]>,
+        fallback: Option<FallbackTemplate<'c>>,
+        /// Place of the protection that holds, among all.
+        breaker: Option<u32>,
     },
     Redirect(RedirectTemplate, Arc<HeaderEdits>),
     Direct(u16, Box<[u8]>, Arc<HeaderEdits>),
+}
+
+/// How the rule's requests fall back, but for the targets.
+#[derive(Debug)]
+pub(super) struct FallbackTemplate<'c> {
+    pub(super) protection: Arc<Protection>,
+    pub(super) binding: &'c FallbackBinding,
 }
 
 /// One match block, or the absence of any.
@@ -89,7 +101,7 @@ pub(super) struct DestinationTemplate<'c> {
 /// Reads one VirtualService. `None` when there is nothing to lay under a domain; faults are reported.
 pub(super) fn compile<'c>(
     expanded: &'c Expanded<'_>,
-    policies: &Policies<'_>,
+    policies: &Policies<'c>,
     diagnostics: &mut Diagnostics,
 ) -> Option<RuleSet<'c>> {
     let Resource { meta, spec } = &*expanded.service;
@@ -164,7 +176,7 @@ fn rule<'c>(
     http: u32,
     raw: &'c HttpRoute,
     meta: &ObjectMeta,
-    policies: &Policies<'_>,
+    policies: &Policies<'c>,
     diagnostics: &mut Diagnostics,
 ) -> Option<RuleTemplate<'c>> {
     let HttpRoute {
@@ -220,12 +232,18 @@ fn rule<'c>(
         let mirrors = percentages.compile(at, diagnostics);
         let owner = meta.full_name();
         let number = usize::try_from(http).unwrap_or(usize::MAX);
-        let binding = policies.bindings.get(&(owner.as_str(), number));
+        let binding = policies.bindings.get(&(owner.as_str(), number)).copied();
         let profiles = binding
             .map(|binding| binding.profiles.iter().map(|name| name.as_str().into()).collect())
             .unwrap_or_default();
-        let sticky = policies.sticky.get(&(owner, number)).cloned();
-        Kind::Forward { destinations, sticky, mirrors, profiles }
+        let place = (owner, number);
+        let sticky = policies.sticky.get(&place).cloned();
+        let fallback = policies.fallback.by_rule.get(&place).and_then(|protection| {
+            let binding = binding?.fallback.as_ref()?;
+            Some(FallbackTemplate { protection: protection.clone(), binding })
+        });
+        let breaker = policies.breaker.by_rule.get(&place).copied();
+        Kind::Forward { destinations, sticky, mirrors, profiles, fallback, breaker }
     };
     Some(RuleTemplate { http, blocks: blocks?, fault, cors, kind })
 }

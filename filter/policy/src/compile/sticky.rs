@@ -1,140 +1,54 @@
 //! `ShuntPolicy.sticky`: which rules it holds for, and who a user is.
-//!
-//! A policy that names a rule (`sectionName`) goes before one for the whole VirtualService. Whatever it names has to exist, and
-//! two that say the same of one rule contradict each other: of a policy that cannot act, its author must hear.
 
 use super::headers::is_token;
 use crate::rendezvous::{Salt, VersionId};
 use crate::sticky::{Cookie, Keys, StickyTargets, Version};
+use istio_config::Config;
 use istio_config::delegates::Expanded;
 use istio_config::diagnostic::{At, Diagnostics};
-use istio_config::shunt_policy::{Sticky, StickyCookie, StickyOverride, TargetRef};
+use istio_config::shunt_policy::attachment::{Attached, Holder, RulePlace};
+use istio_config::shunt_policy::{Sticky, StickyCookie, StickyOverride};
 use istio_config::virtual_service::HttpRoute;
-use istio_config::{Config, ObjectMeta, ObjectRef, Resource, ShuntPolicy, VirtualService};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
 /// Who users are, by VirtualService and rule, once delegates are written out.
-pub(super) type StickyRules = BTreeMap<(String, usize), Arc<Keys>>;
+pub(super) type StickyRules = BTreeMap<RulePlace, Arc<Keys>>;
 
 /// What browsers make of a longer `Max-Age`, in seconds: 400 days (RFC 6265bis).
 const AGE_MAX: u64 = 400 * 24 * 60 * 60;
 
-/// A rule that a policy names.
-pub(super) struct Named<'c> {
-    pub(super) root: &'c ObjectMeta,
-    /// Its place, once delegates are written out.
-    pub(super) http: usize,
-    rule: &'c HttpRoute,
-}
-
 /// Reads every policy; faults are reported.
 pub(super) fn compile(config: &Config, expanded: &[Expanded<'_>], diagnostics: &mut Diagnostics) -> StickyRules {
     let mut rules = StickyRules::new();
-    // By rule: the policy that holds, and whether it names the rule.
-    let mut holders: BTreeMap<(String, usize), (&ObjectRef, bool)> = BTreeMap::new();
-    for policy in &config.shunt_policies {
-        let Resource { meta, spec: ShuntPolicy { target_ref, sticky, propagate } } = policy;
-        let object = At::object(&meta.reference);
+    let has_versions = |rule: &HttpRoute| rule.route.len() > 1;
+    let holders = Holder::find("sticky", |spec| spec.sticky.is_some(), has_versions, config, expanded, diagnostics);
+    // Keys are looked at wherever they stand, also of a policy that names nothing.
+    let keys: Vec<_> = config
+        .shunt_policies
+        .iter()
+        .filter_map(|policy| {
+            let object = At::object(&policy.meta.reference);
+            let spec = object.field("spec");
+            let keys = keys(&spec.field("sticky"), policy.spec.sticky.as_ref()?, diagnostics)?;
+            Some((&policy.meta.reference, keys))
+        })
+        .collect();
+    for Holder { policy, named, held } in holders {
+        let object = At::object(&policy.meta.reference);
         let spec = object.field("spec");
-        if sticky.is_none() && propagate.is_none() {
-            let help = "give it sticky or propagate, or remove it";
-            diagnostics.error(&spec, "empty-policy", "the policy says nothing", help);
-        }
-        let Some(sticky) = sticky else { continue };
-        let keys = keys(&spec.field("sticky"), sticky, diagnostics);
-        let at = spec.field("targetRef");
-        let Some(target) = target_ref else {
-            let help = "name it: targetRef: {kind: VirtualService, name: NAME}";
-            diagnostics.error(&at, "no-target", "sticky holds for the rules of one VirtualService", help);
-            continue;
-        };
-        let Some(named) = target_rules(&at, target, meta, config, expanded, diagnostics) else { continue };
-        let is_one = !target.section_name.is_empty();
-        report_without_choice(&at, &named, is_one, diagnostics);
-        for Named { root, http, rule } in named {
-            if rule.route.len() < 2 {
-                continue;
-            }
-            let place = (root.full_name(), http);
-            match holders.get(&place) {
-                Some((other, others_is_one)) if *others_is_one == is_one => {
-                    let message = format!("{other} already says how users stay on the versions of this rule");
-                    diagnostics.error(&at, "conflict", message, "keep one of them, or give one a sectionName");
-                    continue;
-                }
-                Some((_, true)) => continue,
-                Some((_, false)) | None => {}
-            }
-            holders.insert(place.clone(), (&meta.reference, is_one));
-            rules.extend(keys.clone().map(|keys| (place, keys)));
+        let is_one = policy.spec.target_ref.as_ref().is_some_and(|target| !target.section_name.is_empty());
+        report_without_choice(&spec.field("targetRef"), &named, is_one, diagnostics);
+        if let Some((_, keys)) = keys.iter().find(|(reference, _)| **reference == policy.meta.reference) {
+            rules.extend(held.iter().map(|rule| (rule.place(), keys.clone())));
         }
     }
     rules
 }
 
-/// The rules that a policy is attached to. `None` where it names what does not exist; that is reported.
-pub(super) fn target_rules<'c>(
-    at: &At<'_>,
-    target: &TargetRef,
-    policy: &ObjectMeta,
-    config: &'c Config,
-    expanded: &'c [Expanded<'_>],
-    diagnostics: &mut Diagnostics,
-) -> Option<Vec<Named<'c>>> {
-    let TargetRef { group, kind, name, section_name } = target;
-    let wanted = [("group", group, "networking.istio.io"), ("kind", kind, "VirtualService")];
-    for (field, found, only) in wanted {
-        if !found.is_empty() && found != only {
-            let message =
-                format!("a ShuntPolicy is attached to a VirtualService of networking.istio.io, not to `{found}`");
-            diagnostics.error(&at.field(field), "bad-target", message, format!("write {only}, or leave it out"));
-            return None;
-        }
-    }
-    let find = |namespace: &str, name: &str| {
-        let is_it =
-            |service: &&Resource<VirtualService>| service.meta.namespace() == namespace && service.meta.name() == name;
-        config.virtual_services.iter().find(is_it)
-    };
-    let Some(service) = find(policy.namespace(), name) else {
-        let message = format!("there is no VirtualService {}/{name}", policy.namespace());
-        let help = "name one of the policy's own namespace";
-        diagnostics.error(&at.field("name"), "unknown-target", message, help);
-        return None;
-    };
-    let has_name =
-        |rule: Option<&HttpRoute>| section_name.is_empty() || rule.is_some_and(|rule| rule.name == *section_name);
-    if !section_name.is_empty() && !service.spec.http.iter().any(|rule| has_name(Some(rule))) {
-        let names: Vec<_> = service.spec.http.iter().map(|rule| &*rule.name).filter(|name| !name.is_empty()).collect();
-        let help = match names.as_slice() {
-            [] => "give the rule a name: spec.http[].name".to_owned(),
-            names => format!("its rules are called {}", names.join(", ")),
-        };
-        let message = format!("no rule of VirtualService {}/{name} is called `{section_name}`", policy.namespace());
-        diagnostics.error(&at.field("sectionName"), "unknown-target", message, help);
-        return None;
-    }
-    let own = &service.meta.reference;
-    let mut named = Vec::new();
-    for rules in expanded {
-        let root = &rules.service.meta;
-        for (http, rule) in rules.service.spec.http.iter().enumerate() {
-            let ((of_root, _), delegate) = rules.block_origin(http, None);
-            let by_root = root.reference == *own && has_name(service.spec.http.get(of_root));
-            let by_delegate =
-                delegate.is_some_and(|(object, (index, _))| object == own && has_name(service.spec.http.get(index)));
-            if by_root || by_delegate {
-                named.push(Named { root, http, rule });
-            }
-        }
-    }
-    Some(named)
-}
-
 /// Tells of a policy that has nothing to decide.
-fn report_without_choice(at: &At<'_>, named: &[Named<'_>], is_one: bool, diagnostics: &mut Diagnostics) {
+fn report_without_choice(at: &At<'_>, named: &[Attached<'_>], is_one: bool, diagnostics: &mut Diagnostics) {
     if named.iter().any(|named| named.rule.route.len() > 1) {
         return;
     }

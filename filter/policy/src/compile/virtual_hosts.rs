@@ -13,8 +13,12 @@
 //!
 //! What no one claims is the subject of `outboundTrafficPolicy`, where it is given: a rule for `*`, as istiod makes it.
 
-use super::rules::{Block, Kind, RuleSet, RuleTemplate};
+use super::breaker::Protection;
+use super::guards::Guards;
+use super::rules::{Block, DestinationTemplate, FallbackTemplate, Kind, RuleSet, RuleTemplate};
 use super::sticky;
+use crate::breaker::{GuardRule, Guarded};
+use crate::fallback::FallbackRule;
 use crate::headers::HeaderEdits;
 use crate::hosts::HostTable;
 use crate::index::RuleIndex;
@@ -22,7 +26,7 @@ use crate::matcher::RequestMatcher;
 use crate::reply::Redirect;
 use crate::route::{
     ALLOW_ANY, Action, ActionKind, BLOCK_ALL, ForwardRule, LeftOut, Policy, RouteRule, RuleId, Target, VirtualHost,
-    WhyLeftOut,
+    WhyLeftOut, at,
 };
 use crate::select::WeightedTargets;
 use istio_config::diagnostic::{At, Diagnostics};
@@ -87,6 +91,7 @@ pub(super) fn compile(
     rule_sets: &[RuleSet<'_>],
     services: &Services,
     config: &FilterConfig,
+    protections: &[Protection],
     diagnostics: &mut Diagnostics,
 ) -> Policy {
     let mut oldest_first: Vec<usize> = (0..rule_sets.len()).collect();
@@ -104,7 +109,8 @@ pub(super) fn compile(
     if config.outbound.is_some() && listener.is_none() {
         claim(&mut domains, "*".to_owned(), Claim::Nobody, Content::Unknown);
     }
-    let mut builder = Builder { rule_sets, services, config, policy: Policy::default(), actions: BTreeMap::new() };
+    let (policy, actions, guards) = (Policy::default(), BTreeMap::new(), Guards::new(protections));
+    let mut builder = Builder { rule_sets, services, config, policy, actions, guards };
     let mut built: BTreeMap<&Content, u32> = BTreeMap::new();
     let mut hosts = HostTable::default();
     for (domain, (_, content)) in &domains {
@@ -112,6 +118,7 @@ pub(super) fn compile(
         hosts.insert(domain, virtual_host);
     }
     let mut policy = builder.policy;
+    policy.guards = builder.guards.finish();
     policy.hosts = hosts;
     policy.fresh_spans = config.tracing.fresh_spans;
     policy.passes_unknown = listener.is_some();
@@ -289,6 +296,7 @@ struct Builder<'a> {
     policy: Policy,
     /// Actions by VirtualService, rule and listener port.
     actions: BTreeMap<(usize, u32, u16), u32>,
+    guards: Guards<'a>,
 }
 
 impl Builder<'_> {
@@ -350,7 +358,7 @@ impl Builder<'_> {
             return Some(*known);
         }
         let kind = match &template.kind {
-            Kind::Forward { destinations, sticky, mirrors, profiles } => {
+            Kind::Forward { destinations, sticky, mirrors, profiles, fallback, breaker } => {
                 let mut weighted = Vec::with_capacity(destinations.len());
                 let mut named = Vec::new();
                 for destination in destinations {
@@ -370,7 +378,10 @@ impl Builder<'_> {
                 let targets = WeightedTargets::new(&weighted)?;
                 let sticky = sticky.as_ref().map(|keys| sticky::versions(keys, &named));
                 let (mirrors, profiles) = (mirrors.clone(), profiles.clone());
-                ActionKind::Forward(ForwardRule { targets, sticky, mirrors, profiles })
+                let fallback = fallback.as_ref().map(|template| self.fallback(template, &weighted));
+                let guards = breaker.map(|place| self.guards(place, destinations, &weighted, listener_port));
+                let guards = guards.unwrap_or_default();
+                ActionKind::Forward(ForwardRule { targets, sticky, mirrors, profiles, fallback, guards })
             }
             Kind::Redirect(redirect, edits) => {
                 let target = self.answering_target(edits.clone());
@@ -385,6 +396,57 @@ impl Builder<'_> {
         let action = push(&mut self.policy.actions, action);
         self.actions.insert(key, action);
         Some(action)
+    }
+
+    /// Who watches these targets, and where their requests go while they are out.
+    fn guards(
+        &mut self,
+        protection: u32,
+        destinations: &[DestinationTemplate<'_>],
+        weighted: &[(u32, u32)],
+        listener_port: u16,
+    ) -> GuardRule {
+        let Some(found) = at(self.guards.protections, protection) else { return GuardRule::default() };
+        let mut guarded = Vec::new();
+        for (destination, (target, weight)) in destinations.iter().zip(weighted) {
+            let stable = found.stable.beside(destination.raw);
+            // A host of the rule's destination is in full there.
+            let host = match found.stable.host.is_empty() {
+                true => destination.host.clone(),
+                false => names::full_host(&stable.host, found.namespace()),
+            };
+            let port = self.services.port_for(&stable, &host, listener_port).number();
+            let stable = names::cluster_name(port, &stable.subset, &host);
+            let Some(own) = at(&self.policy.targets, *target).cloned() else { continue };
+            let of_rule = weighted
+                .iter()
+                .map(|(target, _)| *target)
+                .find(|target| at(&self.policy.targets, *target).is_some_and(|target| *target.cluster == *stable));
+            let (guard, member) = self.guards.add(protection, &stable, &own.cluster);
+            let stable = match of_rule {
+                Some(target) => target,
+                None => push(&mut self.policy.targets, Target { cluster: stable.into(), ..own }),
+            };
+            guarded.push((Guarded { target: *target, guard, member, stable }, *weight));
+        }
+        self.guards.weigh(&guarded);
+        GuardRule(guarded.into_iter().map(|(guarded, _)| guarded).collect())
+    }
+
+    /// By what cluster each of these targets asks another version.
+    fn fallback(&self, template: &FallbackTemplate<'_>, weighted: &[(u32, u32)]) -> FallbackRule {
+        let FallbackTemplate { protection, binding } = template;
+        let clusters = weighted.iter().filter_map(|(target, _)| {
+            let own = at(&self.policy.targets, *target)?;
+            let both = binding.clusters.get(&*own.cluster)?;
+            Some((*target, both.as_str().into()))
+        });
+        FallbackRule {
+            methods: protection.methods.clone(),
+            clusters: clusters.collect(),
+            profiles: binding.profiles.iter().map(|name| name.as_str().into()).collect(),
+            budget: protection.budget,
+        }
     }
 
     /// A target that only holds response edits.
@@ -410,7 +472,14 @@ impl Builder<'_> {
                 let (targets, profiles) = (WeightedTargets::single(target), Box::new([profile.as_str().into()]));
                 self.catch_all(
                     ALLOW_ANY,
-                    ActionKind::Forward(ForwardRule { targets, sticky: None, mirrors: Box::default(), profiles }),
+                    ActionKind::Forward(ForwardRule {
+                        targets,
+                        sticky: None,
+                        mirrors: Box::default(),
+                        profiles,
+                        fallback: None,
+                        guards: GuardRule::default(),
+                    }),
                 )
             }
         })
@@ -424,7 +493,14 @@ impl Builder<'_> {
         let profiles = binding
             .map(|binding| binding.profiles.iter().map(|name| name.as_str().into()).collect())
             .unwrap_or_default();
-        let forward = ForwardRule { targets, sticky: None, mirrors: Box::default(), profiles };
+        let forward = ForwardRule {
+            targets,
+            sticky: None,
+            mirrors: Box::default(),
+            profiles,
+            fallback: None,
+            guards: GuardRule::default(),
+        };
         self.catch_all(host, ActionKind::Forward(forward))
     }
 }

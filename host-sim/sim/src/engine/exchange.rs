@@ -124,7 +124,8 @@ impl Engine {
         let begun = match sender.upstreams.begin(&ask, self.now, &mut sender.balancing) {
             Ok(begun) => begun,
             Err(reply) => {
-                request.cluster = ask.cluster.map(|name| String::from_utf8_lossy(name).into_owned());
+                let plan = sender.upstreams.plan();
+                request.cluster = ask.cluster.map(|name| plan.chosen(&String::from_utf8_lossy(name)).to_owned());
                 return self.reply(flight, &reply, observer);
             }
         };
@@ -214,6 +215,13 @@ impl Engine {
         }
         for (name, value) in job.exchange.told(self.now) {
             job.head.set(name, value);
+        }
+        if let For::Client(flight) = job.purpose
+            && let Some(stream) = self.flights.get(flight).map(|flight| flight.stream)
+            && let Some(sender) = self.senders.get_mut(job.sender)
+            && let Some(connection) = sender.vm.host_mut().connections.get_mut(&stream)
+        {
+            connection.attempts = number;
         }
         self.serial += 1;
         let (serial, role) = (self.serial, job.role());

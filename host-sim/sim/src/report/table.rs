@@ -82,6 +82,10 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
 
 /// A cluster as people say it: `outbound|80|v1|reviews.default.svc.cluster.local` is `reviews.default:80 v1`.
 pub(crate) fn cluster(name: &str) -> String {
+    // Both names of a cluster that stands for two have the same form.
+    if let Some((first, then)) = name.strip_prefix("fallback|").and_then(|both| both.split_once("|outbound|")) {
+        return format!("{}, and where that fails {}", cluster(first), cluster(&format!("outbound|{then}")));
+    }
     let parts: Vec<&str> = name.splitn(4, '|').collect();
     match parts.as_slice() {
         ["outbound", port, "", host] => format!("{}:{port}", short_host(host)),

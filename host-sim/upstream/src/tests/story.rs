@@ -4,6 +4,8 @@
 //! `retries 2 on 5xx,503`, `timeout 1s`, `per-try 300ms`, `backoff 25ms`, `no avoidance`, `streaming` (the request has
 //! not been received whole), `connecting` (connections are not there at once), or a request header `name: value`.
 //!
+//! `fallback s t` adds a cluster of these endpoints, which is asked where the first fails.
+//!
 //! Limits are those of the cluster: `limit connections 1`, also `pending`, `requests`, `retries`; `busy 2`: so many other
 //! requests are under way already. `eject after 2` ejects for so many errors in a row, everyone if need be.
 //!
@@ -13,16 +15,21 @@
 //!
 //! **What follows**: `try b`, `queue`, `wait 12ms`, `deliver`, `reply 503 UF`, `abort UT`. Back-off is waited out by itself.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_plan::{
-    Backoff, Cluster, Endpoint, Limits, LoadBalancing, OutlierDetection, Plan, Profile, RetryOn, RetryPolicy,
+    Backoff, Cluster, Endpoint, Fallback, Limits, LoadBalancing, OutlierDetection, Plan, Profile, RetryOn, RetryPolicy,
 };
 
 use crate::{Answer, Ask, Attempt, Begun, Event, Exchange, Failure, LocalReply, Step, Timestamp, Upstreams};
 
 pub(super) const CLUSTER: &str = "outbound|80||story";
+
+/// What stands in for it, and the name of both together.
+const SECOND: &str = "outbound|80|stable|story";
+const PAIR: &str = "fallback|story";
 
 /// Draws that always fall in the middle.
 pub(super) fn half() -> u64 {
@@ -92,6 +99,7 @@ impl Story {
         let mut head = vec![header("x-shunt-cluster", CLUSTER)];
         let (mut streaming, mut connecting) = (false, false);
         let (mut limits, mut outliers, mut busy) = (Limits::default(), None, 0);
+        let mut fallback: Vec<Endpoint> = Vec::new();
         for item in setup.split(';').map(str::trim).filter(|item| !item.is_empty()) {
             if let Some((name, value)) = item.split_once(": ") {
                 head.push(header(name, value));
@@ -118,6 +126,7 @@ impl Story {
                     let all = OutlierDetection { ejected_percent_max: 100, ..OutlierDetection::default() };
                     outliers = Some(OutlierDetection { errors, ..all });
                 }
+                ("fallback", list) => fallback = list.split_whitespace().map(|name| endpoint(name, 1)).collect(),
                 ("busy", others) => busy = others.parse().expect("a number"),
                 ("no", "avoidance") => avoid_previous_hosts = false,
                 ("streaming", "") => streaming = true,
@@ -146,7 +155,16 @@ impl Story {
         }
         let endpoints = names.iter().map(|name| endpoint(name, 1)).collect();
         let cluster = Cluster { limits, outliers, ..cluster(CLUSTER, LoadBalancing::RoundRobin, endpoints) };
-        let upstreams = Upstreams::new(plan(vec![profile], vec![cluster]), Timestamp::default());
+        let mut clusters = vec![cluster];
+        let mut fallbacks = BTreeMap::new();
+        if !fallback.is_empty() {
+            clusters.push(self::cluster(SECOND, LoadBalancing::RoundRobin, fallback));
+            fallbacks.insert(PAIR.to_owned(), Fallback { first: CLUSTER.to_owned(), then: SECOND.to_owned() });
+            head[0] = header("x-shunt-cluster", PAIR);
+            profile.falls_back = true;
+        }
+        let plan = Arc::unwrap_or_clone(plan(vec![profile], clusters));
+        let upstreams = Upstreams::new(Arc::new(Plan { fallbacks, ..plan }), Timestamp::default());
         let other = [header("x-shunt-cluster", CLUSTER)];
         let begin = |_| upstreams.begin(&ask(&other, true), Timestamp::default(), &mut half).expect("room for it");
         let busy = (0..busy).map(begin).collect();

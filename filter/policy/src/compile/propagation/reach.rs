@@ -1,10 +1,10 @@
 //! Which rules a policy is for, and which destinations get something by it.
 
-use crate::compile::sticky;
 use crate::propagate::Rule;
 use crate::route::{ActionKind, Policy, RuleId, at};
 use istio_config::delegates::Expanded;
 use istio_config::diagnostic::{At, Diagnostics};
+use istio_config::shunt_policy::attachment;
 use istio_config::{Config, Resource, ShuntPolicy, names};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +47,7 @@ pub(super) fn scope(
     diagnostics: &mut Diagnostics,
 ) -> Scope {
     let target = policy.spec.target_ref.as_ref()?;
-    let named = sticky::target_rules(at, target, &policy.meta, config, expanded, diagnostics).unwrap_or_default();
+    let named = attachment::rules(at, target, &policy.meta, config, expanded, diagnostics).unwrap_or_default();
     Some(named.into_iter().map(|named| (named.root.full_name(), named.http)).collect())
 }
 
