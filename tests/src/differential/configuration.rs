@@ -14,6 +14,15 @@ pub const REQUESTS: usize = 10;
 /// their addresses.
 const HASHED: &str = "h";
 
+/// The endpoints of a service that a configuration brings: those of the fleet by name, their `version` and their `track`.
+const OWN: [(&str, &str, &str); 3] =
+    [("reviews-v1", "v1", "stable"), ("reviews-v2", "v2", "stable"), ("ratings-v1", "v2", "canary")];
+
+/// Whether a hash may choose this endpoint.
+pub fn is_hash_chosen(endpoint: &str) -> bool {
+    OWN.iter().any(|(name, ..)| *name == endpoint)
+}
+
 /// Whether a request is to such a host.
 pub fn is_hashed(request: &Request) -> bool {
     let host = request.send.host.to_ascii_lowercase();
@@ -154,11 +163,7 @@ fn own_service(scene: &mut Scene<'_>, name: &str, hashed: bool, objects: &mut Ve
     let host = format!("{name}.test");
     let endpoint = |at: &str, version: &str, track: &str| json!({ "address": "127.0.0.1", "ports": { "http": format!("{{{at}}}") }, "labels": { "version": version, "track": track } });
     let ports = json!([{ "number": 80, "name": "http", "protocol": "HTTP" }]);
-    let endpoints = json!([
-        endpoint("reviews-v1", "v1", "stable"),
-        endpoint("reviews-v2", "v2", "stable"),
-        endpoint("ratings-v1", "v2", "canary"),
-    ]);
+    let endpoints: Vec<Value> = OWN.iter().map(|(at, version, track)| endpoint(at, version, track)).collect();
     let entry = json!({ "hosts": [host], "resolution": "STATIC", "ports": ports, "endpoints": endpoints });
     objects.push(object("ServiceEntry", name, &entry));
     let balancing = match hashed {

@@ -8,8 +8,10 @@
 //!
 //! - [`words`], [`rules`], [`requests`], [`configuration`]: what is drawn
 //! - [`observation`], [`batch`]: what is seen
+//! - [`asking`]: what the twin does when it is asked again
 //! - [`shrink`]: the smallest configuration that still shows a difference
 
+pub mod asking;
 pub mod batch;
 pub mod configuration;
 pub mod observation;
@@ -20,8 +22,8 @@ pub mod shrink;
 pub mod words;
 
 use crate::arms::{Arm, Engine};
-use crate::asked;
 use crate::case::Request;
+use asking::never_seen;
 use batch::Served;
 use configuration::Configuration;
 use observation::Observation;
@@ -32,12 +34,6 @@ use std::time::{Duration, Instant};
 
 /// Configurations that one start of every arm serves.
 const BATCH: u64 = 50;
-
-/// How often the twin is asked again before something it has not done counts as something it does not do, in rounds.
-const ROUNDS: [usize; 5] = [4, 8, 16, 64, 256];
-
-/// More than so many requests in one round mean that something is wrong with all of them: then the first rounds do.
-const ROUND_MAX: usize = 5000;
 
 /// How long the twin of a whole batch is asked; thousands of requests that run into a timeout take many minutes.
 const ASKING_MAX: Duration = Duration::from_secs(10);
@@ -123,9 +119,14 @@ impl Run {
         let arm = |mismatch: &Mismatch| *arms.iter().find(|arm| arm.name() == mismatch.arm).expect("one of these");
         // Alone and in quiet: among fifty configurations a copy may have been late, or the time for asking short.
         let mut looked_at = 0;
-        report.mismatches.retain(|mismatch| {
+        report.mismatches.retain_mut(|mismatch| {
             looked_at += 1;
-            looked_at > CONFIRMED_MAX || shrink::still_differs(mismatch, native, arm(mismatch)).is_some()
+            if looked_at > CONFIRMED_MAX {
+                return true;
+            }
+            let again = shrink::still_differs(mismatch, native, arm(mismatch));
+            // What is told is what was left, and not what the batch saw.
+            again.map(|difference| mismatch.difference = difference).is_some()
         });
         report.not_again = (found - report.mismatches.len()) as u64;
         for mismatch in report.mismatches.iter_mut().take(self.shrunk) {
@@ -179,39 +180,6 @@ impl Run {
         }
         report
     }
-}
-
-/// Asks the twin until it does what an arm was seen to do; what of `open` it never does. In between comes the same request to
-/// endpoints that answer at once: where endpoints take turns, and a request takes as many attempts as there are endpoints, it
-/// would begin at the same one for ever. No request is sent after `asking_max`.
-fn never_seen(
-    twin: &mut Served,
-    sent: &[&Request],
-    observed: &[Observation],
-    mut open: Vec<usize>,
-    asking_max: Duration,
-) -> Vec<usize> {
-    let begun = Instant::now();
-    for times in ROUNDS {
-        let has_time = || begun.elapsed() < asking_max;
-        if open.is_empty() || open.len() * times > ROUND_MAX || !has_time() {
-            break;
-        }
-        let plain: Vec<Request> = open.iter().map(|number| asked::answered_at_once(sent[*number])).collect();
-        let mut again: Vec<(Option<usize>, &Request)> = Vec::new();
-        for (number, plain) in open.iter().zip(&plain) {
-            for time in 0..times {
-                again.push((Some(*number), sent[*number]));
-                again.extend((time % 2 == 1).then_some((None, plain)));
-            }
-        }
-        let requests: Vec<&Request> = again.iter().map(|(_, request)| *request).collect();
-        let seen = twin.observe_while(&requests, 0, has_time);
-        open.retain(|number| {
-            !again.iter().zip(&seen).any(|((asked, _), seen)| *asked == Some(*number) && *seen == observed[*number])
-        });
-    }
-    open
 }
 
 impl Report {

@@ -59,12 +59,17 @@ impl Observation {
                 lines.push(format!("response body: {}", if is_own || has_none { "" } else { &body }));
             }
         }
-        let mut received: Vec<String> = arrivals.iter().map(received).collect();
-        received.sort();
-        lines.extend(received);
+        let (copies, originals): (Vec<&Arrival>, Vec<&Arrival>) = arrivals.iter().partition(|arrival| is_copy(arrival));
+        let mut arrived: Vec<String> = originals.iter().map(|arrival| received(arrival)).collect();
         if configuration::is_hashed(request) {
-            lines = without_names(lines, arrivals);
+            let tried = tried(&originals);
+            for line in lines.iter_mut().chain(&mut arrived) {
+                *line = without_names(line, &tried);
+            }
         }
+        arrived.extend(copies.iter().map(|arrival| received(arrival)));
+        arrived.sort();
+        lines.extend(arrived);
         Self { lines, arrivals: arrivals.len() }
     }
 
@@ -90,45 +95,48 @@ impl Observation {
     }
 }
 
-/// Endpoints by the order in which they were tried, and cookies that are made without their value, which is the connection's.
-fn without_names(lines: Vec<String>, arrivals: &[Arrival]) -> Vec<String> {
-    let mut order: Vec<(bool, &str, &str)> = arrivals
-        .iter()
-        .map(|arrival| {
-            let first = |name| values(&arrival.headers, name).next();
-            let attempt = first("x-envoy-attempt-count").unwrap_or_default();
-            (first("x-envoy-internal").is_some(), attempt, arrival.endpoint)
-        })
-        .collect();
+/// Endpoints that a hash may have chosen, in the order in which they were tried. Not of copies: no hash chooses where these go,
+/// and whether a copy meets the original's endpoint again would be the hash's choice.
+fn tried(originals: &[&Arrival]) -> Vec<&'static str> {
+    let attempt = |arrival: &&Arrival| {
+        let attempt = values(&arrival.headers, "x-envoy-attempt-count").next().unwrap_or_default().to_owned();
+        (attempt, arrival.endpoint)
+    };
+    let mut order: Vec<(String, &str)> = originals.iter().map(attempt).collect();
     order.sort_unstable();
-    let mut names: Vec<&str> = Vec::new();
-    for (_, _, endpoint) in order {
-        if !names.contains(&endpoint) {
-            names.push(endpoint);
+    let mut tried: Vec<&str> = Vec::new();
+    for (_, endpoint) in order {
+        if configuration::is_hash_chosen(endpoint) && !tried.contains(&endpoint) {
+            tried.push(endpoint);
         }
     }
-    let masked = |line: String| {
-        let line =
-            names.iter().zip(1..).fold(line, |line, (name, number)| line.replace(name, &format!("endpoint {number}")));
-        // One cookie for each attempt that made one.
-        let mut parts = line.split("session=\\\"");
-        let first = parts.next().unwrap_or_default().to_owned();
-        if !line.starts_with("response set-cookie") {
-            return line;
-        }
-        parts.fold(first, |line, rest| format!("{line}session=~{}", rest.split_once("\\\"").map_or("", |(_, end)| end)))
-    };
-    let mut lines: Vec<String> = lines.into_iter().map(masked).collect();
-    // What stood sorted by name stands sorted by number.
-    lines.sort();
-    lines
+    tried
+}
+
+/// With the place in that order for an endpoint's name, and cookies that are made without their value, which is the connection's.
+fn without_names(line: &str, tried: &[&str]) -> String {
+    let line = tried
+        .iter()
+        .zip(1..)
+        .fold(line.to_owned(), |line, (name, number)| line.replace(name, &format!("endpoint {number}")));
+    if !line.starts_with("response set-cookie") {
+        return line;
+    }
+    // One cookie for each attempt that made one.
+    let mut parts = line.split("session=\\\"");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |line, rest| format!("{line}session=~{}", rest.split_once("\\\"").map_or("", |(_, end)| end)))
+}
+
+fn is_copy(arrival: &Arrival) -> bool {
+    values(&arrival.headers, "x-envoy-internal").next().is_some()
 }
 
 fn received(arrival: &Arrival) -> String {
+    let is_copy = is_copy(arrival);
     let Arrival { endpoint, method, target, authority, headers, body } = arrival;
     // To a copy Envoy adds its own address, which the others do not.
     let is_retry = values(headers, "x-envoy-attempt-count").next().is_some_and(|count| count != "1");
-    let is_copy = values(headers, "x-envoy-internal").next().is_some();
     let unstable = if is_copy { &UNSTABLE[..] } else { &UNSTABLE[..UNSTABLE.len() - 1] };
     let headers: Vec<String> = sorted(headers, unstable)
         .filter(|(name, _)| *name != NUMBER)
