@@ -2,7 +2,6 @@
 
 use super::record::{Change, Phase, Record, Settings};
 use super::{BreakerRule, Guard, STABLE};
-use twox_hash::XxHash64;
 
 /// Whether a version gets a request that is meant for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
