@@ -105,7 +105,7 @@ differential: command ## Compare N (10000) random configurations of SEED (1) in 
 	@SHUNT_DIFFERENTIAL=$(or $(N),10000) SHUNT_SEED=$(or $(SEED),1) SHUNT_FROM=$(or $(FROM),0) SHUNT_SHRUNK=$(or $(SHRINK),3) scripts/test native -- random_rules --nocapture
 
 .PHONY: fidelity
-fidelity: command ## Play stories in real Envoy in real time (five minutes), beside what rehearsals say of them
+fidelity: command ## Play stories in real Envoy in real time (nine minutes), beside what rehearsals say of them
 	@scripts/setup envoy
 	@scripts/test native -- rehearsals_say_what_happens --ignored --nocapture
 

@@ -17,7 +17,7 @@ const STORIES: [(&str, u64); 6] = [
 ];
 
 #[test]
-#[ignore = "five minutes of real time: `make fidelity`"]
+#[ignore = "nine minutes of real time: `make fidelity`"]
 fn rehearsals_say_what_happens_in_envoy() {
     let shunt = process::shunt().unwrap_or_else(|error| panic!("{error}"));
     let Some(envoy) = process::envoy() else {
