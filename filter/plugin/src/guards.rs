@@ -86,7 +86,7 @@ impl Guards {
             if let Some(sha256) = guard.switch.as_ref().and_then(|switch| switch.sha256.as_ref())
                 && let Some((state, _)) = hostcalls::shared_data(&crate::switch::key(sha256))
             {
-                watcher.kill(state == crate::switch::ON);
+                watcher.kill(is_on(guard) || state == crate::switch::ON);
             }
             if guard.breaker.is_some() {
                 merge(guard, watcher, now_ms);
@@ -108,6 +108,11 @@ impl Guards {
     fn with<T>(&self, guard: u32, what: impl FnOnce(&mut Watcher) -> T) -> Option<T> {
         self.0.borrow_mut().get_mut(usize::try_from(guard).ok()?).map(|watched| what(&mut watched.watcher))
     }
+}
+
+/// Whether the files say that everything goes to the version that stands in; nobody can say otherwise at run time.
+pub(crate) fn is_on(guard: &Guard) -> bool {
+    guard.switch.as_ref().is_some_and(|switch| switch.on)
 }
 
 /// The status of the answer that the client gets.

@@ -1,6 +1,6 @@
 //! The kill switch: a request with the secret turns it for all workers, without another configuration.
 
-use crate::guards::Guards;
+use crate::guards::{Guards, is_on};
 use crate::hostcalls::{self, LogLevel};
 use crate::pairs;
 use sha2::{Digest, Sha256};
@@ -56,11 +56,16 @@ fn carried_out(policy: &Policy, guards: &Guards, word: &[u8]) -> Option<String> 
     }
     let mut text = String::new();
     for (number, guard) in held {
+        let by_files = is_on(guard);
         if verb != b"status" {
-            guards.kill(number, on);
+            guards.kill(number, on || by_files);
         }
         let stable = guard.members.first().map_or("", |name| name);
-        let state = if on { "on: everything goes to" } else { "off: weights decide beside" };
+        let state = match (by_files, on) {
+            (true, _) => "on, by the files: everything goes to",
+            (false, true) => "on: everything goes to",
+            (false, false) => "off: weights decide beside",
+        };
         text.push_str(&format!("{}: {state} {stable}\n", guard.policy));
     }
     if verb != b"status" {

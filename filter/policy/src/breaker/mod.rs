@@ -70,6 +70,9 @@ impl BreakerRule {
     }
 }
 
+/// What each version of a rule weighs there, by its place.
+pub type RuleWeights = Box<[(u32, u64)]>;
+
 /// Versions of one policy for which the same one stands in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
@@ -78,7 +81,7 @@ pub struct Guard {
     /// Clusters. The first is the one that stands in for the others.
     pub members: Box<[Box<str>]>,
     /// The weights of the members in each rule, by their places.
-    pub weights: Box<[Box<[(u32, u64)]>]>,
+    pub weights: Box<[RuleWeights]>,
     /// `None`: nobody goes out but by the kill switch.
     pub breaker: Option<BreakerRule>,
     /// Which answers are failures.

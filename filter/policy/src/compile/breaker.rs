@@ -64,7 +64,7 @@ pub(super) fn compile(config: &Config, expanded: &[Expanded<'_>], diagnostics: &
 
 /// A policy for rules that lead to one version alone has nobody to keep away from it.
 fn report_without_choice(holder: &Holder<'_>, stable: &VersionRef, diagnostics: &mut Diagnostics) {
-    let named = holder.named.iter().flat_map(|named| {
+    let mut named = holder.named.iter().flat_map(|named| {
         let namespace = named.root.namespace();
         named.rule.route.iter().map(move |route| (namespace, &route.destination))
     });
@@ -74,7 +74,7 @@ fn report_without_choice(holder: &Holder<'_>, stable: &VersionRef, diagnostics: 
         let same_port = stands_in.port.is_none() || stands_in.port == to.port;
         full(namespace, &stands_in) == full(namespace, to) && same_port
     };
-    if named.map(is_stable).all(|is_stable| is_stable) {
+    if named.all(is_stable) {
         let object = At::object(&holder.policy.meta.reference);
         let message = "no rule here leads to another version than stable: nobody can go out";
         diagnostics.warning(&object.field("spec"), "no-choice", message, "name another version in stable");

@@ -1,7 +1,7 @@
 //! Which versions are watched together: those of one policy for which the same one stands in.
 
 use super::breaker::Protection;
-use crate::breaker::{Guard, Guarded, STABLE};
+use crate::breaker::{Guard, Guarded, RuleWeights, STABLE};
 use crate::route::at;
 
 /// Guards as they come about, rule by rule.
@@ -13,7 +13,7 @@ pub(super) struct Guards<'c> {
 struct Made {
     protection: u32,
     members: Vec<Box<str>>,
-    weights: Vec<Box<[(u32, u64)]>>,
+    weights: Vec<RuleWeights>,
 }
 
 impl<'c> Guards<'c> {
@@ -42,7 +42,7 @@ impl<'c> Guards<'c> {
     pub(super) fn weigh(&mut self, rule: &[(Guarded, u32)]) {
         for (guard, made) in self.made.iter_mut().enumerate() {
             let own = rule.iter().filter(|(guarded, _)| guarded.guard == number(guard));
-            let weights: Box<[_]> = own.map(|(guarded, weight)| (guarded.member, u64::from(*weight))).collect();
+            let weights: RuleWeights = own.map(|(guarded, weight)| (guarded.member, u64::from(*weight))).collect();
             if weights.iter().any(|(member, _)| *member != STABLE) {
                 made.weights.push(weights);
             }
