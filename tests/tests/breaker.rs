@@ -362,12 +362,15 @@ fn who_has_the_secret_sends_everything_to_stable_within_a_second() {
         thread::sleep(Duration::from_millis(500));
         let told = world.load(Duration::from_millis(300));
         assert!(told.from_v2 * 2 > told.all, "{name}: {told:?}");
-        // By the files too.
-        world.becomes([10, 90], "killSwitch: {on: true}");
+        // By the files too, and then nobody turns it off in another way.
+        world.becomes([10, 90], &format!("killSwitch: {{on: true, sha256: {DIGEST}}}"));
         let begun = Instant::now();
         while world.load(Duration::from_millis(100)).from_v2 > 0 {
             assert!(begun.elapsed() < Duration::from_secs(10), "{name}");
         }
+        let said = turn("off the canary is dead");
+        assert!(String::from_utf8_lossy(&said.body).contains("on, by the files"), "{name}");
+        assert_eq!(world.load(Duration::from_millis(300)).from_v2, 0, "{name}");
         assert_eq!(
             world.versions[0].told.load(Ordering::Relaxed) + world.versions[1].told.load(Ordering::Relaxed),
             0,
