@@ -284,6 +284,18 @@ fn strange_ids_are_ids_or_none() {
     assert_eq!(proxy.enters(&[("baggage", b"a=1")]), None);
 }
 
+/// Two workers take requests of one id; the one that has looked at the clock first is the second to write.
+#[test]
+fn who_has_looked_at_the_clock_before_another_wrote_takes_notice_of_it() {
+    let mut proxy = Proxy::with(POLICY);
+    proxy.now_ms += 1;
+    assert_eq!(proxy.enters(&[ID, ("baggage", b"user=anna")]), Some((false, false, false)));
+    proxy.now_ms -= 1;
+    assert_eq!(proxy.enters(&[ID, ("baggage", b"user=bert")]), Some((false, false, true)));
+    proxy.now_ms += 1;
+    assert_eq!(proxy.gets("cart", &[ID]), "", "anna must not get what bert said");
+}
+
 #[test]
 fn what_is_kept_lives_for_its_time_and_no_clock_makes_it_longer() {
     let mut proxy = Proxy::with(&format!("{POLICY}    ttl: 10s\n"));

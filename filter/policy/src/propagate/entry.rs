@@ -133,6 +133,13 @@ impl<'a> Entry<'a> {
         (self.created_ms..self.expires_ms).contains(&now_ms)
     }
 
+    /// Whether somebody may go by it. Another worker may have looked at the clock a moment later and been the first to write:
+    /// what will be alive before a time to live has passed counts for whoever takes the slot.
+    pub(crate) fn may_be_alive(&self, now_ms: u64) -> bool {
+        let ttl_ms = self.expires_ms.saturating_sub(self.created_ms);
+        (self.created_ms.saturating_sub(ttl_ms)..self.expires_ms).contains(&now_ms)
+    }
+
     /// The values of a header that is there once.
     pub(crate) fn only(&self, name: &[u8]) -> Option<&'a [u8]> {
         let mut values = self.fields.iter().filter(|field| field.kind == Kind::Header && field.name == name);

@@ -29,7 +29,7 @@ impl Propagation {
         let expires_ms = now_ms.saturating_add(self.ttl_ms);
         let mut old = Entry::read(held);
         let mut gone = old.as_mut().and_then(|old| old.gone.take()).and_then(|gone| gone.at(now_ms, self.ttl_ms));
-        let (same, other) = match old.filter(|old| old.is_alive(now_ms)) {
+        let (same, other) = match old.filter(|old| old.may_be_alive(now_ms)) {
             Some(old) if old.id == id.bytes() => (Some(old), None),
             other => (None, other),
         };
