@@ -233,6 +233,10 @@ impl Draw for Switched<'_> {
         0
     }
 
+    fn falls_back(&mut self, _: u32) -> bool {
+        true
+    }
+
     fn admits(&mut self, guard: u32, _: u32) -> Admission {
         let switch = at(self.0, guard).and_then(|guard| guard.switch.as_ref());
         if switch.is_some_and(|switch| switch.on) { Admission::No } else { Admission::Yes }
@@ -261,6 +265,14 @@ struct Told;
 impl Draw for Told {
     fn draw(&mut self) -> u64 {
         0
+    }
+
+    fn falls_back(&mut self, _: u32) -> bool {
+        true
+    }
+
+    fn admits(&mut self, _: u32, _: u32) -> Admission {
+        Admission::Yes
     }
 
     fn fact(&mut self, fact: Fact) -> Option<Vec<u8>> {

@@ -22,9 +22,17 @@ pub(crate) struct FallbackRule {
 impl FallbackRule {
     /// The cluster for a request to this target. `None`: it is asked alone.
     pub(crate) fn cluster(&self, target: u32, request: &RequestHead<'_>) -> Option<&str> {
-        let (_, cluster) = self.clusters.iter().find(|(own, _)| *own == target)?;
         let method = request.method();
-        self.methods.iter().any(|known| **known == *method).then_some(&**cluster)
+        self.of(target).filter(|_| self.methods.iter().any(|known| **known == *method))
+    }
+
+    /// The host that is asked where this target fails, whatever the request.
+    pub(crate) fn asked_instead(&self, target: u32) -> Option<&str> {
+        self.of(target)?.rsplit('|').next()
+    }
+
+    fn of(&self, target: u32) -> Option<&str> {
+        self.clusters.iter().find(|(own, _)| *own == target).map(|(_, cluster)| &**cluster)
     }
 }
 

@@ -14,14 +14,10 @@ pub trait Draw {
 
     /// Whether the budget of this number allows that another version is asked where the one that was chosen fails. Asked once for each
     /// request that would fall back.
-    fn falls_back(&mut self, _budget: u32) -> bool {
-        true
-    }
+    fn falls_back(&mut self, budget: u32) -> bool;
 
     /// Whether a version that is watched gets this request: by the numbers of its guard and of the version there.
-    fn admits(&mut self, _guard: u32, _member: u32) -> Admission {
-        Admission::Yes
-    }
+    fn admits(&mut self, guard: u32, member: u32) -> Admission;
 
     /// Something about the request that stands in no header; asked only where a rule wants it.
     fn fact(&mut self, _: Fact) -> Option<Vec<u8>> {
@@ -29,9 +25,18 @@ pub trait Draw {
     }
 }
 
+/// Chance alone: every version is in service, and there is budget for everything.
 impl<F: FnMut() -> u64> Draw for F {
     fn draw(&mut self) -> u64 {
         self()
+    }
+
+    fn falls_back(&mut self, _: u32) -> bool {
+        true
+    }
+
+    fn admits(&mut self, _: u32, _: u32) -> Admission {
+        Admission::Yes
     }
 }
 

@@ -8,6 +8,7 @@ use istio_config::filter_config::Tracing;
 use istio_config::{Config, Diagnostics, FilterConfig, Severity, yaml};
 use serde_json::{Value, json};
 use traffic_filter::{configuration, pairs, protobuf};
+use traffic_policy::breaker::Admission;
 use traffic_policy::{Decision, Draw, Edit, Fact, LocalReply, Policy, RequestHead, ResponseRule};
 
 /// A target: its name, what runs it, and whether its input is text or something like it, so that chance alone gets nowhere
@@ -239,6 +240,14 @@ struct Chance<'c, 'd>(&'c mut Unstructured<'d>);
 impl Draw for Chance<'_, '_> {
     fn draw(&mut self) -> u64 {
         self.0.arbitrary().unwrap_or_default()
+    }
+
+    fn falls_back(&mut self, _: u32) -> bool {
+        self.0.arbitrary().unwrap_or_default()
+    }
+
+    fn admits(&mut self, _: u32, _: u32) -> Admission {
+        self.0.choose(&[Admission::Yes, Admission::Probe, Admission::No]).copied().unwrap_or(Admission::Yes)
     }
 
     fn fact(&mut self, _: Fact) -> Option<Vec<u8>> {

@@ -102,6 +102,10 @@ impl Draw for Drawn<'_> {
         self.chance.draw()
     }
 
+    fn falls_back(&mut self, _: u32) -> bool {
+        true
+    }
+
     fn admits(&mut self, guard: u32, member: u32) -> Admission {
         let watcher = usize::try_from(guard).ok().and_then(|guard| self.watchers.get_mut(guard));
         watcher.map_or(Admission::Yes, |watcher| watcher.admits(member, || 0))

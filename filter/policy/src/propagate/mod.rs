@@ -32,12 +32,14 @@ pub use keeping::Kept;
 pub(crate) use receivers::Receivers;
 pub use restoring::Context;
 
+use crate::breaker::Admission;
 use crate::decision::Decision;
 use crate::headers::Edit;
 use crate::request::RequestHead;
 use crate::route::Policy;
 use crate::select::Draw;
 use istio_config::shunt_policy::ContextId;
+use std::collections::BTreeMap;
 
 /// All that the policies of a configuration say about context.
 #[derive(Clone, Debug)]
@@ -161,7 +163,8 @@ impl Policy {
         let (Some(context), Some(propagation)) = (context, &self.propagation) else {
             return (self.decide(request, draws), Vec::new());
         };
-        let mut draws = Replay { draws, known: Vec::new(), next: 0 };
+        let mut draws =
+            Replay { draws, known: Vec::new(), next: 0, budgets: BTreeMap::new(), admissions: BTreeMap::new() };
         let mut rules = propagation.every();
         loop {
             let edits = propagation.edits(rules, context, request);
@@ -178,11 +181,13 @@ impl Policy {
     }
 }
 
-/// Draws that can be had again.
+/// Draws, and what was said of budgets and versions, that can be had again.
 struct Replay<'d, D> {
     draws: &'d mut D,
     known: Vec<u64>,
     next: usize,
+    budgets: BTreeMap<u32, bool>,
+    admissions: BTreeMap<(u32, u32), Admission>,
 }
 
 impl<D: Draw> Draw for Replay<'_, D> {
@@ -197,6 +202,14 @@ impl<D: Draw> Draw for Replay<'_, D> {
         };
         self.next = self.next.saturating_add(1);
         draw
+    }
+
+    fn falls_back(&mut self, budget: u32) -> bool {
+        *self.budgets.entry(budget).or_insert_with(|| self.draws.falls_back(budget))
+    }
+
+    fn admits(&mut self, guard: u32, member: u32) -> Admission {
+        *self.admissions.entry((guard, member)).or_insert_with(|| self.draws.admits(guard, member))
     }
 
     fn fact(&mut self, fact: crate::format::Fact) -> Option<Vec<u8>> {

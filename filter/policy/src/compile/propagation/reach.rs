@@ -67,12 +67,18 @@ pub(super) fn by_target(policy: &Policy, rules: &[Rule], scopes: &[Scope], serve
             (Some(_), None) => false,
         };
         let testers = forward.sticky.iter().flat_map(|sticky| &sticky.versions).map(|version| version.target);
-        for target in forward.targets.weights().map(|(target, _)| target).chain(testers) {
+        let standing_in = forward.guards.0.iter().map(|guarded| guarded.stable);
+        for target in forward.targets.weights().map(|(target, _)| target).chain(testers).chain(standing_in) {
             let host = at(&policy.targets, target).and_then(|target| target.cluster.rsplit('|').next());
             let mask = usize::try_from(target).ok().and_then(|target| masks.get_mut(target));
             let (Some(host), Some(mask)) = (host, mask) else { continue };
+            // Whoever is asked where that one fails gets the same headers.
+            let asked_instead = forward.fallback.as_ref().and_then(|fallback| fallback.asked_instead(target));
             for (number, (rule, scope)) in (0..).zip(rules.iter().zip(scopes)) {
-                let gives = is_in(scope) && rule.to.take(host) && mirrors.iter().all(|host| rule.to.take(host));
+                let gives = is_in(scope)
+                    && rule.to.take(host)
+                    && asked_instead.is_none_or(|host| rule.to.take(host))
+                    && mirrors.iter().all(|host| rule.to.take(host));
                 *mask |= u64::from(gives).checked_shl(number).unwrap_or_default();
             }
         }
