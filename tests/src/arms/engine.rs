@@ -9,6 +9,7 @@ use crate::chance::SplitMix;
 use crate::escapes;
 use crate::fleet::{self, DOWN, Fleet, Scripts};
 use crate::observed::{Arrival, Reply};
+use crate::servers::Servers;
 use envoy_plan::{CLUSTER_HEADER, Caller, PROFILE_HEADER, PathNormalization, Plan};
 use host_abi::HeaderMap;
 use istio_config::{Config, Diagnostics, FilterConfig, yaml};
@@ -42,6 +43,10 @@ impl Arm for Engine {
 
     fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
         Self::at(Fleet::imaginary(), case)
+    }
+
+    fn start_on(&self, servers: &Arc<Servers>, case: &Case) -> Result<Box<dyn Running>, String> {
+        Self::at(servers.fleet.clone(), case)
     }
 }
 

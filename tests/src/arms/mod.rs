@@ -15,8 +15,10 @@ use crate::escapes;
 use crate::fleet::Fleet;
 use crate::observed::{Arrival, Reply};
 use crate::process;
+use crate::servers::Servers;
 use host_abi::HeaderMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// All arms that serve sockets. `test` is told to be skipped in part where there is no Envoy.
@@ -49,12 +51,20 @@ pub trait Arm: Sync {
     /// How much later than expected a response may come.
     fn slack(&self) -> Duration;
 
-    /// Makes everything ready for a case.
+    /// Makes everything ready for a case, with endpoints of its own.
     ///
     /// # Errors
     ///
     /// The host does not take the configuration, in its own words.
     fn start(&self, case: &Case) -> Result<Box<dyn Running>, String>;
+
+    /// The same with endpoints that another arm has as well. A hash chooses by their addresses, so both choose alike. To be asked one
+    /// after the other: what arrives is told to whoever asks first.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    fn start_on(&self, servers: &Arc<Servers>, case: &Case) -> Result<Box<dyn Running>, String>;
 }
 
 /// A case under way.

@@ -136,10 +136,13 @@ impl Arm for Proxy {
     }
 
     fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
-        let servers = Servers::start(case);
+        self.start_on(&Arc::new(Servers::start(case)), case)
+    }
+
+    fn start_on(&self, servers: &Arc<Servers>, case: &Case) -> Result<Box<dyn Running>, String> {
         let settings = Settings::of(case);
         let host = match take(&self.idle, |host| host.settings == settings) {
-            Some(mut host) => match reload(&mut host, case, &servers) {
+            Some(mut host) => match reload(&mut host, case, servers) {
                 Ok(()) => host,
                 Err(error) => {
                     // What was refused has changed nothing.
@@ -147,9 +150,9 @@ impl Arm for Proxy {
                     return Err(error);
                 }
             },
-            None => self.first(case, &servers)?,
+            None => self.first(case, servers)?,
         };
-        Ok(Box::new(Served::new(case, host, servers, Arc::clone(&self.idle))))
+        Ok(Box::new(Served::new(case, host, Arc::clone(servers), Arc::clone(&self.idle))))
     }
 }
 
@@ -216,16 +219,19 @@ impl Arm for Envoy {
     }
 
     fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
-        let servers = Servers::start(case);
+        self.start_on(&Arc::new(Servers::start(case)), case)
+    }
+
+    fn start_on(&self, servers: &Arc<Servers>, case: &Case) -> Result<Box<dyn Running>, String> {
         let mut tries = 0;
         let host = loop {
             tries += 1;
-            match self.serve(case, &servers) {
+            match self.serve(case, servers) {
                 Err(error) if tries < TRIES && error.contains("in use") => {}
                 other => break other?,
             }
         };
-        Ok(Box::new(Served::new(case, host, servers, Arc::clone(&self.idle))))
+        Ok(Box::new(Served::new(case, host, Arc::clone(servers), Arc::clone(&self.idle))))
     }
 }
 
@@ -356,14 +362,14 @@ struct Served {
     client: Client,
     /// There until the end.
     host: Option<Host>,
-    servers: Servers,
+    servers: Arc<Servers>,
     /// Copies may come after the response.
     late: bool,
     idle: Arc<Idle>,
 }
 
 impl Served {
-    fn new(case: &Case, host: Host, servers: Servers, idle: Arc<Idle>) -> Self {
+    fn new(case: &Case, host: Host, servers: Arc<Servers>, idle: Arc<Idle>) -> Self {
         Self { client: Client::new(host.listen), host: Some(host), servers, late: case.mirrors(), idle }
     }
 }

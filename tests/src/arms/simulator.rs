@@ -7,7 +7,9 @@ use crate::escapes;
 use crate::fleet::{self, DOWN, Fleet, Scripts};
 use crate::observed::{Arrival, Reply};
 use crate::process;
+use crate::servers::Servers;
 use host_abi::Module;
+use std::sync::Arc;
 use std::time::Duration;
 use traffic_sim::{Answer, Behaviour, Ended, RequestSpec, Role, Simulator};
 
@@ -25,6 +27,15 @@ impl InSimulator {
         let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}: run `make wasm`", path.display()))?;
         Module::compile(&bytes).map(Self).map_err(|error| error.to_string())
     }
+
+    fn at(&self, fleet: Fleet, case: &Case) -> Result<Box<dyn Running>, String> {
+        let (plan, filter) = deployment(&fleet, case)?;
+        let configuration = filter.to_json().to_string();
+        let mut simulator =
+            Simulator::new(&self.0, configuration.as_bytes(), plan, 0x5eed).map_err(|error| error.to_string())?;
+        simulator.set_path_normalization(case.normalization.0);
+        Ok(Box::new(Simulated { simulator, fleet, scripts: Scripts::new(case), arrivals: Vec::new() }))
+    }
 }
 
 impl Arm for InSimulator {
@@ -41,13 +52,11 @@ impl Arm for InSimulator {
     }
 
     fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
-        let fleet = Fleet::imaginary();
-        let (plan, filter) = deployment(&fleet, case)?;
-        let configuration = filter.to_json().to_string();
-        let mut simulator =
-            Simulator::new(&self.0, configuration.as_bytes(), plan, 0x5eed).map_err(|error| error.to_string())?;
-        simulator.set_path_normalization(case.normalization.0);
-        Ok(Box::new(Simulated { simulator, fleet, scripts: Scripts::new(case), arrivals: Vec::new() }))
+        self.at(Fleet::imaginary(), case)
+    }
+
+    fn start_on(&self, servers: &Arc<Servers>, case: &Case) -> Result<Box<dyn Running>, String> {
+        self.at(servers.fleet.clone(), case)
     }
 }
 

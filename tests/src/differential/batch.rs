@@ -6,7 +6,9 @@ use crate::arms::{Arm, Running};
 use crate::case::{Case, Request, Scalar, Script};
 use crate::fleet;
 use crate::observed::{Arrival, Reply, values};
+use crate::servers::Servers;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// All of these as one case; endpoints do what they are asked to.
 pub fn case(configurations: &[&Configuration]) -> Case {
@@ -33,13 +35,13 @@ pub fn case(configurations: &[&Configuration]) -> Case {
 pub struct Served(Box<dyn Running>);
 
 impl Served {
-    /// Makes the arm serve these.
+    /// Makes the arm serve a [`case`] with these endpoints.
     ///
     /// # Errors
     ///
-    /// It does not take them, in its own words.
-    pub fn start(arm: &dyn Arm, configurations: &[&Configuration]) -> Result<Self, String> {
-        arm.start(&case(configurations)).map(Self)
+    /// It does not take it, in its own words.
+    pub fn start(arm: &dyn Arm, servers: &Arc<Servers>, case: &Case) -> Result<Self, String> {
+        arm.start_on(servers, case).map(Self)
     }
 
     /// Sends the requests one after the other and says what came of each. `expected`: at least so many will arrive in all.

@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 /// How many requests each configuration gets.
 pub const REQUESTS: usize = 10;
 
-/// How hosts begin whose endpoints are chosen by a hash. Of what, is the same in all arms; on whom it falls is not, as it goes by
-/// their addresses.
+/// How hosts begin whose endpoints are chosen by a hash.
 const HASHED: &str = "h";
 
 /// The endpoints of a service that a configuration brings: those of the fleet by name, their `version` and their `track`.
@@ -59,6 +58,8 @@ impl Configuration {
             _ => at_gateway(&mut scene, &name("g"), &mut objects),
         };
         let Scene { wanted, .. } = scene;
+        // Of a service without a rule nothing limits the time, and whoever asks a silent endpoint would wait for ever.
+        let can_hang = can_hang && objects.iter().any(|object| object["kind"] == "VirtualService");
         let mut requests = Vec::new();
         while requests.len() < REQUESTS {
             let mut sketch = match wanted.is_empty() || draw.percent(25) {

@@ -23,13 +23,14 @@ pub mod words;
 
 use crate::arms::{Arm, Engine};
 use crate::case::Request;
+use crate::servers::Servers;
 use asking::never_seen;
 use batch::Served;
 use configuration::Configuration;
 use observation::Observation;
 use std::fmt;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Configurations that one start of every arm serves.
@@ -152,8 +153,10 @@ impl Run {
             .flat_map(|(place, drawn)| drawn.requests.iter().map(move |request| (place, request)))
             .collect();
         let sent: Vec<&Request> = requests.iter().map(|(_, request)| *request).collect();
+        let case = batch::case(&configurations);
+        let servers = Arc::new(Servers::start(&case));
         let started = |arm: &dyn Arm| {
-            Served::start(arm, &configurations).unwrap_or_else(|error| panic!("{} from {from}: {error}", arm.name()))
+            Served::start(arm, &servers, &case).unwrap_or_else(|error| panic!("{} from {from}: {error}", arm.name()))
         };
         let mut twin = started(native);
         let measure = twin.observe(&sent, 0);

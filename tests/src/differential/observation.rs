@@ -59,12 +59,21 @@ impl Observation {
                 lines.push(format!("response body: {}", if is_own || has_none { "" } else { &body }));
             }
         }
-        let (copies, originals): (Vec<&Arrival>, Vec<&Arrival>) = arrivals.iter().partition(|arrival| is_copy(arrival));
+        let (copies, mut originals): (Vec<&Arrival>, Vec<&Arrival>) =
+            arrivals.iter().partition(|arrival| is_copy(arrival));
+        originals.sort_by_key(|arrival| attempt(arrival));
         let mut arrived: Vec<String> = originals.iter().map(|arrival| received(arrival)).collect();
-        if configuration::is_hashed(request) {
-            let tried = tried(&originals);
-            for line in lines.iter_mut().chain(&mut arrived) {
-                *line = without_names(line, &tried);
+        if configuration::is_hashed(request) && may_go_by_a_made_cookie(reply) {
+            let called = called(&originals);
+            for (line, (endpoint, called)) in arrived.iter_mut().zip(&called) {
+                *line = line.replace(endpoint, called);
+            }
+            // The answer is the last attempt's.
+            for line in &mut lines {
+                *line = without_cookie(line);
+                if let Some((endpoint, called)) = called.last() {
+                    *line = line.replace(endpoint, called);
+                }
             }
         }
         arrived.extend(copies.iter().map(|arrival| received(arrival)));
@@ -95,37 +104,44 @@ impl Observation {
     }
 }
 
-/// Endpoints that a hash may have chosen, in the order in which they were tried. Not of copies: no hash chooses where these go,
-/// and whether a copy meets the original's endpoint again would be the hash's choice.
-fn tried(originals: &[&Arrival]) -> Vec<&'static str> {
-    let attempt = |arrival: &&Arrival| {
-        let attempt = values(&arrival.headers, "x-envoy-attempt-count").next().unwrap_or_default().to_owned();
-        (attempt, arrival.endpoint)
-    };
-    let mut order: Vec<(String, &str)> = originals.iter().map(attempt).collect();
-    order.sort_unstable();
-    let mut tried: Vec<&str> = Vec::new();
-    for (_, endpoint) in order {
-        if configuration::is_hash_chosen(endpoint) && !tried.contains(&endpoint) {
-            tried.push(endpoint);
-        }
-    }
-    tried
+/// Whether the endpoint may have been chosen by a cookie that the arm made. Its value is chance, so no other arm, and no second
+/// connection, chooses alike. An answer that no endpoint gave does not tell.
+fn may_go_by_a_made_cookie(reply: &Result<Reply, String>) -> bool {
+    reply.as_ref().map_or(true, |reply| reply.from().is_none() || values(&reply.headers, "set-cookie").next().is_some())
 }
 
-/// With the place in that order for an endpoint's name, and cookies that are made without their value, which is the connection's.
-fn without_names(line: &str, tried: &[&str]) -> String {
-    let line = tried
-        .iter()
-        .zip(1..)
-        .fold(line.to_owned(), |line, (name, number)| line.replace(name, &format!("endpoint {number}")));
+/// Each attempt's endpoint and what to call it, in their order: one that a hash may have chosen is the first, the second and so on of
+/// those that are met, and when it is met again, one of these: where all have been tried, Envoy asks the ring once more. Not of
+/// copies: no hash chooses where these go.
+fn called(originals: &[&Arrival]) -> Vec<(&'static str, String)> {
+    let mut met: Vec<&str> = Vec::new();
+    let mut name = |endpoint: &'static str| {
+        if !configuration::is_hash_chosen(endpoint) {
+            endpoint.to_owned()
+        } else if met.contains(&endpoint) {
+            "one of these endpoints".to_owned()
+        } else {
+            met.push(endpoint);
+            format!("endpoint {}", met.len())
+        }
+    };
+    originals.iter().map(|arrival| (arrival.endpoint, name(arrival.endpoint))).collect()
+}
+
+/// A cookie that is made without its value, which is the connection's.
+fn without_cookie(line: &str) -> String {
     if !line.starts_with("response set-cookie") {
-        return line;
+        return line.to_owned();
     }
     // One cookie for each attempt that made one.
     let mut parts = line.split("session=\\\"");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |line, rest| format!("{line}session=~{}", rest.split_once("\\\"").map_or("", |(_, end)| end)))
+}
+
+/// Which attempt this is, from one.
+fn attempt(arrival: &Arrival) -> u32 {
+    values(&arrival.headers, "x-envoy-attempt-count").next().and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 
 fn is_copy(arrival: &Arrival) -> bool {
@@ -136,7 +152,7 @@ fn received(arrival: &Arrival) -> String {
     let is_copy = is_copy(arrival);
     let Arrival { endpoint, method, target, authority, headers, body } = arrival;
     // To a copy Envoy adds its own address, which the others do not.
-    let is_retry = values(headers, "x-envoy-attempt-count").next().is_some_and(|count| count != "1");
+    let is_retry = attempt(arrival) != 1;
     let unstable = if is_copy { &UNSTABLE[..] } else { &UNSTABLE[..UNSTABLE.len() - 1] };
     let headers: Vec<String> = sorted(headers, unstable)
         .filter(|(name, _)| *name != NUMBER)
@@ -160,4 +176,37 @@ fn sorted<'h>(headers: &'h [(String, String)], without: &'h [&str]) -> impl Iter
         by_name.entry(name).or_default().push(value.trim());
     }
     by_name.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Attempts that met these endpoints, as they are called.
+    fn met(endpoints: &[&'static str]) -> Vec<String> {
+        let arrival = |endpoint: &&'static str| Arrival {
+            endpoint,
+            method: "GET".to_owned(),
+            target: "/".to_owned(),
+            authority: "h1.test".to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        };
+        let arrivals: Vec<Arrival> = endpoints.iter().map(arrival).collect();
+        called(&arrivals.iter().collect::<Vec<_>>()).into_iter().map(|(_, called)| called).collect()
+    }
+
+    #[test]
+    fn what_chance_chose_is_told_by_its_place() {
+        assert_eq!(met(&["reviews-v1", "reviews-v2"]), met(&["ratings-v1", "reviews-v1"]));
+        assert_eq!(met(&["reviews-v1", "reviews-v2", "reviews-v1"]), met(&["reviews-v1", "reviews-v2", "reviews-v2"]));
+    }
+
+    /// A retry that meets the same endpoint although another is left is a difference, and so is one whose endpoint no hash chose.
+    #[test]
+    fn what_chance_has_no_part_in_is_told() {
+        assert_ne!(met(&["reviews-v1", "reviews-v1"]), met(&["reviews-v1", "reviews-v2"]));
+        assert_ne!(met(&["reviews-v1", "reviews-v2", "ratings-v1"]), met(&["reviews-v1", "reviews-v2", "reviews-v1"]));
+        assert_ne!(met(&["details-v1"]), met(&["productpage-v1"]));
+    }
 }

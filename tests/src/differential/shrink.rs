@@ -6,7 +6,9 @@ use super::configuration::Configuration;
 use super::{ASKING_ALONE_MAX, Mismatch};
 use crate::arms::{Arm, Engine};
 use crate::case::Request;
+use crate::servers::Servers;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// How often both arms are started for one mismatch.
 const TRIES_MAX: usize = 120;
@@ -37,9 +39,10 @@ pub fn still_differs(mismatch: &Mismatch, native: &dyn Arm, arm: &dyn Arm) -> Op
     let Mismatch { arm: _, configuration, request, difference: _ } = mismatch;
     let case = super::batch::case(&[configuration]);
     Engine.start(&case).ok()?;
-    let mut twin = Served::start(native, &[configuration]).ok()?;
+    let servers = Arc::new(Servers::start(&case));
+    let mut twin = Served::start(native, &servers, &case).ok()?;
     let measure = twin.observe(&[request], 0);
-    let observed = Served::start(arm, &[configuration]).ok()?.observe(&[request], measure[0].arrivals());
+    let observed = Served::start(arm, &servers, &case).ok()?.observe(&[request], measure[0].arrivals());
     if observed == measure || never_seen(&mut twin, &[request], &observed, vec![0], ASKING_ALONE_MAX).is_empty() {
         return None;
     }

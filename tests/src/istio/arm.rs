@@ -122,8 +122,11 @@ impl Arm for Istio {
     }
 
     fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
-        let servers = Servers::start(case);
-        let mut objects = self.objects(case, &servers)?;
+        self.start_on(&Arc::new(Servers::start(case)), case)
+    }
+
+    fn start_on(&self, servers: &Arc<Servers>, case: &Case) -> Result<Box<dyn Running>, String> {
+        let mut objects = self.objects(case, servers)?;
         let mut host = self.host(case)?;
         objects.push(objects::sidecar(CLIENT, host.sidecar.address, &PORTS, None));
         if case.outbound.is_none() {
@@ -137,7 +140,8 @@ impl Arm for Istio {
             return Err(error);
         }
         let late = case.mirrors();
-        Ok(Box::new(Served { clients: BTreeMap::new(), host: Some(host), servers, late, idle: Arc::clone(&self.idle) }))
+        let (servers, idle) = (Arc::clone(servers), Arc::clone(&self.idle));
+        Ok(Box::new(Served { clients: BTreeMap::new(), host: Some(host), servers, late, idle }))
     }
 }
 
@@ -155,7 +159,7 @@ struct Served {
     clients: BTreeMap<u16, Client>,
     /// There until the end.
     host: Option<Host>,
-    servers: Servers,
+    servers: Arc<Servers>,
     /// Copies may come after the response.
     late: bool,
     idle: Arc<Idle>,
