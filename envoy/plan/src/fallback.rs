@@ -8,7 +8,7 @@ use crate::destinations::Client;
 use crate::{Fallback, RetryOn, RetryPolicy, durations, retries};
 use istio_config::delegates::Expanded;
 use istio_config::diagnostic::At;
-use istio_config::shunt_policy::attachment::{Attached, Holder, RulePlace};
+use istio_config::shunt_policy::attachment::{Attached, Holder, Part, RulePlace};
 use istio_config::shunt_policy::{self, VersionRef};
 use istio_config::virtual_service::{HttpRetry, HttpRoute};
 use istio_config::{Config, Diagnostics, Resource, ShuntPolicy, names};
@@ -45,10 +45,8 @@ enum To {
 impl<'c> Fallbacks<'c> {
     /// Reads every policy; faults are reported.
     pub(crate) fn compile(config: &'c Config, expanded: &'c [Expanded<'_>], diagnostics: &mut Diagnostics) -> Self {
-        let has = |spec: &ShuntPolicy| spec.fallback.is_some();
-        let forwards = |rule: &HttpRoute| !rule.route.is_empty();
         let mut by_rule = BTreeMap::new();
-        for Holder { policy, named, held } in Holder::find("fallback", has, forwards, config, expanded, diagnostics) {
+        for Holder { policy, named, held } in Holder::find(Part::Fallback, config, expanded, diagnostics) {
             report_without_route(policy, &named, diagnostics);
             if let Some(compiled) = compile(policy, diagnostics) {
                 by_rule.extend(held.iter().map(|rule| (rule.place(), compiled.clone())));
@@ -129,11 +127,13 @@ impl Compiled<'_> {
             own.status_codes.iter().for_each(|code| retries::push_once(&mut status_codes, *code));
         }
         let per_try_timeout = self.per_try_timeout.or_else(|| own.and_then(|own| own.per_try_timeout));
-        if let (None, Some(timeout)) = (per_try_timeout, timeout) {
+        if per_try_timeout.is_none() {
             let object = At::object(&self.policy.meta.reference);
-            let message = format!(
-                "a version that does not answer takes all of the rule's timeout of {timeout:?}, and nobody else is asked"
-            );
+            let message = match timeout {
+                Some(timeout) => format!("takes all of the rule's timeout of {timeout:?}"),
+                None => "keeps its requests for ever, as the rule has no timeout".to_owned(),
+            };
+            let message = format!("a version that does not answer {message}, and nobody else is asked");
             let help = "limit each attempt: fallback.perTryTimeout, or retries.perTryTimeout of the rule";
             let at = object.field("spec");
             diagnostics.note(&at.field("fallback").field("perTryTimeout"), "no-time-left", message, help);
@@ -221,7 +221,8 @@ mod tests {
 
     #[test]
     fn every_destination_but_the_one_that_stands_in_has_a_fallback() {
-        let (plan, bindings, findings) = build(&text(&format!("{{{BOTH}}}"), "stable: {subset: v1}, fallback: {}"));
+        let (plan, bindings, findings) =
+            build(&text(&format!("{{{BOTH}}}"), "stable: {subset: v1}, fallback: {perTryTimeout: 1s}"));
         assert_eq!(findings, Vec::<String>::new());
         assert_eq!(fallbacks(&plan), [(subset("v2"), subset("v1"))]);
         let bound = bindings[0].fallback.as_ref().unwrap();
@@ -275,8 +276,8 @@ mod tests {
     #[test]
     fn a_policy_for_one_rule_goes_before_one_for_all() {
         let named = format!("{{name: one, {BOTH}}}");
-        let all = text(&named, "stable: {subset: v1}, fallback: {attempts: 5}");
-        let one = "---\napiVersion: shunt.dev/v1alpha1\nkind: ShuntPolicy\nmetadata: {name: q}\nspec: {targetRef: {name: v, sectionName: one}, stable: {subset: v2}, fallback: {attempts: 2}}\n";
+        let all = text(&named, "stable: {subset: v1}, fallback: {attempts: 5, perTryTimeout: 1s}");
+        let one = "---\napiVersion: shunt.dev/v1alpha1\nkind: ShuntPolicy\nmetadata: {name: q}\nspec: {targetRef: {name: v, sectionName: one}, stable: {subset: v2}, fallback: {attempts: 2, perTryTimeout: 1s}}\n";
         for text in
             [format!("{all}{one}"), all.replacen("---\napiVersion: shunt", &format!("{one}---\napiVersion: shunt"), 1)]
         {
@@ -287,10 +288,24 @@ mod tests {
     }
 
     #[test]
+    fn who_would_never_be_left_is_told_of() {
+        let limited = format!("{{{BOTH}, timeout: 3s}}");
+        for rule in [format!("{{{BOTH}}}"), limited] {
+            let text = text(&rule, "stable: {subset: v1}, fallback: {}");
+            check_findings(&text, &["ShuntPolicy spec.fallback.perTryTimeout: note[no-time-left]"]);
+        }
+        let own = format!("{{{BOTH}, retries: {{attempts: 1, perTryTimeout: 1s, retryOn: reset}}}}");
+        check_findings(&text(&own, "stable: {subset: v1}, fallback: {}"), &[]);
+    }
+
+    #[test]
     fn what_leads_nowhere_is_told_at_the_policy() {
-        let nowhere = text(&format!("{{{BOTH}}}"), "stable: {subset: v9}, fallback: {}");
+        let nowhere = text(&format!("{{{BOTH}}}"), "stable: {subset: v9}, fallback: {perTryTimeout: 1s}");
         check_findings(&nowhere, &["ShuntPolicy spec.stable.subset: warning[IST0101]"]);
-        let itself = text("{route: [{destination: {host: a, subset: v1}}]}", "stable: {subset: v1}, fallback: {}");
+        let itself = text(
+            "{route: [{destination: {host: a, subset: v1}}]}",
+            "stable: {subset: v1}, fallback: {perTryTimeout: 1s}",
+        );
         check_findings(&itself, &["ShuntPolicy spec.fallback: warning[no-choice]"]);
         check_findings(&text(&format!("{{{BOTH}}}"), "fallback: {}"), &["ShuntPolicy spec.fallback: error[no-stable]"]);
     }

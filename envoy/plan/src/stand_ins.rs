@@ -4,7 +4,7 @@
 use crate::destinations::Client;
 use istio_config::delegates::Expanded;
 use istio_config::diagnostic::At;
-use istio_config::shunt_policy::attachment::{Holder, RulePlace};
+use istio_config::shunt_policy::attachment::{Holder, Part, RulePlace};
 use istio_config::shunt_policy::{ShuntPolicy, VersionRef};
 use istio_config::virtual_service::HttpRoute;
 use istio_config::{Config, Diagnostics, Resource};
@@ -18,13 +18,9 @@ pub(crate) struct StandIns<'c> {
 impl<'c> StandIns<'c> {
     /// Finds every policy. What is wrong with one is for the engine to tell, which reads all of it.
     pub(crate) fn find(config: &'c Config, expanded: &'c [Expanded<'_>]) -> Self {
-        let has = |spec: &ShuntPolicy| spec.breaker.is_some() || spec.kill_switch.is_some();
-        let forwards = |rule: &HttpRoute| !rule.route.is_empty();
         let mut told = Diagnostics::default();
         let mut by_rule = BTreeMap::new();
-        for Holder { policy, held, .. } in
-            Holder::find("breaker or killSwitch", has, forwards, config, expanded, &mut told)
-        {
+        for Holder { policy, held, .. } in Holder::find(Part::Guard, config, expanded, &mut told) {
             let Some(stable) = &policy.spec.stable else { continue };
             by_rule.extend(held.iter().map(|rule| (rule.place(), (policy, stable))));
         }

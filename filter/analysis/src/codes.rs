@@ -19,7 +19,7 @@ pub fn code(code: &str) -> Option<&'static Code> {
 }
 
 /// Sorted by code.
-pub(crate) const CODES: [Code; 141] = [
+pub(crate) const CODES: [Code; 142] = [
     Code { code: "IST0002", istio: Some("IST0002"), meaning: "A deprecated field" },
     Code { code: "IST0101", istio: Some("IST0101"), meaning: "A host, port, subset or Gateway that does not exist" },
     Code {
@@ -207,6 +207,7 @@ pub(crate) const CODES: [Code; 141] = [
     Code { code: "single-weight-zero", istio: None, meaning: "Weight 0 for the only destination" },
     Code { code: "subset-ignored", istio: None, meaning: "A subset that an older DestinationRule has already" },
     Code { code: "subset-policy-without-effect", istio: None, meaning: "A policy for a subset that no rule names" },
+    Code { code: "success-fails", istio: None, meaning: "Answers below 400 that count as failures of a version" },
     Code { code: "syntax", istio: None, meaning: "A file that cannot be read as YAML or JSON" },
     Code { code: "too-many-endpoints", istio: Some("IST0106"), meaning: "DNS_ROUND_ROBIN with several endpoints" },
     Code { code: "too-many-mirrors", istio: None, meaning: "More mirrors than Shunt can draw" },

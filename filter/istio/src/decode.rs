@@ -76,7 +76,7 @@ pub(crate) fn object(value: &Value, ordinal: usize, diagnostics: &mut Diagnostic
         report(Severity::Error, "unknown-kind", "kind", format!("there is no {api_version} {kind}"), help);
         return None;
     }
-    if let Some(fault) = kinds::fault(&api_version, &kind).filter(|_| cfg!(feature = "tools")) {
+    if let Some(fault) = kinds::fault(&api_version, &kind).filter(|_| cfg!(feature = "tools") && !is_policy) {
         let KindFault { severity, code, message, help } = fault;
         report(severity, code, "kind", message, &help);
         return None;

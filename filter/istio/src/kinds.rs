@@ -4,6 +4,7 @@
 
 use crate::decode::distance;
 use crate::diagnostic::Severity;
+use crate::shunt_policy;
 
 const TO_VIRTUAL_SERVICE: &str = "write its rules as a VirtualService of networking.istio.io/v1";
 
@@ -108,14 +109,17 @@ pub(crate) fn fault(api_version: &str, kind: &str) -> Option<KindFault> {
             None
         };
     }
-    // A kind of another maker may well be called so; a group without a maker's name, or nearly Istio's, is a slip.
+    // A kind of another maker may well be called so; a group without a maker's name, or nearly Istio's, is a slip. Of policies there is
+    // no other maker.
     let is_near_group = group == "v1" || distance(group, NETWORKING) <= SLIPS_MAX;
-    let meant = near(kind, SERVED).filter(|_| is_near_group)?;
+    let of_istio = near(kind, SERVED).filter(|_| is_near_group).map(|meant| (format!("{NETWORKING}/v1"), meant));
+    let of_ours = || near(kind, [shunt_policy::KIND]).map(|meant| (shunt_policy::API_VERSION.to_owned(), meant));
+    let (version, meant) = of_istio.or_else(of_ours)?;
     Some(KindFault {
         severity: Severity::Warning,
         code: "misspelt-kind",
-        message: format!("{api_version} {kind} is passed over, though it is nearly {NETWORKING}/v1 {meant}"),
-        help: format!("write apiVersion: {NETWORKING}/v1, kind: {meant}; or leave it out"),
+        message: format!("{api_version} {kind} is passed over, though it is nearly {version} {meant}"),
+        help: format!("write apiVersion: {version}, kind: {meant}; or leave it out"),
     })
 }
 
@@ -148,6 +152,8 @@ mod tests {
             ("networkin.istio.io/v1", "VirtualService"),
             ("v1", "VirtualServices"),
             ("networking.istio.oi/v1", "gateway"),
+            ("shunt.io/v1alpha1", "ShuntPolicy"),
+            ("v1alpha1", "shuntpolicy"),
         ] {
             assert_eq!(told(api_version, kind), Some((Severity::Warning, "misspelt-kind")), "{api_version} {kind}");
         }

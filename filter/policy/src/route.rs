@@ -133,6 +133,20 @@ pub(crate) struct ForwardRule {
     pub(crate) guards: GuardRule,
 }
 
+impl ForwardRule {
+    /// One of a service without rules: to this target, under these profiles, and nothing else.
+    pub(crate) fn plain(target: u32, profiles: Box<[Box<str>]>) -> Self {
+        Self {
+            targets: WeightedTargets::single(target),
+            sticky: None,
+            mirrors: Box::default(),
+            profiles,
+            fallback: None,
+            guards: GuardRule::default(),
+        }
+    }
+}
+
 /// `HTTPFaultInjection`; delay and abort are drawn on their own.
 #[derive(Clone, Debug)]
 pub(crate) struct FaultRule {

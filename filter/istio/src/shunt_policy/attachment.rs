@@ -31,6 +31,41 @@ impl Attached<'_> {
     }
 }
 
+/// What a policy may hold for rules. One policy has `breaker` and `killSwitch`, or two one each: whoever holds for a rule with either
+/// holds for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// `spec.sticky`.
+    Sticky,
+    /// `spec.fallback`.
+    Fallback,
+    /// `spec.breaker`, `spec.killSwitch`.
+    Guard,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sticky => "sticky",
+            Self::Fallback => "fallback",
+            Self::Guard => "breaker or killSwitch",
+        }
+    }
+
+    fn is_in(self, spec: &ShuntPolicy) -> bool {
+        match self {
+            Self::Sticky => spec.sticky.is_some(),
+            Self::Fallback => spec.fallback.is_some(),
+            Self::Guard => spec.breaker.is_some() || spec.kill_switch.is_some(),
+        }
+    }
+
+    /// Whether it can do something for a rule.
+    fn acts_on(self, rule: &HttpRoute) -> bool {
+        rule.route.len() > usize::from(self == Self::Sticky)
+    }
+}
+
 /// A policy that has this part, and the rules that it holds for.
 #[derive(Clone, Debug)]
 pub struct Holder<'c> {
@@ -43,12 +78,9 @@ pub struct Holder<'c> {
 }
 
 impl<'c> Holder<'c> {
-    /// Every policy with a part that is called so. `has` tells whether it has the part, `acts_on` whether that can do something for a
-    /// rule; faults are reported.
+    /// Every policy with this part; faults are reported.
     pub fn find(
-        part: &str,
-        has: impl Fn(&ShuntPolicy) -> bool,
-        acts_on: impl Fn(&HttpRoute) -> bool,
+        part: Part,
         config: &'c Config,
         expanded: &'c [Expanded<'_>],
         diagnostics: &mut Diagnostics,
@@ -56,23 +88,28 @@ impl<'c> Holder<'c> {
         // By rule: the policy that holds, whether it names the rule, and its place in the list.
         let mut holders: BTreeMap<RulePlace, (&ObjectRef, bool, usize)> = BTreeMap::new();
         let mut found: Vec<Self> = Vec::new();
-        for policy in config.shunt_policies.iter().filter(|policy| has(&policy.spec)) {
+        for policy in config.shunt_policies.iter().filter(|policy| part.is_in(&policy.spec)) {
             let object = At::object(&policy.meta.reference);
             let spec = object.field("spec");
             let at = spec.field("targetRef");
             let Some(target) = &policy.spec.target_ref else {
                 let help = "name it: targetRef: {kind: VirtualService, name: NAME}";
-                diagnostics.error(&at, "no-target", format!("{part} holds for the rules of one VirtualService"), help);
+                diagnostics.error(
+                    &at,
+                    "no-target",
+                    format!("{} holds for the rules of one VirtualService", part.name()),
+                    help,
+                );
                 continue;
             };
             let Some(named) = rules(&at, target, &policy.meta, config, expanded, diagnostics) else { continue };
             let is_one = !target.section_name.is_empty();
             let place = found.len();
             let mut held = Vec::new();
-            for rule in named.iter().filter(|named| acts_on(named.rule)) {
+            for rule in named.iter().filter(|named| part.acts_on(named.rule)) {
                 match holders.get(&rule.place()) {
                     Some((other, others_is_one, _)) if *others_is_one == is_one => {
-                        let message = format!("{other} already has {part} for this rule");
+                        let message = format!("{other} already has {} for this rule", part.name());
                         diagnostics.error(&at, "conflict", message, "keep one of them, or give one a sectionName");
                         continue;
                     }

@@ -50,6 +50,23 @@ pub struct BreakerRule {
     pub out_percent_max: u32,
 }
 
+impl Default for BreakerRule {
+    /// What a policy that says none of this gets, which counts nothing as too many.
+    fn default() -> Self {
+        Self {
+            consecutive: 0,
+            percent: 0,
+            min_requests: 20,
+            window_ms: 10_000,
+            open_ms: 5_000,
+            open_max_ms: 60_000,
+            probes: 3,
+            return_ms: 10_000,
+            out_percent_max: 100,
+        }
+    }
+}
+
 impl BreakerRule {
     /// What tells settings from others.
     fn hash(&self) -> u64 {
@@ -88,6 +105,29 @@ pub struct Guard {
     pub failures: Failures,
     /// `spec.killSwitch`.
     pub switch: Option<Switch>,
+}
+
+impl Guard {
+    /// Whether each rule that has this version lets so many be out at once.
+    fn allows(&self, rule: &BreakerRule, member: u32, is_out: &dyn Fn(u32) -> bool) -> bool {
+        self.weights.iter().filter(|weights| weights.iter().any(|(other, _)| *other == member)).all(|weights| {
+            let sum = |counts: &dyn Fn(u32) -> bool| {
+                let counted = weights.iter().filter(|(other, _)| counts(*other));
+                counted.fold(0_u64, |sum, (_, weight)| sum.saturating_add(*weight))
+            };
+            let out = sum(&|other| other != STABLE && is_out(other));
+            out.saturating_mul(100) <= sum(&|_| true).saturating_mul(u64::from(rule.out_percent_max))
+        })
+    }
+
+    /// Versions that never go out, because each alone has more of some rule than may be out at once.
+    pub(crate) fn too_heavy(&self) -> impl Iterator<Item = &str> {
+        let is_too_heavy = |member: u32| {
+            let only = |other| other == member;
+            self.breaker.is_some_and(|rule| member != STABLE && !self.allows(&rule, member, &only))
+        };
+        (0..).zip(&self.members).filter(move |(member, _)| is_too_heavy(*member)).map(|(_, name)| &**name)
+    }
 }
 
 /// The place of the version that stands in.

@@ -226,16 +226,7 @@ impl Record {
             let state = name(guard, other).and_then(|name| self.states.get(name));
             other == member || state.is_some_and(|state| matches!(state.phase, Phase::Open | Phase::HalfOpen))
         };
-        guard.weights.iter().filter(|rule| rule.iter().any(|(other, _)| *other == member)).all(|weights| {
-            let sum = |counts: &dyn Fn(u32) -> bool| {
-                weights
-                    .iter()
-                    .filter(|(other, _)| counts(*other))
-                    .fold(0_u64, |sum, (_, weight)| sum.saturating_add(*weight))
-            };
-            let out = sum(&|other| other != STABLE && is_out(other));
-            out.saturating_mul(100) <= sum(&|_| true).saturating_mul(u64::from(rule.out_percent_max))
-        })
+        guard.allows(rule, member, &is_out)
     }
 }
 

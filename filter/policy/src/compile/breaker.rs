@@ -3,9 +3,9 @@
 use crate::breaker::{BreakerRule, Failures, Switch};
 use istio_config::delegates::Expanded;
 use istio_config::diagnostic::{At, Diagnostics};
-use istio_config::shunt_policy::attachment::{Holder, RulePlace};
+use istio_config::shunt_policy::attachment::{Holder, Part, RulePlace};
 use istio_config::shunt_policy::{Breaker, KillSwitch, ShuntPolicy, VersionRef};
-use istio_config::virtual_service::{Destination, HttpRoute};
+use istio_config::virtual_service::Destination;
 use istio_config::{Config, GoDuration, Resource, names};
 use std::collections::BTreeMap;
 
@@ -34,25 +34,10 @@ pub(super) struct Protections {
     pub(super) by_rule: BTreeMap<RulePlace, u32>,
 }
 
-const OFF: BreakerRule = BreakerRule {
-    consecutive: 0,
-    percent: 0,
-    min_requests: 20,
-    window_ms: 10_000,
-    open_ms: 5_000,
-    open_max_ms: 60_000,
-    probes: 3,
-    return_ms: 10_000,
-    out_percent_max: 100,
-};
-
 /// Reads every policy; faults are reported.
 pub(super) fn compile(config: &Config, expanded: &[Expanded<'_>], diagnostics: &mut Diagnostics) -> Protections {
     let mut protections = Protections::default();
-    let forwards = |rule: &HttpRoute| !rule.route.is_empty();
-    // One policy has both parts, or two policies one each: whoever holds for a rule with either holds for it.
-    let has = |spec: &ShuntPolicy| spec.breaker.is_some() || spec.kill_switch.is_some();
-    for holder in Holder::find("breaker or killSwitch", has, forwards, config, expanded, diagnostics) {
+    for holder in Holder::find(Part::Guard, config, expanded, diagnostics) {
         let Some(protection) = protection(holder.policy, diagnostics) else { continue };
         report_without_choice(&holder, &protection.stable, diagnostics);
         let place = u32::try_from(protections.all.len()).unwrap_or(u32::MAX);
@@ -139,17 +124,18 @@ fn rule(at: &At<'_>, raw: &Breaker, diagnostics: &mut Diagnostics) -> BreakerRul
         }
         ms
     };
-    let open_ms = ms("openFor", open_for, OFF.open_ms);
+    let default = BreakerRule::default();
+    let open_ms = ms("openFor", open_for, default.open_ms);
     let rule = BreakerRule {
-        consecutive: consecutive_failures.unwrap_or(OFF.consecutive),
-        percent: failure_percent.unwrap_or(OFF.percent),
-        min_requests: min_requests.unwrap_or(OFF.min_requests),
-        window_ms: ms("window", window, OFF.window_ms),
+        consecutive: consecutive_failures.unwrap_or(default.consecutive),
+        percent: failure_percent.unwrap_or(default.percent),
+        min_requests: min_requests.unwrap_or(default.min_requests),
+        window_ms: ms("window", window, default.window_ms),
         open_ms,
-        open_max_ms: ms("maxOpenFor", max_open_for, OFF.open_max_ms.max(open_ms)),
-        probes: probes.unwrap_or(OFF.probes),
-        return_ms: ms("returnOver", return_over, OFF.return_ms),
-        out_percent_max: max_out_percent.unwrap_or(OFF.out_percent_max),
+        open_max_ms: ms("maxOpenFor", max_open_for, default.open_max_ms.max(open_ms)),
+        probes: probes.unwrap_or(default.probes),
+        return_ms: ms("returnOver", return_over, default.return_ms),
+        out_percent_max: max_out_percent.unwrap_or(default.out_percent_max),
     };
     if rule.open_max_ms < rule.open_ms {
         let message = format!("{} ms are less than openFor, {} ms", rule.open_max_ms, rule.open_ms);
@@ -167,17 +153,24 @@ fn failures(at: &At<'_>, raw: &Breaker, diagnostics: &mut Diagnostics) -> Failur
     let mut statuses = Vec::new();
     let words = if raw.fail_on.is_empty() { "5xx" } else { &raw.fail_on };
     for word in words.split(',') {
-        match (word, word.parse::<u16>()) {
-            ("4xx", _) => statuses.push((400, 499)),
-            ("5xx", _) => statuses.push((500, 599)),
-            ("gateway-error", _) => statuses.push((502, 504)),
-            (_, Ok(status @ 200..=599)) => statuses.push((status, status)),
+        let range = match (word, word.parse::<u16>()) {
+            ("4xx", _) => (400, 499),
+            ("5xx", _) => (500, 599),
+            ("gateway-error", _) => (502, 504),
+            (_, Ok(status @ 200..=599)) => (status, status),
             _ => {
                 let help = "write 4xx, 5xx, gateway-error or a status, with commas and no blanks in between";
                 let message = format!("`{word}` is no kind of answer");
                 diagnostics.error(&at.field("failOn"), "bad-value", message, help);
+                continue;
             }
+        };
+        if range.0 < 400 {
+            let message = format!("every answer of {word} counts as a failure");
+            let help = "leave it out unless this service answers so when it fails";
+            diagnostics.warning(&at.field("failOn"), "success-fails", message, help);
         }
+        statuses.push(range);
     }
     Failures { statuses: statuses.into(), slower_than_ms }
 }

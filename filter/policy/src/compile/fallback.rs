@@ -2,11 +2,11 @@
 //! (`ProfileBinding.fallback`).
 
 use crate::fallback::BudgetRule;
+use crate::ratio::Ratio;
 use istio_config::delegates::Expanded;
 use istio_config::diagnostic::{At, Diagnostics};
-use istio_config::shunt_policy::attachment::{Holder, RulePlace};
-use istio_config::shunt_policy::{Fallback, FallbackBudget, ShuntPolicy};
-use istio_config::virtual_service::HttpRoute;
+use istio_config::shunt_policy::attachment::{Holder, Part, RulePlace};
+use istio_config::shunt_policy::{Fallback, FallbackBudget};
 use istio_config::{Config, names};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,10 +36,8 @@ pub(super) struct FallbackRules {
 
 /// Reads every policy; faults are reported.
 pub(super) fn compile(config: &Config, expanded: &[Expanded<'_>], diagnostics: &mut Diagnostics) -> FallbackRules {
-    let has = |spec: &ShuntPolicy| spec.fallback.is_some();
-    let forwards = |rule: &HttpRoute| !rule.route.is_empty();
     let mut rules = FallbackRules::default();
-    for holder in Holder::find("fallback", has, forwards, config, expanded, diagnostics) {
+    for holder in Holder::find(Part::Fallback, config, expanded, diagnostics) {
         let Some(raw) = &holder.policy.spec.fallback else { continue };
         let object = At::object(&holder.policy.meta.reference);
         let spec = object.field("spec");
@@ -80,15 +78,13 @@ fn budget_rule(at: &At<'_>, raw: Option<&FallbackBudget>, diagnostics: &mut Diag
         percent = said.unwrap_or(percent);
         per_second = min_per_second.unwrap_or(per_second);
     }
-    let field = at.field("percent");
-    if !(0.0..=100.0).contains(&percent) {
+    let share = Ratio::from_percent(percent);
+    if share.is_none() {
         let message = format!("{percent} is not a percentage");
-        diagnostics.error(&field, "bad-percentage", message, "write a number from 0 to 100");
+        diagnostics.error(&at.field("percent"), "bad-percentage", message, "write a number from 0 to 100");
     } else if percent == 0.0 && per_second == 0 {
         let help = "give it a percent or a minPerSecond above 0, or remove the fallback";
         diagnostics.error(at, "contradiction", "with a budget of nothing nobody is asked", help);
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 0 and a million")]
-    let per_million = (percent.clamp(0.0, 100.0) * 10_000.0).round() as u32;
-    BudgetRule { per_million, per_second }
+    BudgetRule { per_million: share.unwrap_or(Ratio::NONE).per_million(), per_second }
 }

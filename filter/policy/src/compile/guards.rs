@@ -3,6 +3,8 @@
 use super::breaker::Protection;
 use crate::breaker::{Guard, Guarded, RuleWeights, STABLE};
 use crate::route::at;
+use istio_config::diagnostic::{At, Diagnostics};
+use istio_config::{Resource, ShuntPolicy};
 
 /// Guards as they come about, rule by rule.
 pub(super) struct Guards<'c> {
@@ -64,6 +66,21 @@ impl<'c> Guards<'c> {
             })
         };
         self.made.into_iter().filter_map(guard).collect()
+    }
+}
+
+/// Tells of versions that `maxOutPercent` never lets go out.
+pub(super) fn report_too_heavy(guards: &[Guard], policies: &[Resource<ShuntPolicy>], diagnostics: &mut Diagnostics) {
+    for guard in guards {
+        let Some(policy) = policies.iter().find(|policy| policy.meta.full_name() == *guard.policy) else { continue };
+        let object = At::object(&policy.meta.reference);
+        let spec = object.field("spec");
+        for version in guard.too_heavy() {
+            let message = format!("{version} has more than that of a rule by itself, so it never goes out");
+            let help = "raise it to the version's share, or leave it out";
+            let at = spec.field("breaker");
+            diagnostics.warning(&at.field("maxOutPercent"), "no-effect", message, help);
+        }
     }
 }
 

@@ -6,9 +6,8 @@ use istio_config::Config;
 use istio_config::delegates::Expanded;
 use istio_config::diagnostic::{At, Diagnostics};
 use istio_config::names::is_token;
-use istio_config::shunt_policy::attachment::{Attached, Holder, RulePlace};
+use istio_config::shunt_policy::attachment::{Attached, Holder, Part, RulePlace};
 use istio_config::shunt_policy::{Sticky, StickyCookie, StickyOverride};
-use istio_config::virtual_service::HttpRoute;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -22,8 +21,7 @@ const AGE_MAX: u64 = 400 * 24 * 60 * 60;
 /// Reads every policy; faults are reported.
 pub(super) fn compile(config: &Config, expanded: &[Expanded<'_>], diagnostics: &mut Diagnostics) -> StickyRules {
     let mut rules = StickyRules::new();
-    let has_versions = |rule: &HttpRoute| rule.route.len() > 1;
-    let holders = Holder::find("sticky", |spec| spec.sticky.is_some(), has_versions, config, expanded, diagnostics);
+    let holders = Holder::find(Part::Sticky, config, expanded, diagnostics);
     // Keys are looked at wherever they stand, also of a policy that names nothing.
     let keys: Vec<_> = config
         .shunt_policies

@@ -14,7 +14,7 @@
 //! What no one claims is the subject of `outboundTrafficPolicy`, where it is given: a rule for `*`, as istiod makes it.
 
 use super::breaker::Protection;
-use super::guards::Guards;
+use super::guards::{self, Guards};
 use super::rules::{Block, DestinationTemplate, FallbackTemplate, Kind, RuleSet, RuleTemplate};
 use super::sticky;
 use crate::breaker::{GuardRule, Guarded};
@@ -119,6 +119,7 @@ pub(super) fn compile(
     }
     let mut policy = builder.policy;
     policy.guards = builder.guards.finish();
+    guards::report_too_heavy(&policy.guards, &config.config.shunt_policies, diagnostics);
     policy.hosts = hosts;
     policy.fresh_spans = config.tracing.fresh_spans;
     policy.passes_unknown = listener.is_some();
@@ -469,18 +470,8 @@ impl Builder<'_> {
             OutboundMode::AllowAny => {
                 let cluster = names::PASSTHROUGH_CLUSTER.into();
                 let target = push(&mut self.policy.targets, Target { cluster, authority: None, edits: Arc::default() });
-                let (targets, profiles) = (WeightedTargets::single(target), Box::new([profile.as_str().into()]));
-                self.catch_all(
-                    ALLOW_ANY,
-                    ActionKind::Forward(ForwardRule {
-                        targets,
-                        sticky: None,
-                        mirrors: Box::default(),
-                        profiles,
-                        fallback: None,
-                        guards: GuardRule::default(),
-                    }),
-                )
+                let forward = ForwardRule::plain(target, Box::new([profile.as_str().into()]));
+                self.catch_all(ALLOW_ANY, ActionKind::Forward(forward))
             }
         })
     }
@@ -488,20 +479,11 @@ impl Builder<'_> {
     fn default_route(&mut self, host: &str, port: u16) -> RouteRule {
         let cluster = names::cluster_name(port, "", host).into();
         let target = push(&mut self.policy.targets, Target { cluster, authority: None, edits: Arc::default() });
-        let targets = WeightedTargets::single(target);
         let binding = self.config.bindings.iter().find(|binding| binding.service == host);
         let profiles = binding
             .map(|binding| binding.profiles.iter().map(|name| name.as_str().into()).collect())
             .unwrap_or_default();
-        let forward = ForwardRule {
-            targets,
-            sticky: None,
-            mirrors: Box::default(),
-            profiles,
-            fallback: None,
-            guards: GuardRule::default(),
-        };
-        self.catch_all(host, ActionKind::Forward(forward))
+        self.catch_all(host, ActionKind::Forward(ForwardRule::plain(target, profiles)))
     }
 }
 
