@@ -9,9 +9,6 @@ use crate::metrics::{self, Counter};
 use traffic_policy::propagate::{Context, Id, Kept, Propagation};
 use traffic_policy::{Policy, RequestHead};
 
-/// No slot is ever so old: a write under this number is taken only where there is nothing yet.
-const NEVER: u32 = u32::MAX;
-
 /// Writes before one gives way to others.
 const ATTEMPTS: u32 = 8;
 
@@ -52,7 +49,7 @@ pub(crate) fn meet<'r>(policy: &Policy, request: &RequestHead<'r>) -> Option<Hel
 
 fn keep(propagation: &Propagation, request: &RequestHead<'_>, id: &Id<'_>, key: &str, now_ms: u64) {
     for _ in 0..ATTEMPTS {
-        let (held, version) = hostcalls::shared_data(key).unwrap_or((Vec::new(), NEVER));
+        let (held, version) = hostcalls::shared_data(key).unwrap_or((Vec::new(), hostcalls::NEVER));
         let Kept { value, too_large, evicted, conflict } = propagation.keep(request, id, &held, now_ms);
         match hostcalls::set_shared_data(key, &value, version) {
             Written::Done => {

@@ -16,9 +16,6 @@ pub(crate) const PERIOD_MS: u32 = 100;
 /// Writes before the counts wait for the next look.
 const ATTEMPTS: u32 = 4;
 
-/// No record is ever so old: a write under this number is taken only where there is nothing yet.
-const NEVER: u32 = u32::MAX;
-
 /// The watchers of one policy, by the numbers of its guards.
 #[derive(Default)]
 pub(crate) struct Guards(RefCell<Vec<Watched>>);
@@ -139,7 +136,7 @@ fn show(guard: &Guard, watcher: &Watcher, gauges: &mut [(Option<u32>, Option<boo
 fn merge(guard: &Guard, watcher: &mut Watcher, now_ms: u64) {
     let key = guard.key();
     for _ in 0..ATTEMPTS {
-        let (bytes, version) = hostcalls::shared_data(&key).unwrap_or((Vec::new(), NEVER));
+        let (bytes, version) = hostcalls::shared_data(&key).unwrap_or((Vec::new(), hostcalls::NEVER));
         let merged = watcher.merge(guard, &bytes, now_ms);
         let written = match &merged.record {
             Some(record) => hostcalls::set_shared_data(&key, record, version),

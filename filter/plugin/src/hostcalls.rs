@@ -91,46 +91,38 @@ pub(crate) fn log(level: LogLevel, message: &str) {
     unsafe { proxy_log(level as u32, message.as_ptr(), message.len()) };
 }
 
+/// What a hostcall leaves in a buffer; `None` where it has none to give.
+///
+/// # Safety
+/// `call` passes both pointers to a hostcall that allocates through `malloc` and writes where and how much, and returns its status.
+unsafe fn buffer(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
+    let (mut data, mut size) = (std::ptr::null_mut(), 0);
+    match call(&raw mut data, &raw mut size) {
+        // SAFETY: the host has called back into `malloc` for this buffer, and keeps nothing of it.
+        OK => Some(unsafe { take_over(data, size) }),
+        _ => None,
+    }
+}
+
 /// The bytes of the plugin configuration; empty when the host has none.
 pub(crate) fn plugin_configuration(size: usize) -> Vec<u8> {
-    let (mut data, mut data_size) = (std::ptr::null_mut(), 0);
-    // SAFETY: both out-pointers are live; the buffer comes from `malloc`.
-    unsafe {
-        match proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, size, &raw mut data, &raw mut data_size) {
-            OK => take_over(data, data_size),
-            _ => Vec::new(),
-        }
-    }
+    // SAFETY: as `buffer` wants it.
+    let bytes =
+        unsafe { buffer(|data, data_size| proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, size, data, data_size)) };
+    bytes.unwrap_or_default()
 }
 
 /// The encoded header map; empty when it is not open in this phase.
 pub(crate) fn header_pairs(map: HeaderMap) -> Vec<u8> {
-    let (mut data, mut size) = (std::ptr::null_mut(), 0);
-    // SAFETY: both out-pointers are live; the buffer comes from `malloc`.
-    unsafe {
-        match proxy_get_header_map_pairs(map as u32, &raw mut data, &raw mut size) {
-            OK => take_over(data, size),
-            _ => Vec::new(),
-        }
-    }
+    // SAFETY: as `buffer` wants it.
+    unsafe { buffer(|data, size| proxy_get_header_map_pairs(map as u32, data, size)) }.unwrap_or_default()
 }
 
 /// The first value of a header of the response; `None` when there is none.
 pub(crate) fn response_header(name: &[u8]) -> Option<Vec<u8>> {
-    let (mut data, mut size) = (std::ptr::null_mut(), 0);
-    // SAFETY: pointer and length of a live slice, and live out-pointers; the buffer comes from `malloc`.
-    unsafe {
-        match proxy_get_header_map_value(
-            HeaderMap::Response as u32,
-            name.as_ptr(),
-            name.len(),
-            &raw mut data,
-            &raw mut size,
-        ) {
-            OK => Some(take_over(data, size)),
-            _ => None,
-        }
-    }
+    let map = HeaderMap::Response as u32;
+    // SAFETY: pointer and length of a live slice, and the rest as `buffer` wants it.
+    unsafe { buffer(|data, size| proxy_get_header_map_value(map, name.as_ptr(), name.len(), data, size)) }
 }
 
 /// So often `on_tick` is called for the plugin context whose callback this is; 0: never.
@@ -160,14 +152,8 @@ pub(crate) fn remove_header(map: HeaderMap, name: &[u8]) {
 /// A property; `None` when the host has none of this path.
 pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
     let path = path.join("\0");
-    let (mut data, mut size) = (std::ptr::null_mut(), 0);
-    // SAFETY: pointers of live data and out-pointers; the buffer comes from `malloc`.
-    unsafe {
-        match proxy_get_property(path.as_ptr(), path.len(), &raw mut data, &raw mut size) {
-            OK => Some(take_over(data, size)),
-            _ => None,
-        }
-    }
+    // SAFETY: pointer and length of a live string, and the rest as `buffer` wants it.
+    unsafe { buffer(|data, size| proxy_get_property(path.as_ptr(), path.len(), data, size)) }
 }
 
 /// Answers the request here; `headers` encoded. Takes effect when the callback returns.
@@ -226,15 +212,15 @@ pub(crate) fn now_ms() -> u64 {
 
 /// What the host's VMs share under this key, and its version; `None` when there is nothing.
 pub(crate) fn shared_data(key: &str) -> Option<(Vec<u8>, u32)> {
-    let (mut data, mut size, mut version) = (std::ptr::null_mut(), 0, 0);
-    // SAFETY: pointer and length of a live string, and live out-pointers; the buffer comes from `malloc`.
-    unsafe {
-        match proxy_get_shared_data(key.as_ptr(), key.len(), &raw mut data, &raw mut size, &raw mut version) {
-            OK => Some((take_over(data, size), version)),
-            _ => None,
-        }
-    }
+    let mut version = 0;
+    // SAFETY: pointer and length of a live string, a live out-pointer, and the rest as `buffer` wants it.
+    let bytes =
+        unsafe { buffer(|data, size| proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &raw mut version)) };
+    bytes.map(|bytes| (bytes, version))
 }
+
+/// A version that no entry has: a write with it holds only where nothing stands yet.
+pub(crate) const NEVER: u32 = u32::MAX;
 
 /// What became of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -143,12 +143,8 @@ impl Chooser {
             (levels, Some(priority)) => levels.get_mut(priority)?,
             (levels, None) => {
                 let drawn = if is_hashed { hash % 100 } else { u64::try_from(index(draws, 100)).unwrap_or_default() };
-                let mut left = drawn;
-                levels.iter_mut().find(|level| {
-                    let is_it = left < level.share.percent;
-                    left = left.saturating_sub(level.share.percent);
-                    is_it
-                })?
+                let place = levels::pick(levels.iter().map(|level| level.share), drawn)?;
+                levels.get_mut(place)?
             }
         };
         let Level { share, group, places, turns, .. } = level;

@@ -420,13 +420,13 @@ impl Exchange {
     fn answered(&mut self, turn: Turn, answer: &Answer<'_>, now: Timestamp, draws: &mut dyn Draws) -> Step {
         let status = grpc::status(self.is_grpc, answer).unwrap_or(answer.status);
         self.pool.report(turn.endpoint(), Outcome::Answered(status), now);
-        let flags =
-            match self.retry.after_answer(answer, self.pair.as_ref().map_or(&self.pool.load, |both| &both.retries)) {
-                Verdict::Again => return self.back_off(&turn, now, draws),
-                Verdict::Exhausted => Flags::RETRY_LIMIT_EXCEEDED,
-                Verdict::Overflow => Flags::UPSTREAM_OVERFLOW,
-                Verdict::Final => Flags::NONE,
-            };
+        let retries = self.pair.as_ref().map_or(&self.pool.load, |both| &both.retries);
+        let flags = match self.retry.after_answer(answer, retries) {
+            Verdict::Again => return self.back_off(&turn, now, draws),
+            Verdict::Exhausted => Flags::RETRY_LIMIT_EXCEEDED,
+            Verdict::Overflow => Flags::UPSTREAM_OVERFLOW,
+            Verdict::Final => Flags::NONE,
+        };
         self.state = State::Delivering { turn };
         Step::Deliver { flags }
     }
@@ -439,7 +439,8 @@ impl Exchange {
             Failure::Overflow | Failure::Unresolved | Failure::Loop => {}
             _ => self.pool.report(turn.endpoint(), Outcome::Failed, now),
         }
-        match self.retry.after_failure(failure, self.pair.as_ref().map_or(&self.pool.load, |both| &both.retries)) {
+        let retries = self.pair.as_ref().map_or(&self.pool.load, |both| &both.retries);
+        match self.retry.after_failure(failure, retries) {
             Verdict::Again => self.back_off(&turn, now, draws),
             Verdict::Overflow => Step::Reply(reply.flagged(Flags::UPSTREAM_OVERFLOW)),
             Verdict::Exhausted => Step::Reply(reply.flagged(Flags::RETRY_LIMIT_EXCEEDED)),

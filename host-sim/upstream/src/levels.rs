@@ -44,6 +44,16 @@ pub(crate) fn shares(counts: &[Count], healthy_percent_min: u64) -> Vec<Share> {
     shares
 }
 
+/// Whose share `drawn`, of `0..100`, falls into.
+pub(crate) fn pick(shares: impl Iterator<Item = Share>, drawn: u64) -> Option<usize> {
+    let mut left = drawn;
+    shares.enumerate().find_map(|(place, share)| {
+        let is_it = left < share.percent;
+        left = left.saturating_sub(share.percent);
+        is_it.then_some(place)
+    })
+}
+
 /// As much of a locality's weight as its healthy endpoints can take.
 pub(crate) fn part(count: Count, weight: u64) -> u64 {
     let taken = u128::from(weight) * u128::from(OVERPROVISIONING) * u128::from(count.healthy);

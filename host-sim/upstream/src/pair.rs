@@ -72,14 +72,7 @@ impl Pair {
         let shares = levels::shares(&counts, 0);
         let level = match shares.iter().position(|share| share.percent == 100) {
             Some(only) => only,
-            None => {
-                let mut left = u64::try_from(index(draws, 100)).unwrap_or_default();
-                shares.iter().position(|share| {
-                    let is_it = left < share.percent;
-                    left = left.saturating_sub(share.percent);
-                    is_it
-                })?
-            }
+            None => levels::pick(shares.into_iter(), u64::try_from(index(draws, 100)).unwrap_or_default())?,
         };
         let (pool, level) = match level.checked_sub(first.len()) {
             None => (&self.first, level),
