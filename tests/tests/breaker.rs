@@ -339,6 +339,7 @@ const DIGEST: &str = "d27176426b90d2e586ac22ddb2db805db81d318615280d34edd522608c
 #[test]
 fn who_has_the_secret_sends_everything_to_stable_within_a_second() {
     let policy = format!("killSwitch: {{sha256: {DIGEST}}}");
+    let gauge = "shunt.kill_switch.on.default.app";
     for world in World::all("kill switch", [0, 100], &policy) {
         let name = world.name;
         let turn = |word: &str| Client::new(world.listen).send(&request(&[("shunt-kill-switch", word)])).unwrap();
@@ -358,8 +359,10 @@ fn who_has_the_secret_sends_everything_to_stable_within_a_second() {
         world.becomes([10, 90], &policy);
         thread::sleep(Duration::from_secs(3));
         assert_eq!(world.load(Duration::from_millis(300)).from_v2, 0, "{name}");
+        assert_eq!(world.counter(gauge), 1, "{name}");
         assert_eq!(turn("off the canary is dead").status, 200, "{name}");
         thread::sleep(Duration::from_millis(500));
+        assert_eq!(world.counter(gauge), 0, "{name}");
         let told = world.load(Duration::from_millis(300));
         assert!(told.from_v2 * 2 > told.all, "{name}: {told:?}");
         // By the files too, and then nobody turns it off in another way.
@@ -371,6 +374,7 @@ fn who_has_the_secret_sends_everything_to_stable_within_a_second() {
         let said = turn("off the canary is dead");
         assert!(String::from_utf8_lossy(&said.body).contains("on, by the files"), "{name}");
         assert_eq!(world.load(Duration::from_millis(300)).from_v2, 0, "{name}");
+        assert_eq!(world.counter(gauge), 1, "{name}");
         assert_eq!(
             world.versions[0].told.load(Ordering::Relaxed) + world.versions[1].told.load(Ordering::Relaxed),
             0,

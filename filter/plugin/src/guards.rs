@@ -5,7 +5,7 @@
 //! if nobody has written in between.
 
 use crate::hostcalls::{self, LogLevel, Written};
-use crate::metrics::{self, Counter};
+use crate::metrics::{self, Counter, Gauge};
 use std::cell::RefCell;
 use traffic_policy::Policy;
 use traffic_policy::breaker::{Admission, Change, Guard, Reason, Watch, Watcher};
@@ -23,8 +23,10 @@ pub(crate) struct Guards(RefCell<Vec<Watched>>);
 /// What a worker knows of the versions of one guard.
 struct Watched {
     watcher: Watcher,
-    /// By version: the gauge that tells whether it is out, and what it was told last.
-    gauges: Vec<(Option<u32>, Option<bool>)>,
+    /// By version: whether it is out.
+    out: Vec<Gauge>,
+    /// Whether the switch is on.
+    killed: Gauge,
 }
 
 impl Guards {
@@ -33,7 +35,8 @@ impl Guards {
         let now_ms = hostcalls::now_ms();
         let watched = |guard: &Guard| Watched {
             watcher: Watcher::new(guard, now_ms),
-            gauges: guard.members.iter().map(|_| (None, None)).collect(),
+            out: guard.members.iter().map(|_| Gauge::default()).collect(),
+            killed: Gauge::default(),
         };
         let guards = Self(RefCell::new(policy.guards().iter().map(watched).collect()));
         guards.look(policy);
@@ -79,15 +82,22 @@ impl Guards {
     pub(crate) fn look(&self, policy: &Policy) {
         let now_ms = hostcalls::now_ms();
         for (guard, watched) in policy.guards().iter().zip(self.0.borrow_mut().iter_mut()) {
-            let Watched { watcher, gauges } = watched;
+            let Watched { watcher, out, killed } = watched;
             if let Some(sha256) = guard.switch.as_ref().and_then(|switch| switch.sha256.as_ref())
                 && let Some((state, _)) = hostcalls::shared_data(&crate::switch::key(sha256))
             {
                 watcher.kill(is_on(guard) || state == crate::switch::ON);
             }
+            if guard.switch.is_some() {
+                let name = || format!("shunt.kill_switch.on.{}", guard.policy.replace('/', "."));
+                killed.tell(name, watcher.is_killed());
+            }
             if guard.breaker.is_some() {
                 merge(guard, watcher, now_ms);
-                show(guard, watcher, gauges);
+                // For the first, which stands in for the others, nothing is there to tell.
+                for ((member, name), gauge) in (0..).zip(&guard.members).zip(out).skip(1) {
+                    gauge.tell(|| format!("shunt.breaker.open.{name}"), watcher.is_out(member));
+                }
             }
         }
     }
@@ -115,22 +125,6 @@ pub(crate) fn is_on(guard: &Guard) -> bool {
 /// The status of the answer that the client gets.
 fn status() -> Option<u16> {
     std::str::from_utf8(&hostcalls::response_header(b":status")?).ok()?.parse().ok()
-}
-
-/// Whether each version is out, in the host's statistics. Workers say it one after the other, and the last of them right.
-fn show(guard: &Guard, watcher: &Watcher, gauges: &mut [(Option<u32>, Option<bool>)]) {
-    // For the first, which stands in for the others, nothing is there to tell.
-    for ((member, name), (gauge, told)) in (0..).zip(&guard.members).zip(gauges).skip(1) {
-        let out = Some(watcher.is_out(member));
-        if out == *told {
-            continue;
-        }
-        *gauge = gauge.or_else(|| hostcalls::define_gauge(&format!("shunt.breaker.open.{name}")));
-        if let Some(gauge) = *gauge {
-            hostcalls::set_gauge(gauge, u64::from(out == Some(true)));
-        }
-        *told = out;
-    }
 }
 
 fn merge(guard: &Guard, watcher: &mut Watcher, now_ms: u64) {

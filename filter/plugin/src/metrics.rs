@@ -136,6 +136,28 @@ impl Counter {
     }
 }
 
+/// Something that is so or not, as this worker said it last. Workers say it one after the other, and the last of them right.
+#[derive(Default)]
+pub(crate) struct Gauge {
+    /// The host's number for it, once it is known.
+    id: Option<u32>,
+    told: Option<bool>,
+}
+
+impl Gauge {
+    /// 1 where it is so, else 0. The host hears of changes only.
+    pub(crate) fn tell(&mut self, name: impl FnOnce() -> String, is_so: bool) {
+        if self.told == Some(is_so) {
+            return;
+        }
+        self.id = self.id.or_else(|| hostcalls::define_gauge(&name()));
+        if let Some(id) = self.id {
+            hostcalls::set_gauge(id, u64::from(is_so));
+        }
+        self.told = Some(is_so);
+    }
+}
+
 /// Shows from now on, also while they are 0, those that this policy may count.
 pub(crate) fn announce(policy: &Policy) {
     for counter in Counter::of(policy) {

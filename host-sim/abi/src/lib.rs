@@ -118,7 +118,7 @@ pub use half::Released;
 pub use headers::HeaderMap;
 pub use host::{Callout, CalloutError, Callouts, Clock, Danger, Entropy, Host, Log, Metrics, Properties};
 pub use local_reply::{CLOSE_STREAM, FAIL_STREAM, LocalReply, is_grpc};
-pub use metrics::{BUCKETS, Histogram, Metric, MetricError, MetricStore};
+pub use metrics::{BUCKETS, Gauge, Gauges, Histogram, Metric, MetricError, MetricStore};
 pub use module::{CompileError, Module};
 pub use question::AskError;
 pub use shared::SharedStore;

@@ -6,6 +6,8 @@ use crate::host::Metrics;
 use crate::status::Status;
 use crate::types::MetricKind;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Upper bounds of the histogram buckets that Envoy prints by default.
 pub const BUCKETS: [f64; 19] = [
@@ -44,13 +46,42 @@ pub struct Histogram {
     pub buckets: [u64; BUCKETS.len() + 1],
 }
 
+/// What a gauge says now. Clones are handles to the same gauge, and may be used from several threads.
+#[derive(Clone, Debug, Default)]
+pub struct Gauge(Arc<AtomicU64>);
+
+impl Gauge {
+    /// The number.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl PartialEq for Gauge {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+/// The gauges of one process. Clones are handles to the same: as in Envoy one name is one gauge whatever VM sets it, and whoever says
+/// something last is heard.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges(Arc<Mutex<BTreeMap<String, Gauge>>>);
+
+impl Gauges {
+    fn of(&self, name: &str) -> Gauge {
+        let mut gauges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        gauges.entry(name.to_owned()).or_default().clone()
+    }
+}
+
 /// One metric as the store keeps it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Metric {
     /// Only grows.
     Counter(u64),
     /// Goes both ways.
-    Gauge(u64),
+    Gauge(Gauge),
     /// Collects samples.
     Histogram(Box<Histogram>),
 }
@@ -60,12 +91,18 @@ pub enum Metric {
 pub struct MetricStore {
     metrics: Vec<(String, Metric)>,
     by_name: BTreeMap<(MetricKind, String), u32>,
+    gauges: Gauges,
 }
 
 impl MetricStore {
-    /// An empty store.
+    /// An empty store with gauges of its own.
     pub fn new() -> Self {
         MetricStore::default()
+    }
+
+    /// An empty store whose gauges other stores have as well.
+    pub fn sharing(gauges: Gauges) -> Self {
+        MetricStore { gauges, ..MetricStore::default() }
     }
 
     /// All metrics in the order they were first defined.
@@ -84,7 +121,7 @@ impl MetricStore {
     /// The gauge of that name, 0 when there is none.
     pub fn gauge(&self, name: &str) -> u64 {
         match self.find(MetricKind::Gauge, name) {
-            Some(Metric::Gauge(value)) => *value,
+            Some(Metric::Gauge(gauge)) => gauge.get(),
             _ => 0,
         }
     }
@@ -128,7 +165,7 @@ impl Metrics for MetricStore {
         let id = (self.metrics.len() as u32) << 2 | kind as u32;
         let metric = match kind {
             MetricKind::Counter => Metric::Counter(0),
-            MetricKind::Gauge => Metric::Gauge(0),
+            MetricKind::Gauge => Metric::Gauge(self.gauges.of(name)),
             MetricKind::Histogram => Metric::Histogram(Box::default()),
         };
         self.metrics.push((name.to_owned(), metric));
@@ -143,7 +180,9 @@ impl Metrics for MetricStore {
         }
         match self.by_id(id)? {
             Metric::Counter(value) if offset > 0 => *value = value.wrapping_add(offset.unsigned_abs()),
-            Metric::Gauge(value) => *value = value.wrapping_add_signed(offset),
+            Metric::Gauge(gauge) => {
+                gauge.0.fetch_add(offset.cast_unsigned(), Ordering::Relaxed);
+            }
             Metric::Counter(_) | Metric::Histogram(_) => return Err(MetricError::BadArgument),
         }
         Ok(())
@@ -152,7 +191,7 @@ impl Metrics for MetricStore {
     fn record(&mut self, id: u32, value: u64) -> Result<(), MetricError> {
         match self.by_id(id)? {
             Metric::Counter(old) => *old = old.wrapping_add(value),
-            Metric::Gauge(old) => *old = value,
+            Metric::Gauge(gauge) => gauge.0.store(value, Ordering::Relaxed),
             Metric::Histogram(histogram) => histogram.sample(value),
         }
         Ok(())
@@ -164,7 +203,7 @@ impl Metrics for MetricStore {
         }
         match self.metrics.get((id >> 2) as usize).map(|(_, metric)| metric) {
             Some(Metric::Counter(value)) if id & 3 == 0 => Ok(*value),
-            Some(Metric::Gauge(value)) if id & 3 == 1 => Ok(*value),
+            Some(Metric::Gauge(gauge)) if id & 3 == 1 => Ok(gauge.get()),
             _ => Err(MetricError::NotFound),
         }
     }
@@ -204,6 +243,20 @@ mod tests {
         store.record(id, 5).unwrap();
         store.increment(id, -2).unwrap();
         assert_eq!(store.get(id), Ok(3));
+    }
+
+    #[test]
+    fn a_gauge_that_stores_share_says_what_was_said_last() {
+        let gauges = Gauges::default();
+        let mut stores = [(); 2].map(|()| MetricStore::sharing(gauges.clone()));
+        let ids = stores.each_mut().map(|store| store.define(MetricKind::Gauge, "open"));
+        stores[0].record(ids[0], 5).unwrap();
+        stores[1].record(ids[1], 1).unwrap();
+        stores[0].increment(ids[0], -1).unwrap();
+        assert_eq!(stores.each_ref().map(|store| store.gauge("open")), [0, 0]);
+        stores[1].record(ids[1], 7).unwrap();
+        assert_eq!(stores[0].get(ids[0]), Ok(7));
+        assert_eq!(MetricStore::new().gauge("open"), 0, "and nobody else's");
     }
 
     #[test]

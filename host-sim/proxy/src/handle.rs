@@ -10,7 +10,7 @@ use crate::tls::Contexts;
 use crate::worker::{Outside, Worker};
 use crate::world::{Said, World};
 use envoy_plan::Plan;
-use host_abi::{MetricStore, Module, PluginConfig, SharedStore, Vm};
+use host_abi::{Gauges, MetricStore, Module, PluginConfig, SharedStore, Vm};
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -130,7 +130,7 @@ pub fn serve(settings: Settings, module: Module, first: Deployment) -> Result<Ha
     let first = Served::new(first, tls, None, &settings.log);
 
     let running = Arc::new(Running::default());
-    let shared = SharedStore::new();
+    let (shared, gauges) = (SharedStore::new(), Gauges::default());
     let said = Said::default();
     let mut workers = Workers::default();
     let mut started = Vec::new();
@@ -148,6 +148,7 @@ pub fn serve(settings: Settings, module: Module, first: Deployment) -> Result<Ha
             settings: settings.clone(),
             module: module.clone(),
             shared: shared.clone(),
+            gauges: gauges.clone(),
             common,
             said: said.clone(),
             deployment: first.deployment.clone(),
@@ -199,6 +200,7 @@ struct Seed {
     settings: Settings,
     module: Module,
     shared: SharedStore,
+    gauges: Gauges,
     common: Common,
     said: Said,
     deployment: Deployment,
@@ -235,7 +237,7 @@ impl Seed {
         let plan = plan(&self.settings, &self.deployment, self.side);
         let outside = Outside::new(&self.settings, self.side, plan, &self.own, self.common, self.said.clone());
         outside.connections.trust(self.tls);
-        let world = world(&outside, &self.settings, self.said);
+        let world = world(&outside, &self.settings, self.gauges, self.said);
         let config = plugin(self.deployment.configuration(self.side).to_vec(), self.side, self.shared);
         let mut vm = Vm::start(&self.module, world, config).map_err(|error| StartError::Filter(error.to_string()))?;
         vm.host_mut().configuring = false;
@@ -246,10 +248,10 @@ impl Seed {
     }
 }
 
-fn world(outside: &std::rc::Rc<Outside>, settings: &Settings, said: Said) -> World {
+fn world(outside: &std::rc::Rc<Outside>, settings: &Settings, gauges: Gauges, said: Said) -> World {
     World {
         outside: std::rc::Rc::clone(outside),
-        metrics: MetricStore::new(),
+        metrics: MetricStore::sharing(gauges),
         lines: HashMap::new(),
         calls: Vec::new(),
         configuring: true,
@@ -293,7 +295,7 @@ impl Canary {
         let settings = Settings { log: Arc::new(|_, _| {}), ..self.settings.clone() };
         let plan = plan(&settings, deployment, side);
         let outside = Outside::new(&settings, side, plan, &[], Common::default(), Said::default());
-        let world = world(&outside, &settings, Said::default());
+        let world = world(&outside, &settings, Gauges::default(), Said::default());
         let config = plugin(deployment.configuration(side).to_vec(), side, SharedStore::new());
         match Vm::start(&self.module, world, config) {
             Ok(_) => Ok(()),

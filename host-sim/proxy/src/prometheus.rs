@@ -32,9 +32,9 @@ pub(crate) fn print(snapshot: &Snapshot) -> String {
                 typed(&mut out, &name, "counter");
                 line(&mut out, &name, "", *value);
             }
-            Metric::Gauge(value) => {
+            Metric::Gauge(gauge) => {
                 typed(&mut out, &name, "gauge");
-                line(&mut out, &name, "", *value);
+                line(&mut out, &name, "", gauge.get());
             }
             Metric::Histogram(samples) => {
                 typed(&mut out, &name, "histogram");
