@@ -82,8 +82,8 @@ fn envoy_gateway_gets_routes_and_refuses_faults() {
     assert_eq!(code, Some(0), "{stderr}");
     let objects = objects(&stdout);
     let kinds: Vec<_> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["EnvoyExtensionPolicy", "HTTPRoute", "HTTPRoute", "BackendTrafficPolicy"]);
-    assert_eq!(objects[2]["spec"]["hostnames"][0], "www.example.com");
+    assert_eq!(kinds, ["HTTPRoute", "HTTPRoute", "BackendTrafficPolicy", "EnvoyExtensionPolicy"]);
+    assert_eq!(objects[1]["spec"]["hostnames"][0], "www.example.com");
     assert!(stderr.contains("EnvoyExtensionPolicy alone cannot route"), "{stderr}");
 
     let faults = SERVICE.replace("[{route", "[{fault: {abort: {httpStatus: 503, percentage: {value: 1}}}, route");

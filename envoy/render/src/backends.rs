@@ -19,6 +19,11 @@ impl Reference {
     pub(crate) fn value(&self) -> Value {
         self.0.clone()
     }
+
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        self.0.get("name").and_then(Value::as_str).unwrap_or_default()
+    }
 }
 
 /// Looks clusters up, and keeps the objects that are needed for them.
@@ -154,7 +159,7 @@ fn word(parts: &[&str]) -> String {
 }
 
 /// The name with a checksum of what it stands for, in at most so many letters.
-fn marked(name: &str, length: usize, of: &str) -> String {
+pub(crate) fn marked(name: &str, length: usize, of: &str) -> String {
     let digest: String = digest(&json!(of)).chars().take(8).collect();
     let kept: String = name.chars().take(length.saturating_sub(digest.len()).saturating_sub(1)).collect();
     format!("{}-{digest}", kept.trim_end_matches('-'))

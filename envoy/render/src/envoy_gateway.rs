@@ -1,19 +1,30 @@
 //! The manifests for Envoy Gateway: an `EnvoyExtensionPolicy`, and what serves the filter's decisions there.
 //!
 //! Envoy Gateway has clusters of its own, one for each rule of an HTTPRoute, and no route can take a cluster's name from a
-//! header. So every decision that the rules can come to, a profile and a cluster, is a rule of an HTTPRoute that matches the
-//! two headers and leads to a Service. A first rule, which matches everything, only brings requests to the filter: Envoy
+//! header. So every decision that the rules can come to, a profile and a cluster, is an HTTPRoute that matches the
+//! two headers and leads to a Service. Another one, which matches everything, only brings requests to the filter: Envoy
 //! Gateway turns a Wasm filter on by the route that a request meets first. Retries are a BackendTrafficPolicy.
+//!
+//! Envoy Gateway calls a cluster by its HTTPRoute and the rule's place there, and clusters, routes and the filter reach Envoy one after
+//! the other. So that a name means the same in every version of the rules, an HTTPRoute is called by the decision that it carries out,
+//! has no other, and the filter's policy stands behind all of them. It chooses them by a label too, so that one that is no longer
+//! written, and which nothing deletes, is not without the filter, where a client could speak to it.
 
-use crate::backends::{Backends, Reference};
+use crate::backends::{Backends, Reference, marked};
 use crate::mesh::{self, TargetRef};
+use crate::profiles::ByContent;
+use crate::proto;
 use envoy_plan::{Backoff, CLUSTER_HEADER, DEFAULT_PROFILE, PROFILE_HEADER, Plan, Profile, RetryOn, RetryPolicy};
 use istio_config::FilterConfig;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How many rules, and how many hosts, the Gateway API lets an HTTPRoute have.
+/// How many hosts the Gateway API lets an HTTPRoute have.
 const MAX: usize = 16;
+
+/// How long the name of a decision may be. With the name of all in front it has to be one of Kubernetes, of at most 253 letters.
+const NAME_MAX: usize = 150;
 
 /// Where the manifests go.
 #[derive(Clone, Debug)]
@@ -33,44 +44,112 @@ pub struct EnvoyGateway {
 }
 
 impl EnvoyGateway {
-    /// The hosts in lists that one HTTPRoute can have; one empty list where it is for all.
-    fn host_lists(&self) -> impl Iterator<Item = &[String]> {
-        self.hosts.chunks(MAX).chain(self.hosts.is_empty().then_some(&[][..]))
+    /// What all objects are found by, as `kubectl` takes it.
+    pub fn label(&self) -> String {
+        format!("{NAME_LABEL}={}", of_label(&self.name))
     }
 }
 
-/// The manifests, and what they cannot say, a line each.
+/// The manifests, and what they cannot say, a line each. In the order in which they are to be applied.
 pub fn envoy_gateway(plan: &Plan, config: &FilterConfig, gateway: &EnvoyGateway) -> (Vec<Value>, Vec<String>) {
     let mut backends = Backends::new(&config.config, plan, &gateway.namespace);
     let mut lost = Vec::new();
     let mut routes = Vec::new();
     let mut policies = Vec::new();
-    for hosts in gateway.host_lists() {
-        routes.push(route(gateway, &numbered(&gateway.name, routes.len()), hosts, &[json!({})]));
+    let mut names = Vec::new();
+    for (number, hosts) in lists(&gateway.hosts).enumerate() {
+        let name = numbered(&gateway.name, number);
+        routes.push(route(gateway, &name, hosts, json!({})));
+        names.push(name);
     }
-    let config = &without_fallback(config, &mut lost);
-    for profile in plan.profiles.iter().filter(|profile| !profile.falls_back) {
-        let rules = rules(plan, profile, &mut backends, &mut lost);
-        let mut names = Vec::new();
-        for hosts in gateway.host_lists() {
-            for rules in rules.chunks(MAX) {
-                let name = numbered(&format!("{}-{}", gateway.name, profile.name), names.len());
-                routes.push(route(gateway, &name, hosts, rules));
+    let decided = decided_hosts(&gateway.hosts, config, &mut lost);
+    let config = without_fallback(config, &mut lost);
+    let profiles = ByContent::new(&plan.profiles, "");
+    for (old, profile) in plan.profiles.iter().zip(&profiles.profiles).filter(|(old, _)| !old.falls_back) {
+        let before = names.len();
+        let uses = plan.uses.iter().filter(|(used, _)| *used == old.name);
+        for (name, rule) in rules(uses.map(|(_, cluster)| cluster), profile, &mut backends, &mut lost) {
+            for (number, hosts) in lists(&decided).enumerate() {
+                let name = numbered(&format!("{}-{name}", gateway.name), number);
+                let mut route = route(gateway, &name, hosts, rule.clone());
+                label(&mut route, PROFILE_LABEL, &profile.name);
+                routes.push(route);
                 names.push(name);
             }
         }
-        if let Some(retry) = profile.retry.as_ref().filter(|_| !names.is_empty()) {
-            let targets: Vec<_> = names.iter().map(|name| http_route(name).value()).collect();
-            let spec = json!({ "targetRefs": targets, "retry": retries(profile, retry, &mut lost) });
+        let own = names.get(before..).unwrap_or_default();
+        if let Some(retry) = profile.retry.as_ref().filter(|_| !own.is_empty()) {
+            let labels = json!({ (NAME_LABEL): of_label(&gateway.name), (PROFILE_LABEL): profile.name });
+            let spec = targets(own, &labels, [("retry", retries(profile, retry, &mut lost))]);
             let name = format!("{}-{}", gateway.name, profile.name);
             policies.push(mesh::object(EXTENSIONS, "BackendTrafficPolicy", metadata(gateway, &name), spec));
         }
     }
     let (services, unsaid) = backends.finish();
     lost.extend(unsaid);
-    let filter = extension_policy(config, gateway, &routes);
-    let objects = [filter].into_iter().chain(routes).chain(policies).chain(services).collect();
+    let filter = extension_policy(&profiles.named(&config), gateway, &names);
+    let mut objects: Vec<Value> = services.into_iter().chain(routes).chain(policies).chain([filter]).collect();
+    objects.iter_mut().for_each(|object| label(object, NAME_LABEL, &of_label(&gateway.name)));
     (objects, lost)
+}
+
+/// The hosts in lists that one HTTPRoute can have; one empty list where it is for all.
+fn lists(hosts: &[String]) -> impl Iterator<Item = &[String]> {
+    hosts.chunks(MAX).chain(hosts.is_empty().then_some(&[][..]))
+}
+
+/// Hosts of the decisions: those of the rules, and authorities that rules write, since Envoy then looks for the virtual host once more.
+fn decided_hosts(hosts: &[String], config: &FilterConfig, lost: &mut Vec<String>) -> Vec<String> {
+    if hosts.is_empty() {
+        return Vec::new();
+    }
+    let is_covered = |authority: &str| {
+        hosts.iter().any(|host| match host.strip_prefix('*') {
+            Some(suffix) => authority.ends_with(suffix),
+            None => host == authority,
+        })
+    };
+    let mut all = hosts.to_vec();
+    all.extend(authorities(config, lost).into_iter().filter(|authority| !is_covered(authority)));
+    all
+}
+
+/// Authorities that rules write.
+fn authorities(config: &FilterConfig, lost: &mut Vec<String>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for service in &config.config.virtual_services {
+        for (number, rule) in service.spec.http.iter().enumerate() {
+            let of_destinations = rule.route.iter().map(|route| route.headers.as_ref());
+            let edits =
+                of_destinations.chain([rule.headers.as_ref()]).flatten().filter_map(|edits| edits.request.as_ref());
+            let is_host = |name: &str| ["host", ":authority"].iter().any(|host| name.eq_ignore_ascii_case(host));
+            let edited = edits.flat_map(|edits| edits.set.iter().chain(&edits.add)).filter(|(name, _)| is_host(name));
+            let rewritten =
+                rule.rewrite.as_ref().map(|rewrite| &rewrite.authority).filter(|authority| !authority.is_empty());
+            for authority in edited.map(|(_, value)| value).chain(rewritten) {
+                // A port means nothing to a virtual host.
+                let host = authority.split(':').next().unwrap_or_default().to_ascii_lowercase();
+                if is_hostname(&host) {
+                    found.insert(host);
+                } else {
+                    lost.push(format!(
+                        "VirtualService {} http[{number}]: requests with the authority `{authority}` are answered 404, as no HTTPRoute can name it",
+                        service.meta.full_name()
+                    ));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Whether an HTTPRoute may name it (`Hostname` of the Gateway API, without a wildcard): no address.
+fn is_hostname(host: &str) -> bool {
+    let is_label = |label: &str| {
+        let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        !label.is_empty() && label.bytes().all(is_letter) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    host.split('.').all(is_label) && host.parse::<std::net::IpAddr>().is_err()
 }
 
 /// The configuration under which each request is asked of one version: no kind of Envoy Gateway's makes a cluster of two.
@@ -99,13 +178,34 @@ fn numbered(name: &str, before: usize) -> String {
     if before == 0 { name.to_owned() } else { format!("{name}-{}", before.saturating_add(1)) }
 }
 
-fn http_route(name: &str) -> TargetRef {
-    TargetRef { group: GATEWAY_API.to_owned(), kind: "HTTPRoute".to_owned(), name: name.to_owned() }
+/// Labels of what is written: by which command it was called so, and which profile it is for.
+const NAME_LABEL: &str = "shunt.dev/render";
+const PROFILE_LABEL: &str = "shunt.dev/profile";
+
+fn label(object: &mut Value, key: &str, value: &str) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        let labels = metadata.entry("labels").or_insert_with(|| json!({}));
+        labels.as_object_mut().map(|labels| labels.insert(key.to_owned(), json!(value)));
+    }
 }
 
-/// The filter, for these routes and no others of the Gateway.
-fn extension_policy(config: &FilterConfig, gateway: &EnvoyGateway, routes: &[Value]) -> Value {
-    let names = routes.iter().filter_map(|route| route.pointer("/metadata/name").and_then(Value::as_str));
+/// A name as the value of a label, which has 63 letters at most.
+fn of_label(name: &str) -> String {
+    if name.len() > 63 { marked(name, 63, name) } else { name.to_owned() }
+}
+
+/// The `spec` of a policy for HTTPRoutes: those of these names, and all that have these labels, which an Envoy Gateway without
+/// Kubernetes does not see.
+fn targets<const N: usize>(names: &[String], labels: &Value, fields: [(&str, Value); N]) -> Value {
+    let named: Vec<_> =
+        names.iter().map(|name| json!({ "group": GATEWAY_API, "kind": "HTTPRoute", "name": name })).collect();
+    let labelled = json!({ "group": GATEWAY_API, "kind": "HTTPRoute", "matchLabels": labels });
+    let spec = json!({ "targetRefs": named, "targetSelectors": [labelled] });
+    proto::with(spec, fields.map(|(name, value)| (name, Some(value))))
+}
+
+/// The filter, for the routes that are written here and no others of the Gateway.
+fn extension_policy(config: &FilterConfig, gateway: &EnvoyGateway, names: &[String]) -> Value {
     let EnvoyGateway { url, sha256, .. } = gateway;
     let source = |address: &str| match sha256 {
         Some(sha256) => json!({ "url": address, "sha256": sha256 }),
@@ -117,23 +217,28 @@ fn extension_policy(config: &FilterConfig, gateway: &EnvoyGateway, routes: &[Val
     };
     let filter =
         json!({ "name": "shunt", "rootID": "shunt", "code": code, "config": config.to_json(), "failOpen": false });
-    let targets: Vec<_> = names.map(|name| http_route(name).value()).collect();
-    let spec = json!({ "targetRefs": targets, "wasm": [filter] });
+    let labels = json!({ (NAME_LABEL): of_label(&gateway.name) });
+    let spec = targets(names, &labels, [("wasm", json!([filter]))]);
     mesh::object(EXTENSIONS, "EnvoyExtensionPolicy", metadata(gateway, &gateway.name), spec)
 }
 
-fn route(gateway: &EnvoyGateway, name: &str, hosts: &[String], rules: &[Value]) -> Value {
+fn route(gateway: &EnvoyGateway, name: &str, hosts: &[String], rule: Value) -> Value {
     let parents: Vec<_> = gateway.parents.iter().map(TargetRef::value).collect();
-    let mut spec = json!({ "parentRefs": parents, "rules": rules });
+    let mut spec = json!({ "parentRefs": parents, "rules": [rule] });
     if let Some(fields) = spec.as_object_mut().filter(|_| !hosts.is_empty()) {
         fields.insert("hostnames".to_owned(), json!(hosts));
     }
     mesh::object(&format!("{GATEWAY_API}/v1"), "HTTPRoute", metadata(gateway, name), spec)
 }
 
-/// One rule for each cluster that requests of this profile may go to. Of two rules that match, the one with more headers
-/// is met, so the default profile need not say that there is none.
-fn rules(plan: &Plan, profile: &Profile, backends: &mut Backends<'_>, lost: &mut Vec<String>) -> Vec<Value> {
+/// One rule for each of the clusters that requests of this profile may go to, with a name for its HTTPRoute. Of two rules that match,
+/// the one with more headers is met, so the default profile need not say that there is none.
+fn rules<'c>(
+    clusters: impl Iterator<Item = &'c String>,
+    profile: &Profile,
+    backends: &mut Backends<'_>,
+    lost: &mut Vec<String>,
+) -> Vec<(String, Value)> {
     let Profile { name, timeout, retry: _, mirrors, hash_keys, falls_back: _ } = profile;
     // Its own BackendTrafficPolicy has one key for all and no ring, so endpoints would be others than Istio's.
     lost.extend(hash_keys.iter().map(|key| format!("profile {name}: endpoints are not chosen by {key}")));
@@ -147,21 +252,20 @@ fn rules(plan: &Plan, profile: &Profile, backends: &mut Backends<'_>, lost: &mut
             None => lost.push(format!("profile {name}: no copies to `{mirror}`, which no Service in the files is for")),
         }
     }
-    let clusters: Vec<_> = plan.uses.iter().filter(|(used, _)| used == name).map(|(_, cluster)| cluster).collect();
     let rule = |cluster: &String, to: &Reference| {
         let mut headers = vec![json!({ "name": CLUSTER_HEADER, "value": cluster })];
         if name != DEFAULT_PROFILE {
             headers.push(json!({ "name": PROFILE_HEADER, "value": name }));
         }
-        json!({
+        let rule = json!({
             "matches": [{ "headers": headers }],
             "filters": filters,
             "backendRefs": [to.value()],
             "timeouts": { "request": duration(timeout.unwrap_or_default()) },
-        })
+        });
+        (marked(to.name(), NAME_MAX, &format!("{name} {cluster}")), rule)
     };
-    let known = clusters.into_iter().filter_map(|cluster| Some(rule(cluster, &backends.get(cluster)?)));
-    known.collect()
+    clusters.filter_map(|cluster| Some(rule(cluster, &backends.get(cluster)?))).collect()
 }
 
 /// Conditions that Envoy Gateway has no word for.

@@ -46,6 +46,10 @@ pub(crate) fn run(options: &RenderEnvoyGatewayOptions, module: &Option<PathBuf>)
     size::warn_of(&objects);
     say_services(&objects);
     say::note("an EnvoyExtensionPolicy alone cannot route: the HTTPRoutes beside it carry out what the filter decides");
+    let label = gateway.label();
+    say::note(&format!(
+        "all of it has the label {label}; what the version before had beside it is to be deleted afterwards"
+    ));
     let parents: Vec<_> = target_refs.iter().map(|(kind, name)| format!("{kind}/{name}")).collect();
     let hosts = if gateway.hosts.is_empty() { "every host".to_owned() } else { gateway.hosts.join(", ") };
     say::note(&format!("acts on {hosts} at {} in namespace {}", parents.join(", "), gateway.namespace));
