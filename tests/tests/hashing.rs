@@ -176,6 +176,17 @@ fn compare(arm: &dyn Arm) {
             _ => assert!(met.iter().all(|met| met.len() == 1)),
         }
     }
+    let several = |first: &str, second: &str| -> Vec<Request> {
+        let of = |key: u32, name: &str| format!("{name}-{key}");
+        let headers = |key| [("x-user", of(key, first)), ("x-user", of(key, second)), ("x-answer", "200".to_owned())];
+        let request = |headers: [(&str, String); 3]| {
+            Request::get(services()[0].host, "/", &headers.each_ref().map(|(name, value)| (*name, value.as_str())))
+        };
+        (0..KEYS).map(|key| request(headers(key))).collect()
+    };
+    let in_order = check("a header with two values", &several("a", "b"));
+    assert_eq!(check("the same in another order", &several("b", "a")), in_order);
+
     // Both clusters have the same endpoints and the same keys, so it does not matter which is drawn.
     let both: Vec<Request> = (0..KEYS).map(|key| asked("keys.test", &format!("/?q={}", key % 7), key, "200")).collect();
     let together = check("two keys", &both);
