@@ -2,13 +2,12 @@
 //!
 //! istiod does not start without one, even where all its objects come from a folder.
 
+use super::server::Server;
 use crate::message::Reader;
 use serde_json::{Value, json};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// What istiod asks for: the resource as its path has it, and the kind of its lists.
@@ -28,13 +27,8 @@ const LISTS: [(&str, &str); 12] = [
     ("validatingwebhookconfigurations", "ValidatingWebhookConfigurationList"),
 ];
 
-/// The server; it ends when this is dropped.
-pub struct Kubernetes {
-    /// Where it is, by plain HTTP.
-    pub address: SocketAddr,
-    over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
+/// The API server; it ends when this is dropped.
+pub struct Kubernetes(Server);
 
 impl Kubernetes {
     /// Starts one on a free port.
@@ -43,21 +37,7 @@ impl Kubernetes {
     ///
     /// There is no port.
     pub fn start() -> std::io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
-        let over = Arc::new(AtomicBool::new(false));
-        let shared = Arc::clone(&over);
-        let accept = move || {
-            for stream in listener.incoming() {
-                if shared.load(Ordering::Relaxed) {
-                    return;
-                }
-                let Ok(stream) = stream else { continue };
-                let shared = Arc::clone(&shared);
-                std::thread::spawn(move || serve(&stream, &shared));
-            }
-        };
-        Ok(Self { address, over, thread: Some(std::thread::spawn(accept)) })
+        Server::start((Ipv4Addr::LOCALHOST, 0).into(), serve).map(Self)
     }
 
     /// How a client finds it.
@@ -65,22 +45,11 @@ impl Kubernetes {
         json!({
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{ "name": "empty", "cluster": { "server": format!("http://{}", self.address) } }],
+            "clusters": [{ "name": "empty", "cluster": { "server": format!("http://{}", self.0.address) } }],
             "users": [{ "name": "anyone", "user": {} }],
             "contexts": [{ "name": "empty", "context": { "cluster": "empty", "user": "anyone" } }],
             "current-context": "empty",
         })
-    }
-}
-
-impl Drop for Kubernetes {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        // Wakes the thread, which then sees that it is over.
-        let _ = TcpStream::connect(self.address);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

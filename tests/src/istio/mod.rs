@@ -8,17 +8,23 @@
 //! - [`kubernetes`]: the API server of an empty cluster
 //! - [`mesh`]: istiod, the objects that it serves, and its own validation
 //! - [`workload`]: an Envoy as a sidecar or as a gateway
+//! - [`agent`]: Istio's own program between the two, which fetches the compiled filter
+//! - [`download`]: where it fetches that
 //! - [`objects`]: objects that tests need beside those of a user
 //! - [`render`]: the manifest under test
 //! - [`routes`]: what Envoy got, to be compared
 //! - [`arm`]: the corpus, with every case's rules in istiod and in the filter
+//! - [`server`]: what the servers of these tests have in common
 
+pub mod agent;
 pub mod arm;
+pub mod download;
 pub mod kubernetes;
 pub mod mesh;
 pub mod objects;
 pub mod render;
 pub mod routes;
+pub mod server;
 pub mod workload;
 
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! An Envoy that istiod configures, as a sidecar or as a gateway.
 
 use super::Programs;
+use super::agent::Agent;
 use super::mesh::Mesh;
 use super::objects::{APP, NAMESPACE, marker_host};
 use crate::arms::start_envoy_that_drains;
@@ -66,11 +67,39 @@ impl Workload {
         address: IpAddr,
         locality: &str,
     ) -> Result<Self, String> {
+        Self::start_on(programs, mesh, &socket(mesh.xds), role, app, address, locality)
+    }
+
+    /// The same for a sidecar with Istio's agent, which asks istiod for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub fn start_behind(
+        programs: &Programs,
+        mesh: &Mesh,
+        agent: &Agent,
+        app: &str,
+        address: IpAddr,
+    ) -> Result<Self, String> {
+        let xds = json!({ "pipe": { "path": agent.socket } });
+        Self::start_on(programs, mesh, &xds, Role::Sidecar, app, address, "")
+    }
+
+    fn start_on(
+        programs: &Programs,
+        mesh: &Mesh,
+        xds: &Value,
+        role: Role,
+        app: &str,
+        address: IpAddr,
+        locality: &str,
+    ) -> Result<Self, String> {
         let admin = free_address();
         let folder = mesh.folder().join(format!("envoy-{app}"));
         std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let file = folder.join("bootstrap.json");
-        let mut bootstrap = bootstrap(mesh.xds, admin, role, app, address);
+        let mut bootstrap = bootstrap(xds, admin, role, app, address);
         let Locality { region, zone, subzone } = locality.into();
         bootstrap["node"]["locality"] = json!({ "region": region, "zone": zone, "sub_zone": subzone });
         std::fs::write(&file, bootstrap.to_string()).map_err(|error| error.to_string())?;
@@ -160,14 +189,18 @@ fn statistic(admin: SocketAddr, part: &str) -> u64 {
     counts.filter_map(|(_, count)| count.parse::<u64>().ok()).sum()
 }
 
-fn bootstrap(xds: SocketAddr, admin: SocketAddr, role: Role, app: &str, address: IpAddr) -> Value {
+/// An address as Envoy's configuration has it.
+fn socket(at: SocketAddr) -> Value {
+    json!({ "socket_address": { "address": at.ip(), "port_value": at.port() } })
+}
+
+fn bootstrap(xds: &Value, admin: SocketAddr, role: Role, app: &str, address: IpAddr) -> Value {
     let (kind, interception) = match role {
         Role::Sidecar => ("sidecar", "NONE"),
         Role::Gateway => ("router", "REDIRECT"),
     };
-    let socket = |at: SocketAddr| json!({ "socket_address": { "address": at.ip(), "port_value": at.port() } });
     let ads = json!({ "ads": {}, "resource_api_version": "V3" });
-    let endpoint = json!({ "endpoint": { "address": socket(xds) } });
+    let endpoint = json!({ "endpoint": { "address": xds } });
     let http2 = json!({
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         "explicit_http_config": { "http2_protocol_options": {} },

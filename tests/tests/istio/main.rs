@@ -4,6 +4,7 @@
 //! compiled and linted with all others, and counted as ignored rather than as skipped for a reason of this machine.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is a test")]
 
+mod agent;
 mod context;
 mod corpus;
 mod failing;

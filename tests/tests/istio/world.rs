@@ -3,9 +3,10 @@
 use serde_json::Value;
 use shunt_tests::case::{self, Case, Request};
 use shunt_tests::client::Client;
+use shunt_tests::istio::agent::Agent;
 use shunt_tests::istio::arm::PORTS;
 use shunt_tests::istio::mesh::Mesh;
-use shunt_tests::istio::render::{self, For};
+use shunt_tests::istio::render::{self, For, Source};
 use shunt_tests::istio::workload::{Role, Workload, free_ip};
 use shunt_tests::istio::{Programs, objects};
 use shunt_tests::observed::{Arrival, Reply, values};
@@ -24,6 +25,8 @@ pub(crate) struct World {
     /// The port on which requests for the sidecar's application come in, and where that is.
     pub(crate) inbound: Option<(u16, SocketAddr)>,
     pub(crate) mesh: Mesh,
+    /// Where the proxy's agent fetches the filter, if it does.
+    url: Option<String>,
 }
 
 pub(crate) fn programs() -> Programs {
@@ -50,7 +53,20 @@ impl World {
             Mesh::start(&programs, &Value::Object(serde_json::Map::new())).unwrap_or_else(|error| panic!("{error}"));
         let proxy = Workload::start(&programs, &mesh, role, APP, free_ip()).unwrap_or_else(|error| panic!("{error}"));
         let servers = Servers::start(&doing(behaviour));
-        Self { servers, programs, proxy, role, port: 80, inbound: None, mesh }
+        Self { servers, programs, proxy, role, port: 80, inbound: None, mesh, url: None }
+    }
+
+    /// A sidecar whose agent fetches the filter from this URL, and that agent.
+    pub(crate) fn start_with_agent(url: String) -> (Self, Agent) {
+        let programs = programs();
+        let mesh =
+            Mesh::start(&programs, &Value::Object(serde_json::Map::new())).unwrap_or_else(|error| panic!("{error}"));
+        let address = free_ip();
+        let agent = Agent::start(&programs, &mesh, APP, address).unwrap_or_else(|error| panic!("{error}"));
+        let proxy = Workload::start_behind(&programs, &mesh, &agent, APP, address);
+        let proxy = proxy.unwrap_or_else(|error| panic!("{error}\n{}", agent.said()));
+        let servers = Servers::start(&bare());
+        (Self { servers, programs, proxy, role: Role::Sidecar, port: 80, inbound: None, mesh, url: Some(url) }, agent)
     }
 
     /// What is there whatever the rules are.
@@ -77,7 +93,8 @@ impl World {
             Role::Sidecar => For::Sidecar(APP),
             Role::Gateway => For::Gateway(APP),
         };
-        render::manifests(&self.programs, kind, &files, whom).unwrap_or_else(|error| panic!("{error}"))
+        let from = self.url.as_deref().map_or(Source::File, Source::Url);
+        render::manifests(&self.programs, kind, &files, whom, from).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Puts rules and manifests into istiod; the version is what the proxy is waited for with.
