@@ -23,8 +23,8 @@ use std::time::Duration;
 /// How many hosts the Gateway API lets an HTTPRoute have.
 const MAX: usize = 16;
 
-/// How long the name of a decision may be. With the name of all in front it has to be one of Kubernetes, of at most 253 letters.
-const NAME_MAX: usize = 150;
+/// How long the names of a decision may be, before a number: a name of Kubernetes has 253 letters at most.
+const NAME_MAX: usize = 240;
 
 /// Where the manifests go.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub struct EnvoyGateway {
 }
 
 impl EnvoyGateway {
-    /// What all objects are found by, as `kubectl` takes it.
+    /// What HTTPRoutes and policies are found by, as `kubectl` takes it.
     pub fn label(&self) -> String {
         format!("{NAME_LABEL}={}", of_label(&self.name))
     }
@@ -70,7 +70,7 @@ pub fn envoy_gateway(plan: &Plan, config: &FilterConfig, gateway: &EnvoyGateway)
         let uses = plan.uses.iter().filter(|(used, _)| *used == old.name);
         for (name, rule) in rules(uses.map(|(_, cluster)| cluster), profile, &mut backends, &mut lost) {
             for (number, hosts) in lists(&decided).enumerate() {
-                let name = numbered(&format!("{}-{name}", gateway.name), number);
+                let name = numbered(&fitting(format!("{}-{name}", gateway.name)), number);
                 let mut route = route(gateway, &name, hosts, rule.clone());
                 label(&mut route, PROFILE_LABEL, &profile.name);
                 routes.push(route);
@@ -81,16 +81,17 @@ pub fn envoy_gateway(plan: &Plan, config: &FilterConfig, gateway: &EnvoyGateway)
         if let Some(retry) = profile.retry.as_ref().filter(|_| !own.is_empty()) {
             let labels = json!({ (NAME_LABEL): of_label(&gateway.name), (PROFILE_LABEL): profile.name });
             let spec = targets(own, &labels, [("retry", retries(profile, retry, &mut lost))]);
-            let name = format!("{}-{}", gateway.name, profile.name);
+            let name = fitting(format!("{}-{}", gateway.name, profile.name));
             policies.push(mesh::object(EXTENSIONS, "BackendTrafficPolicy", metadata(gateway, &name), spec));
         }
     }
     let (services, unsaid) = backends.finish();
     lost.extend(unsaid);
     let filter = extension_policy(&profiles.named(&config), gateway, &names);
-    let mut objects: Vec<Value> = services.into_iter().chain(routes).chain(policies).chain([filter]).collect();
-    objects.iter_mut().for_each(|object| label(object, NAME_LABEL, &of_label(&gateway.name)));
-    (objects, lost)
+    let mut own: Vec<Value> = routes.into_iter().chain(policies).chain([filter]).collect();
+    own.iter_mut().for_each(|object| label(object, NAME_LABEL, &of_label(&gateway.name)));
+    // Services and Backends are called the same by every name, and may be somebody else's too: no label says that they are ours.
+    (services.into_iter().chain(own).collect(), lost)
 }
 
 /// The hosts in lists that one HTTPRoute can have; one empty list where it is for all.
@@ -172,6 +173,11 @@ const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
 fn metadata(gateway: &EnvoyGateway, name: &str) -> Value {
     json!({ "name": name, "namespace": gateway.namespace })
+}
+
+/// The name as it is, or cut short with a checksum of the whole.
+fn fitting(name: String) -> String {
+    if name.len() > NAME_MAX { marked(&name, NAME_MAX, &name) } else { name }
 }
 
 fn numbered(name: &str, before: usize) -> String {

@@ -227,6 +227,7 @@ fn every_route_has_a_name_of_its_own_and_what_leads_nowhere_is_told() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), routes.len(), "each has a name of its own");
+    assert!(of_kind(&objects, "Service").iter().all(|service| service["metadata"]["labels"].is_null()));
     assert!(lost.iter().any(|line| line.contains("outbound|80|none|")), "{lost:?}");
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn run(options: &RenderEnvoyGatewayOptions, module: &Option<PathBuf>)
     say::note("an EnvoyExtensionPolicy alone cannot route: the HTTPRoutes beside it carry out what the filter decides");
     let label = gateway.label();
     say::note(&format!(
-        "all of it has the label {label}; what the version before had beside it is to be deleted afterwards"
+        "its HTTPRoutes and policies have the label {label}; those of the version before that are not here are to be deleted afterwards"
     ));
     let parents: Vec<_> = target_refs.iter().map(|(kind, name)| format!("{kind}/{name}")).collect();
     let hosts = if gateway.hosts.is_empty() { "every host".to_owned() } else { gateway.hosts.join(", ") };
