@@ -229,6 +229,7 @@ impl World {
                     now: &mut self.now,
                     chance: &mut self.chance,
                     forwarded_for,
+                    copies: Vec::new(),
                 };
                 (carry_out(&mut self.upstreams, &mut outside, &head, body)?, forward.response)
             }
@@ -322,6 +323,8 @@ struct Outside<'a> {
     chance: &'a mut SplitMix,
     /// `x-forwarded-for` as it came.
     forwarded_for: Option<&'a [u8]>,
+    /// Mirrors that are under way, and when their endpoints answer. While they are, these count as busy.
+    copies: Vec<(Option<Timestamp>, Exchange)>,
 }
 
 /// What an endpoint does with the attempt under way.
@@ -356,9 +359,13 @@ fn carry_out(
         Ok(begun) => begun,
     };
     let (begun, waiting): (Vec<_>, Vec<_>) = shadows.into_iter().partition(|shadow| shadow.step.attempt().is_some());
-    for shadow in &begun {
+    for shadow in begun {
         if let Some(attempt) = shadow.step.attempt() {
-            outside.arrive(attempt, &shadow.exchange, head, body);
+            match outside.arrive(attempt, &shadow.exchange, head, body) {
+                UnderWay::Fails(_) => {}
+                UnderWay::Answers(at, _) => outside.copies.push((Some(at), shadow.exchange)),
+                UnderWay::Nothing => outside.copies.push((None, shadow.exchange)),
+            }
         }
     }
     let response = lead(exchange, step, outside, head, body);
@@ -407,14 +414,14 @@ fn lead(
                 exchange.on(Event::Failed(*failure), *outside.now, &mut || outside.chance.draw())
             }
             UnderWay::Answers(at, response) if limit.is_none_or(|limit| *at < limit) => {
-                *outside.now = (*outside.now).max(*at);
+                outside.wait_until(*at);
                 let header = |name: &str| response.head.get(name);
                 let status = response.head.get_str(":status").and_then(|status| status.parse().ok());
                 let answer = Answer { status: status.unwrap_or_default(), header: &header };
                 exchange.on(Event::Answered(answer), *outside.now, &mut || outside.chance.draw())
             }
             UnderWay::Answers(..) | UnderWay::Nothing => {
-                *outside.now = limit.ok_or("nobody answers, and nothing limits the time")?;
+                outside.wait_until(limit.ok_or("nobody answers, and nothing limits the time")?);
                 exchange.on(Event::Woken, *outside.now, &mut || outside.chance.draw())
             }
         };
@@ -422,6 +429,11 @@ fn lead(
 }
 
 impl Outside<'_> {
+    fn wait_until(&mut self, at: Timestamp) {
+        *self.now = (*self.now).max(at);
+        self.copies.retain(|(answered_at, _)| answered_at.is_none_or(|answered_at| answered_at > *self.now));
+    }
+
     /// Something is sent to an endpoint.
     fn arrive(&mut self, attempt: &Attempt, exchange: &Exchange, head: &HeaderMap, body: &str) -> UnderWay {
         let (address, port) = (attempt.endpoint.address(), attempt.endpoint.port());
