@@ -52,5 +52,6 @@ pub use plan::{
     Backoff, CLUSTER_HEADER, Cluster, DEFAULT_PROFILE, Discovery, Endpoint, Fallback, LoadBalancing,
     PASSTHROUGH_CLUSTER, PROFILE_HEADER, Plan, Profile, RetryOn, RetryPolicy, UpstreamProtocol,
 };
+pub use syntax::is_fqdn;
 pub use tls::{ClientCertificate, Roots, UpstreamTls};
 pub use warmup::Warmup;

@@ -28,7 +28,7 @@ pub(crate) fn is_host(host: &str) -> bool {
 
 /// Whether `name` is one that DNS can be asked for: no wildcard, and nothing like an address (istio `ValidateFQDN`). The
 /// last label may be empty.
-pub(crate) fn is_fqdn(name: &str) -> bool {
+pub fn is_fqdn(name: &str) -> bool {
     let labels = name.strip_suffix('.').unwrap_or(name);
     let top = name.rsplit('.').next().unwrap_or_default();
     let looks_like_address = !top.is_empty() && top.bytes().all(|byte| byte.is_ascii_digit());

@@ -15,7 +15,7 @@ use crate::mesh::{self, TargetRef};
 use crate::profiles::ByContent;
 use crate::proto;
 use envoy_plan::{Backoff, CLUSTER_HEADER, DEFAULT_PROFILE, PROFILE_HEADER, Plan, Profile, RetryOn, RetryPolicy};
-use istio_config::FilterConfig;
+use istio_config::{FilterConfig, names};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -25,6 +25,9 @@ const MAX: usize = 16;
 
 /// How long the names of a decision may be, before a number: a name of Kubernetes has 253 letters at most.
 const NAME_MAX: usize = 240;
+
+/// How long the value of a label may be.
+const LABEL_MAX: usize = 63;
 
 /// Where the manifests go.
 #[derive(Clone, Debug)]
@@ -46,7 +49,7 @@ pub struct EnvoyGateway {
 impl EnvoyGateway {
     /// What HTTPRoutes and policies are found by, as `kubectl` takes it.
     pub fn label(&self) -> String {
-        format!("{NAME_LABEL}={}", of_label(&self.name))
+        format!("{NAME_LABEL}={}", fitting(&self.name, LABEL_MAX))
     }
 }
 
@@ -70,7 +73,7 @@ pub fn envoy_gateway(plan: &Plan, config: &FilterConfig, gateway: &EnvoyGateway)
         let uses = plan.uses.iter().filter(|(used, _)| *used == old.name);
         for (name, rule) in rules(uses.map(|(_, cluster)| cluster), profile, &mut backends, &mut lost) {
             for (number, hosts) in lists(&decided).enumerate() {
-                let name = numbered(&fitting(format!("{}-{name}", gateway.name)), number);
+                let name = numbered(&fitting(&format!("{}-{name}", gateway.name), NAME_MAX), number);
                 let mut route = route(gateway, &name, hosts, rule.clone());
                 label(&mut route, PROFILE_LABEL, &profile.name);
                 routes.push(route);
@@ -79,9 +82,9 @@ pub fn envoy_gateway(plan: &Plan, config: &FilterConfig, gateway: &EnvoyGateway)
         }
         let own = names.get(before..).unwrap_or_default();
         if let Some(retry) = profile.retry.as_ref().filter(|_| !own.is_empty()) {
-            let labels = json!({ (NAME_LABEL): of_label(&gateway.name), (PROFILE_LABEL): profile.name });
+            let labels = json!({ (NAME_LABEL): fitting(&gateway.name, LABEL_MAX), (PROFILE_LABEL): profile.name });
             let spec = targets(own, &labels, [("retry", retries(profile, retry, &mut lost))]);
-            let name = fitting(format!("{}-{}", gateway.name, profile.name));
+            let name = fitting(&format!("{}-{}", gateway.name, profile.name), NAME_MAX);
             policies.push(mesh::object(EXTENSIONS, "BackendTrafficPolicy", metadata(gateway, &name), spec));
         }
     }
@@ -89,7 +92,7 @@ pub fn envoy_gateway(plan: &Plan, config: &FilterConfig, gateway: &EnvoyGateway)
     lost.extend(unsaid);
     let filter = extension_policy(&profiles.named(&config), gateway, &names);
     let mut own: Vec<Value> = routes.into_iter().chain(policies).chain([filter]).collect();
-    own.iter_mut().for_each(|object| label(object, NAME_LABEL, &of_label(&gateway.name)));
+    own.iter_mut().for_each(|object| label(object, NAME_LABEL, &fitting(&gateway.name, LABEL_MAX)));
     // Services and Backends are called the same by every name, and may be somebody else's too: no label says that they are ours.
     (services.into_iter().chain(own).collect(), lost)
 }
@@ -104,12 +107,7 @@ fn decided_hosts(hosts: &[String], config: &FilterConfig, lost: &mut Vec<String>
     if hosts.is_empty() {
         return Vec::new();
     }
-    let is_covered = |authority: &str| {
-        hosts.iter().any(|host| match host.strip_prefix('*') {
-            Some(suffix) => authority.ends_with(suffix),
-            None => host == authority,
-        })
-    };
+    let is_covered = |authority: &str| hosts.iter().any(|host| names::covers(host, authority));
     let mut all = hosts.to_vec();
     all.extend(authorities(config, lost).into_iter().filter(|authority| !is_covered(authority)));
     all
@@ -123,14 +121,15 @@ fn authorities(config: &FilterConfig, lost: &mut Vec<String>) -> BTreeSet<String
             let of_destinations = rule.route.iter().map(|route| route.headers.as_ref());
             let edits =
                 of_destinations.chain([rule.headers.as_ref()]).flatten().filter_map(|edits| edits.request.as_ref());
-            let is_host = |name: &str| ["host", ":authority"].iter().any(|host| name.eq_ignore_ascii_case(host));
-            let edited = edits.flat_map(|edits| edits.set.iter().chain(&edits.add)).filter(|(name, _)| is_host(name));
+            let written = edits.flat_map(|edits| edits.set.iter().chain(&edits.add));
+            let edited = written.filter(|(name, _)| names::is_authority(name));
             let rewritten =
                 rule.rewrite.as_ref().map(|rewrite| &rewrite.authority).filter(|authority| !authority.is_empty());
             for authority in edited.map(|(_, value)| value).chain(rewritten) {
                 // A port means nothing to a virtual host.
                 let host = authority.split(':').next().unwrap_or_default().to_ascii_lowercase();
-                if is_hostname(&host) {
+                // A dot at the end is a name to DNS, and none to the Gateway API.
+                if envoy_plan::is_fqdn(&host) && !host.ends_with('.') {
                     found.insert(host);
                 } else {
                     lost.push(format!(
@@ -142,15 +141,6 @@ fn authorities(config: &FilterConfig, lost: &mut Vec<String>) -> BTreeSet<String
         }
     }
     found
-}
-
-/// Whether an HTTPRoute may name it (`Hostname` of the Gateway API, without a wildcard): no address.
-fn is_hostname(host: &str) -> bool {
-    let is_label = |label: &str| {
-        let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        !label.is_empty() && label.bytes().all(is_letter) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    host.split('.').all(is_label) && host.parse::<std::net::IpAddr>().is_err()
 }
 
 /// The configuration under which each request is asked of one version: no kind of Envoy Gateway's makes a cluster of two.
@@ -175,9 +165,9 @@ fn metadata(gateway: &EnvoyGateway, name: &str) -> Value {
     json!({ "name": name, "namespace": gateway.namespace })
 }
 
-/// The name as it is, or cut short with a checksum of the whole.
-fn fitting(name: String) -> String {
-    if name.len() > NAME_MAX { marked(&name, NAME_MAX, &name) } else { name }
+/// The name as it is, or cut to so many letters with a checksum of the whole.
+fn fitting(name: &str, length: usize) -> String {
+    if name.len() > length { marked(name, length, name) } else { name.to_owned() }
 }
 
 fn numbered(name: &str, before: usize) -> String {
@@ -193,11 +183,6 @@ fn label(object: &mut Value, key: &str, value: &str) {
         let labels = metadata.entry("labels").or_insert_with(|| json!({}));
         labels.as_object_mut().map(|labels| labels.insert(key.to_owned(), json!(value)));
     }
-}
-
-/// A name as the value of a label, which has 63 letters at most.
-fn of_label(name: &str) -> String {
-    if name.len() > 63 { marked(name, 63, name) } else { name.to_owned() }
 }
 
 /// The `spec` of a policy for HTTPRoutes: those of these names, and all that have these labels, which an Envoy Gateway without
@@ -223,7 +208,7 @@ fn extension_policy(config: &FilterConfig, gateway: &EnvoyGateway, names: &[Stri
     };
     let filter =
         json!({ "name": "shunt", "rootID": "shunt", "code": code, "config": config.to_json(), "failOpen": false });
-    let labels = json!({ (NAME_LABEL): of_label(&gateway.name) });
+    let labels = json!({ (NAME_LABEL): fitting(&gateway.name, LABEL_MAX) });
     let spec = targets(names, &labels, [("wasm", json!([filter]))]);
     mesh::object(EXTENSIONS, "EnvoyExtensionPolicy", metadata(gateway, &gateway.name), spec)
 }

@@ -26,6 +26,11 @@ pub fn is_host(host: &str) -> bool {
     !host.is_empty() && host.len() <= 255 && name.bytes().all(is_part) && !name.contains("..")
 }
 
+/// Whether a header of this name is the request's authority, as rules write it.
+pub fn is_authority(header: &str) -> bool {
+    ["host", ":authority"].iter().any(|name| header.eq_ignore_ascii_case(name))
+}
+
 /// Whether headers, cookies and methods may be called so (RFC 9110, section 5.6.2, `token`).
 pub fn is_token(name: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);

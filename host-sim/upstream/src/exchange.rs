@@ -159,6 +159,11 @@ enum State {
     Over,
 }
 
+/// Where what is tried again is counted.
+fn retries<'e>(pool: &'e Pool, pair: Option<&'e Both>) -> &'e Arc<Load> {
+    pair.map_or(&pool.load, |both| &both.retries)
+}
+
 impl Exchange {
     /// A request to `pool`, before its first attempt.
     pub(crate) fn new(pool: Rc<Pool>, retry: Retry, ask: &Ask<'_>, now: Timestamp) -> Self {
@@ -420,8 +425,7 @@ impl Exchange {
     fn answered(&mut self, turn: Turn, answer: &Answer<'_>, now: Timestamp, draws: &mut dyn Draws) -> Step {
         let status = grpc::status(self.is_grpc, answer).unwrap_or(answer.status);
         self.pool.report(turn.endpoint(), Outcome::Answered(status), now);
-        let retries = self.pair.as_ref().map_or(&self.pool.load, |both| &both.retries);
-        let flags = match self.retry.after_answer(answer, retries) {
+        let flags = match self.retry.after_answer(answer, retries(&self.pool, self.pair.as_ref())) {
             Verdict::Again => return self.back_off(&turn, now, draws),
             Verdict::Exhausted => Flags::RETRY_LIMIT_EXCEEDED,
             Verdict::Overflow => Flags::UPSTREAM_OVERFLOW,
@@ -439,8 +443,7 @@ impl Exchange {
             Failure::Overflow | Failure::Unresolved | Failure::Loop => {}
             _ => self.pool.report(turn.endpoint(), Outcome::Failed, now),
         }
-        let retries = self.pair.as_ref().map_or(&self.pool.load, |both| &both.retries);
-        match self.retry.after_failure(failure, retries) {
+        match self.retry.after_failure(failure, retries(&self.pool, self.pair.as_ref())) {
             Verdict::Again => self.back_off(&turn, now, draws),
             Verdict::Overflow => Step::Reply(reply.flagged(Flags::UPSTREAM_OVERFLOW)),
             Verdict::Exhausted => Step::Reply(reply.flagged(Flags::RETRY_LIMIT_EXCEEDED)),

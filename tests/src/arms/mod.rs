@@ -56,7 +56,9 @@ pub trait Arm: Sync {
     /// # Errors
     ///
     /// The host does not take the configuration, in its own words.
-    fn start(&self, case: &Case) -> Result<Box<dyn Running>, String>;
+    fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
+        self.start_on(&Arc::new(Servers::start(case)), case)
+    }
 
     /// The same with endpoints that another arm has as well. A hash chooses by their addresses, so both choose alike. To be asked one
     /// after the other: what arrives is told to whoever asks first.

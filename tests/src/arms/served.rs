@@ -135,10 +135,6 @@ impl Arm for Proxy {
         Duration::from_secs(2)
     }
 
-    fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
-        self.start_on(&Arc::new(Servers::start(case)), case)
-    }
-
     fn start_on(&self, servers: &Arc<Servers>, case: &Case) -> Result<Box<dyn Running>, String> {
         let settings = Settings::of(case);
         let host = match take(&self.idle, |host| host.settings == settings) {
@@ -216,10 +212,6 @@ impl Arm for Envoy {
 
     fn slack(&self) -> Duration {
         Duration::from_secs(2)
-    }
-
-    fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
-        self.start_on(&Arc::new(Servers::start(case)), case)
     }
 
     fn start_on(&self, servers: &Arc<Servers>, case: &Case) -> Result<Box<dyn Running>, String> {

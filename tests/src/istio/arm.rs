@@ -121,10 +121,6 @@ impl Arm for Istio {
         Duration::from_secs(2)
     }
 
-    fn start(&self, case: &Case) -> Result<Box<dyn Running>, String> {
-        self.start_on(&Arc::new(Servers::start(case)), case)
-    }
-
     fn start_on(&self, servers: &Arc<Servers>, case: &Case) -> Result<Box<dyn Running>, String> {
         let mut objects = self.objects(case, servers)?;
         let mut host = self.host(case)?;

@@ -67,8 +67,7 @@ fn check_authority(at: &At<'_>, rule: &HttpRoute, diagnostics: &mut Diagnostics)
     let Some(request) = rule.headers.as_ref().and_then(|headers| headers.request.as_ref()) else { return };
     let HeaderOperations { set, add, remove: _ } = request;
     let written = set.iter().map(|entry| ("set", entry)).chain(add.iter().map(|entry| ("add", entry)));
-    let is_host = |name: &str| ["host", ":authority"].iter().any(|host| name.eq_ignore_ascii_case(host));
-    let mut hosts = written.filter(|(_, (name, value))| is_host(name) && !value.is_empty());
+    let mut hosts = written.filter(|(_, (name, value))| hosts::is_authority(name) && !value.is_empty());
     let (Some(_), Some((field, (name, _)))) = (hosts.next(), hosts.next()) else { return };
     let at = at.field("headers");
     let at = at.field("request");

@@ -50,24 +50,20 @@ pub struct BreakerRule {
     pub out_percent_max: u32,
 }
 
-impl Default for BreakerRule {
-    /// What a policy that says none of this gets, which counts nothing as too many.
-    fn default() -> Self {
-        Self {
-            consecutive: 0,
-            percent: 0,
-            min_requests: 20,
-            window_ms: 10_000,
-            open_ms: 5_000,
-            open_max_ms: 60_000,
-            probes: 3,
-            return_ms: 10_000,
-            out_percent_max: 100,
-        }
-    }
-}
-
 impl BreakerRule {
+    /// What a policy that says none of this gets, which counts nothing as too many.
+    pub(crate) const UNSAID: Self = Self {
+        consecutive: 0,
+        percent: 0,
+        min_requests: 20,
+        window_ms: 10_000,
+        open_ms: 5_000,
+        open_max_ms: 60_000,
+        probes: 3,
+        return_ms: 10_000,
+        out_percent_max: 100,
+    };
+
     /// What tells settings from others.
     fn hash(&self) -> u64 {
         let Self {

@@ -7,17 +7,7 @@ use super::{Admission, BreakerRule, Failures, Guard, Reason, Watcher};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-const RULE: BreakerRule = BreakerRule {
-    consecutive: 0,
-    percent: 50,
-    min_requests: 20,
-    window_ms: 10_000,
-    open_ms: 5_000,
-    open_max_ms: 60_000,
-    probes: 3,
-    return_ms: 10_000,
-    out_percent_max: 100,
-};
+const RULE: BreakerRule = BreakerRule { percent: 50, ..BreakerRule::UNSAID };
 
 fn guard(rule: BreakerRule, members: &[&str]) -> Guard {
     let all = (0..).zip(members).map(|(member, _)| (member, if member == 0 { 80 } else { 20 }));

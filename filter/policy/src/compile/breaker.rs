@@ -124,7 +124,7 @@ fn rule(at: &At<'_>, raw: &Breaker, diagnostics: &mut Diagnostics) -> BreakerRul
         }
         ms
     };
-    let default = BreakerRule::default();
+    let default = BreakerRule::UNSAID;
     let open_ms = ms("openFor", open_for, default.open_ms);
     let rule = BreakerRule {
         consecutive: consecutive_failures.unwrap_or(default.consecutive),

@@ -7,7 +7,7 @@
 use crate::format;
 use crate::headers::{HeaderEdits, Level};
 use istio_config::diagnostic::{At, Diagnostics};
-use istio_config::names::is_token;
+use istio_config::names::{is_authority, is_token};
 use istio_config::virtual_service::{HeaderOperations, Headers};
 
 /// What `headers` says in one place.
@@ -120,8 +120,7 @@ fn level(
         for (name, value) in entries {
             let at = field.key(name);
             let name = name.to_ascii_lowercase();
-            let is_host = name == "host" || name == ":authority";
-            if let Some(authority) = authority.as_deref_mut().filter(|_| is_host) {
+            if let Some(authority) = authority.as_deref_mut().filter(|_| is_authority(&name)) {
                 // `set` is read first and beats `add`.
                 if is_one_line(&at, value, diagnostics) {
                     authority.get_or_insert_with(|| value.clone());
