@@ -3,8 +3,9 @@
     python3 examples/upstreams.py STORY [--mesh HOST:PORT] [--faster N] [--seconds N]
 
 Each answers on the loopback port that the story's ServiceEntries name, and writes one line for each request to standard
-output: its log. A service that calls another one sends the call to `--mesh`, where the proxy listens. `--faster 100`
-makes every pause of a service a hundredth of what the story says. They stop after ten minutes, or `--seconds`.
+output: its log. `/ready` is answered by all of them, and logged by none. A service that calls another one sends the call
+to `--mesh`, where the proxy listens. `--faster 100` makes every pause of a service a hundredth of what the story says.
+They stop after ten minutes, or `--seconds`.
 """
 
 import argparse
@@ -152,6 +153,9 @@ class Request(http.server.BaseHTTPRequestHandler):
     def answer(self):
         name, paths = self.server.service
         path = self.path.partition("?")[0]
+        if path == "/ready":
+            self.send_answer(200, "LIVE")
+            return
         self.body = self.rfile.read(int(self.headers.get("content-length", 0)))
         answers = paths.get(path) or paths.get("*") or [text("no such file", 404)]
         reply = random.choice(answers)(self)
@@ -161,14 +165,16 @@ class Request(http.server.BaseHTTPRequestHandler):
         if reply is None:
             self.close_connection = True
             return
-        status, body = reply
+        self.send_answer(*reply)
+
+    do_GET = do_POST = answer
+
+    def send_answer(self, status, body):
         body = body.encode() + b"\n" if body else b""
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    do_GET = do_POST = answer
 
     def log_message(self, *_):
         """The line that `answer` prints is enough."""

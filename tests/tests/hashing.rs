@@ -19,6 +19,9 @@ const WEIGHTS: [u32; 8] = [1, 2, 3, 5, 7, 11, 13, 1];
 
 const KEYS: u32 = 250;
 
+/// Where shares are counted.
+const MANY_KEYS: u32 = 1000;
+
 /// A service by its host: its endpoints' weights, its `consistentHash`, and what its rule says beside the route.
 struct Service {
     host: &'static str,
@@ -165,7 +168,9 @@ fn compare(arm: &dyn Arm) {
         let met = check(host, &requests);
         let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
         met.iter().for_each(|met| *counts.entry(met[0]).or_default() += 1);
-        let heavy = ENDPOINTS.iter().zip(weights).filter(|(_, weight)| *weight > 2 || weights == [1; 8]);
+        // Few places in a ring may lie close together.
+        let light = if host == "small-ring.test" { 5 } else { 2 };
+        let heavy = ENDPOINTS.iter().zip(weights).filter(|(_, weight)| *weight > light || weights == [1; 8]);
         heavy.for_each(|(name, _)| assert!(counts.contains_key(name), "{host}: nobody meets {name}: {counts:?}"));
         match host {
             "ring-here.test" => assert!(met.iter().all(|met| met.len() == 3 && met[0] == met[2])),
@@ -193,22 +198,20 @@ fn compare(arm: &dyn Arm) {
     assert_ne!(check("the first of two keys", &first), together);
 
     for host in ["sick-ring.test", "sick-maglev.test", "near-ring.test", "near-maglev.test"] {
-        let requests: Vec<Request> = (0..KEYS).map(|key| asked(host, "/", key, "200")).collect();
+        let keys = if host.starts_with("near") { MANY_KEYS } else { KEYS };
+        let requests: Vec<Request> = (0..keys).map(|key| asked(host, "/", key, "200")).collect();
         let healthy = check(host, &requests);
         let sick = healthy[0][0];
         check(host, &[asked(host, "/", 0, "503")]);
         // Ejection comes to Envoy's workers by way of its main thread.
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(Duration::from_secs(2));
         let after = check(&format!("{host} without {sick}"), &requests);
         assert!(after.iter().all(|met| met[0] != sick), "{sick} is not ejected");
         if host.starts_with("near") {
             // Who stays near by has all that is near by: keys move to them from afar, too.
             let near = |met: &[Vec<&str>]| met.iter().filter(|met| is_near(met[0])).count();
             let both = [&healthy, &after].map(|met| near(met));
-            assert!(
-                both.iter().all(|near| (KEYS as usize * 6 / 10..KEYS as usize * 8 / 10).contains(near)),
-                "{both:?}"
-            );
+            assert!(both.iter().all(|near| (600..800).contains(near)), "{both:?}");
             continue;
         }
         let moved = healthy.iter().zip(&after).filter(|(before, after)| before[0] != sick && before != after).count();

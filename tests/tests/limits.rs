@@ -77,7 +77,8 @@ fn so_many_connections_so_many_who_wait_and_no_more() {
         assert_eq!(with_status(&together(&*running, &case, 1), 200), 1, "{}", arm.name());
         let replies = together(&*running, &case, 5);
         assert_eq!((with_status(&replies, 200), with_status(&replies, 503)), (2, 3), "{}", arm.name());
-        assert!(replies.iter().any(|reply| reply.status == 200 && reply.took.as_millis() >= 4000), "{}", arm.name());
+        // Who did not wait has two seconds; who did may have begun a little after the first.
+        assert!(replies.iter().any(|reply| reply.status == 200 && reply.took.as_millis() >= 3500), "{}", arm.name());
         assert_eq!(running.arrivals(3).len(), 3, "{}", arm.name());
     }
 }
@@ -90,9 +91,9 @@ fn retries_beyond_the_limit_are_not_made() {
         for arm in arms::of_sockets("limits on retries") {
             let mut running = arm.start(&case).unwrap_or_else(|error| panic!("{}: {error}", arm.name()));
             assert_eq!(with_status(&together(&*running, &case, 6), 503), 6, "{}", arm.name());
-            // Six and one more; one after the other could follow if the first wait was drawn very short.
+            // Six and one more; others could follow if the first waits were drawn very short. Without a limit they are twelve.
             let arrived = running.arrivals(7).len();
-            assert!((7..=8).contains(&arrived), "{}: {arrived} instead of 7", arm.name());
+            assert!((7..=9).contains(&arrived), "{}: {arrived} instead of 7", arm.name());
         }
     }
 }

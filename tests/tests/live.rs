@@ -192,7 +192,11 @@ fn profiles_change_under_load_and_what_is_under_way_ends_by_the_old_ones() {
         let under_way = scope.spawn(|| world.from("details"));
         let mut stream = TcpStream::connect(world.listen).unwrap();
         write!(stream, "GET / HTTP/1.1\r\nhost: reviews\r\n").unwrap();
-        std::thread::sleep(Duration::from_millis(200));
+        let reaches_details =
+            || world.servers.arrivals(1, false).iter().any(|seen| seen.endpoint.starts_with("details-"));
+        while !reaches_details() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         for attempts in 1..=4 {
             let retries = format!("retries: {{attempts: {attempts}, retryOn: 5xx}},");
             world.render(&rules("v2", &retries, "timeout: 100ms,")).unwrap();

@@ -11,7 +11,7 @@ use envoy_plan::PathNormalization;
 use envoy_render::{Format, Options, bootstrap};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -111,6 +111,11 @@ spec:
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
+metadata: {{name: half}}
+spec: {{host: half.com, trafficPolicy: {{loadBalancer: {{simple: ROUND_ROBIN}}}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
 metadata: {{name: web}}
 spec:
   host: web.com
@@ -131,8 +136,15 @@ spec:
     )
 }
 
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// Where nobody serves: `tcpmux`.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+
+/// Two addresses to listen on, as options.
+fn options() -> Options {
+    // Both are held until both are known.
+    let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [listen, admin] = held.map(|listener| listener.local_addr().unwrap());
+    Options { listen, admin, path_normalization: PathNormalization::default(), application: None }
 }
 
 fn write_bootstrap(directory: &Path, file: &str, config: &str, options: &Options) -> PathBuf {
@@ -148,13 +160,8 @@ fn start(envoy: &Path) -> Running {
     let seen = Seen::default();
     let (v1, v2) = (upstream("v1", &seen), upstream("v2", &seen));
     let directory = tempfile::tempdir().unwrap();
-    let options = Options {
-        listen: free_address(),
-        admin: free_address(),
-        path_normalization: PathNormalization::default(),
-        application: None,
-    };
-    let path = write_bootstrap(directory.path(), "bootstrap.yaml", &config(v1, v2, free_address()), &options);
+    let options = options();
+    let path = write_bootstrap(directory.path(), "bootstrap.yaml", &config(v1, v2, NOBODY), &options);
     let log = std::fs::File::create(directory.path().join("log")).unwrap();
     let process = Command::new(envoy)
         .args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "warn", "-c"])
@@ -208,13 +215,8 @@ const V1: (&str, &str) = ("say-cluster", "outbound|80|v1|web.com");
 fn envoy_accepts_the_bootstrap_as_yaml_and_as_json() {
     let Some(envoy) = envoy("envoy_accepts_the_bootstrap_as_yaml_and_as_json") else { return };
     let directory = tempfile::tempdir().unwrap();
-    let options = Options {
-        listen: free_address(),
-        admin: free_address(),
-        path_normalization: PathNormalization::default(),
-        application: None,
-    };
-    let text = config(free_address(), free_address(), free_address())
+    let options = options();
+    let text = config(NOBODY, NOBODY, NOBODY)
         .replace("timeout: 200ms", "timeout: 200ms, fault: {delay: {fixedDelay: 1s, percentage: {value: 1}}}")
         .replace("protocol: HTTP}", "protocol: HTTP2}");
     for file in ["bootstrap.yaml", "bootstrap.json", "bootstrap"] {
