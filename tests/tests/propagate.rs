@@ -24,7 +24,9 @@ struct World {
     inbound: SocketAddr,
     outbound: SocketAddr,
     admin: SocketAddr,
-    _folder: TempDir,
+    app: SocketAddr,
+    services: Vec<(&'static str, SocketAddr)>,
+    folder: TempDir,
 }
 
 fn manifests(services: &[(&str, SocketAddr)], policy: &str) -> String {
@@ -67,7 +69,7 @@ impl World {
         std::fs::write(rules.join("rules.yaml"), manifests(&services, policy)).unwrap();
         let mut process = run(folder.path(), [inbound, outbound, admin, app]);
         process.wait_until(|| is_ok(admin, "/ready")).unwrap_or_else(|error| panic!("{name}: {error}"));
-        Self { name, process, inbound, outbound, admin, _folder: folder }
+        Self { name, process, inbound, outbound, admin, app, services, folder }
     }
 
     fn proxy(policy: &str) -> Self {
@@ -98,6 +100,24 @@ impl World {
             let arguments = arguments.iter().map(Path::new).chain([&*bootstrap]);
             Process::start(envoy, arguments, folder.join("log")).unwrap()
         })
+    }
+
+    /// Another policy goes live; Envoy has to be one by files.
+    fn becomes(&mut self, policy: &str, said: &str) {
+        std::fs::write(self.folder.path().join("rules/rules.yaml"), manifests(&self.services, policy)).unwrap();
+        if self.name != "shunt proxy" {
+            let folder = self.folder.path();
+            let mut command = command("render envoy", folder, [self.inbound, self.outbound, self.admin, self.app]);
+            let output = command.arg("--dynamic").arg(folder.join("watched")).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        let begun = Instant::now();
+        while !self.process.said().contains(said) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{}: {}", self.name, self.process.said());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        // Until all workers and both sides have it.
+        std::thread::sleep(Duration::from_secs(1));
     }
 
     /// Every host there is.
@@ -263,6 +283,30 @@ fn nothing_crosses_from_one_user_to_another() {
             assert!(others >= ROUNDS, "{}: nothing was ever dropped, so nothing was tried", world.name);
             assert!(world.counter("conflicts", 1) + world.counter("evicted", 0) >= 1, "{}", world.name);
         }
+    }
+}
+
+/// A store of another size would have other slots: two users with one id would not meet, and one's late call get what is the other's.
+#[test]
+fn a_store_keeps_its_size_while_the_proxy_runs() {
+    let mut worlds = vec![World::proxy("")];
+    match process::envoy() {
+        Some(envoy) => worlds.push(World::envoy(&envoy, "", true)),
+        None => {
+            process::skipped("context in a store of another size", "no Envoy: name one in ENVOY, or run `make test`")
+        }
+    }
+    for mut world in worlds {
+        let ask = |world: &World, user| world.ask(&[("x-request-id", "both"), ("x-user", user)]);
+        assert_eq!(values(&ask(&world, "anna"), "cart", "x-user"), ["anna"], "{}", world.name);
+        world.becomes("    capacity: 100\n", "the store of contexts has 8192 slots until the proxy restarts, not 100");
+        assert_eq!(values(&ask(&world, "bert"), "cart", "x-user"), [""; 0], "{}", world.name);
+        let late = Client::new(world.outbound).send(&Request::get("cart", "/", &[("x-request-id", "both")])).unwrap();
+        let late = String::from_utf8_lossy(&late.body).into_owned();
+        assert!(!late.contains("bert") && !late.contains("anna"), "{}: {late}", world.name);
+        // Who is alone still meets himself.
+        let told = world.ask(&[("x-request-id", "own"), ("x-user", "cleo")]);
+        assert_eq!(values(&told, "cart", "x-user"), ["cleo"], "{}", world.name);
     }
 }
 

@@ -17,7 +17,8 @@ pub(crate) fn is_label(name: &str) -> bool {
 /// Whether `host` is a DNS name, a `*.suffix` wildcard among them (istio `ValidateWildcardDomain`). The last label
 /// may be empty: `foo.com.` is a name too.
 pub(crate) fn is_host(host: &str) -> bool {
-    if host.is_empty() || host.len() > NAME_MAX {
+    // A `*.` would be everything, once its dot is dropped.
+    if host.is_empty() || host.len() > NAME_MAX || host == "*." {
         return false;
     }
     let (first, rest) = host.split_once('.').unwrap_or((host, ""));

@@ -19,7 +19,7 @@ pub fn code(code: &str) -> Option<&'static Code> {
 }
 
 /// Sorted by code.
-pub(crate) const CODES: [Code; 142] = [
+pub(crate) const CODES: [Code; 143] = [
     Code { code: "IST0002", istio: Some("IST0002"), meaning: "A deprecated field" },
     Code { code: "IST0101", istio: Some("IST0101"), meaning: "A host, port, subset or Gateway that does not exist" },
     Code {
@@ -218,6 +218,11 @@ pub(crate) const CODES: [Code; 142] = [
     },
     Code { code: "tunnel-and-proxy-protocol", istio: Some("IST0106"), meaning: "`tunnel` beside `proxyProtocol`" },
     Code { code: "two-load-balancers", istio: Some("IST0106"), meaning: "`simple` beside `consistentHash`" },
+    Code {
+        code: "two-stables",
+        istio: None,
+        meaning: "A fallback and a breaker of one rule that name different versions",
+    },
     Code { code: "unknown-delegate", istio: None, meaning: "A delegate that does not exist" },
     Code { code: "unknown-field", istio: Some("IST0106"), meaning: "A field that the object does not have" },
     Code { code: "unknown-kind", istio: None, meaning: "A kind or version that the API group does not have" },

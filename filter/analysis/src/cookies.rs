@@ -10,6 +10,13 @@ use istio_config::shunt_policy::StickyCookie;
 
 const REFUSED: &str = "cookie-refused";
 
+/// Attributes that browsers know (RFC 6265bis, section 5.6, and those of Chromium).
+const KNOWN: [&str; 9] =
+    ["Domain", "Expires", "HttpOnly", "Max-Age", "Partitioned", "Path", "Priority", "SameSite", "Secure"];
+
+/// Values of one of them.
+const SAME_SITE: [&str; 3] = ["Lax", "Strict", "None"];
+
 pub(crate) fn analyse(view: &View<'_>, diagnostics: &mut Diagnostics) {
     for policy in &view.config.shunt_policies {
         let Some(sticky) = &policy.spec.sticky else { continue };
@@ -29,6 +36,23 @@ fn of_cookie(at: &At<'_>, cookie: &StickyCookie, diagnostics: &mut Diagnostics) 
     let attribute = |wanted: &str| attributes.iter().position(|found| found.name.eq_ignore_ascii_case(wanted));
     let is_secure = attribute("Secure").is_some();
     let field = at.field("attributes");
+    if !path.is_empty() && !path.starts_with('/') {
+        let message = format!("browsers take no path that does not begin with `/`, and make one of the URL: `{path}`");
+        diagnostics.warning(&at.field("path"), REFUSED, message, format!("write /{path}, or leave it out"));
+    }
+    for (index, found) in attributes.iter().enumerate() {
+        if !KNOWN.iter().any(|known| found.name.eq_ignore_ascii_case(known)) {
+            let message = format!("browsers pass over the attribute `{}`", found.name);
+            let help = format!("they know {}", KNOWN.join(", "));
+            diagnostics.warning(&field.index(index).field("name"), REFUSED, message, help);
+        }
+        let is_same_site = found.name.eq_ignore_ascii_case("SameSite");
+        if is_same_site && !SAME_SITE.iter().any(|known| found.value.eq_ignore_ascii_case(known)) {
+            let message = format!("browsers know no SameSite `{}`", found.value);
+            let help = format!("write {}", SAME_SITE.join(", "));
+            diagnostics.warning(&field.index(index).field("value"), REFUSED, message, help);
+        }
+    }
     let (is_host, needs_secure) = (begins_with(name, "__Host-"), begins_with(name, "__Secure-"));
     if (is_host || needs_secure) && !is_secure {
         let message = format!("browsers refuse a cookie called `{name}` without the attribute Secure");

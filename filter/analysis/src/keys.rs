@@ -36,6 +36,10 @@ fn of_policy(at: &At<'_>, sticky: &Sticky, diagnostics: &mut Diagnostics) {
                     "name the one that says who he is: httpCookie: {name: NAME}",
                 );
             }
+            "x-request-id" | "traceparent" => {
+                let message = format!("`{name}` is another one with each request: no user would stay anywhere");
+                diagnostics.warning(&at, NO_USER, message, "name a header that says who asks");
+            }
             _ => {}
         }
     }
@@ -51,6 +55,10 @@ fn of_policy(at: &At<'_>, sticky: &Sticky, diagnostics: &mut Diagnostics) {
     let at = at.field("allowOverride");
     let is_key = |name: &&String| sticky.http_header_name.as_ref().is_some_and(|key| key.eq_ignore_ascii_case(name));
     let is_key_cookie = |name: &&String| sticky.http_cookie.as_ref().is_some_and(|key| key.name == **name);
+    if let Some(name) = testers.http_header_name.as_ref().filter(|name| is_for_all(name)) {
+        let message = format!("`{name}` is in every request, for others than testers");
+        diagnostics.warning(&at.field("httpHeaderName"), NO_USER, message, "give testers a header of their own");
+    }
     let both = [
         ("httpHeaderName", testers.http_header_name.as_ref().filter(is_key)),
         ("httpCookieName", testers.http_cookie_name.as_ref().filter(is_key_cookie)),
@@ -61,6 +69,11 @@ fn of_policy(at: &At<'_>, sticky: &Sticky, diagnostics: &mut Diagnostics) {
             diagnostics.warning(&at.field(field), NO_USER, message, "give testers a name of their own");
         }
     }
+}
+
+/// Headers that say something else already.
+fn is_for_all(name: &str) -> bool {
+    ["host", "cookie"].iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// A parameter's name as browsers and libraries send it: what cannot stand there is a `%` and two digits. A `%` and a `+` stay,

@@ -14,7 +14,7 @@
 //! - [`retries`](mod@retries), [`weights`](mod@weights), [`hashing`](mod@hashing), [`mirrors`](mod@mirrors),
 //!   [`headers`](mod@headers), [`patterns`](mod@patterns), [`names`](mod@names), [`deprecated`](mod@deprecated): what does not
 //!   do what it seems to
-//! - [`cookies`](mod@cookies), [`keys`](mod@keys), [`context`](mod@context): the same of a ShuntPolicy
+//! - [`cookies`](mod@cookies), [`keys`](mod@keys), [`context`](mod@context), [`stable`](mod@stable): the same of a ShuntPolicy
 //!
 //! [`istioctl`](mod@istioctl) holds what istioctl refuses and nobody here needs to know.
 //!
@@ -51,6 +51,7 @@ mod report;
 mod retries;
 mod sarif;
 mod simple_regex;
+mod stable;
 mod subsets;
 mod suppression;
 mod text_set;
@@ -69,7 +70,7 @@ use istio_config::{Config, Diagnostic, Diagnostics, FilterConfig, Severity};
 use traffic_policy::Policy;
 
 /// All analysers, in the order of their findings.
-const ANALYSERS: [fn(&View<'_>, &mut Diagnostics); 19] = [
+const ANALYSERS: [fn(&View<'_>, &mut Diagnostics); 20] = [
     reach::analyse,
     never::analyse,
     endpoints::analyse,
@@ -89,6 +90,7 @@ const ANALYSERS: [fn(&View<'_>, &mut Diagnostics); 19] = [
     cookies::analyse,
     keys::analyse,
     context::analyse,
+    stable::analyse,
 ];
 
 /// Everything that can be said about a configuration: what the plan and the policy report while they are built, and what

@@ -23,7 +23,8 @@ pub fn normalised(host: &str) -> String {
 pub fn is_host(host: &str) -> bool {
     let name = host.strip_prefix('*').unwrap_or(host);
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    !host.is_empty() && host.len() <= 255 && name.bytes().all(is_part) && !name.contains("..")
+    // A `*.` would be everything, once its dot is dropped.
+    !host.is_empty() && host.len() <= 255 && name.bytes().all(is_part) && !name.contains("..") && name != "."
 }
 
 /// Whether a header of this name is the request's authority, as rules write it.

@@ -9,8 +9,30 @@ use crate::metrics::{self, Counter};
 use traffic_policy::propagate::{Context, Id, Kept, Propagation};
 use traffic_policy::{Policy, RequestHead};
 
+/// How many slots the store has, for all who use it: whoever comes first says so.
+const SLOTS_KEY: &str = "shunt.context.slots";
+
 /// Writes before one gives way to others.
 const ATTEMPTS: u32 = 8;
+
+/// How many slots the store has, if others have made it; if not, it gets `wanted`.
+///
+/// A store is never made anew while the proxy runs. What was kept before would be in other slots, so of two requests with one id
+/// the second would be taken for the only one, and the first get what is the second's. Smaller it could not become anyway, as the
+/// host forgets no key.
+pub(crate) fn slots(wanted: u32) -> u32 {
+    for _ in 0..ATTEMPTS {
+        let (held, version) = hostcalls::shared_data(SLOTS_KEY).unwrap_or((Vec::new(), hostcalls::NEVER));
+        if let Ok(held) = <[u8; 4]>::try_from(held) {
+            return u32::from_le_bytes(held);
+        }
+        match hostcalls::set_shared_data(SLOTS_KEY, &wanted.to_le_bytes(), version) {
+            Written::Done | Written::Failed => break,
+            Written::Overtaken => {}
+        }
+    }
+    wanted
+}
 
 /// What the store has for an outbound request.
 pub(crate) struct Held<'r> {

@@ -2,6 +2,7 @@
 
 use crate::budgets::Budgets;
 use crate::configuration;
+use crate::context_store;
 use crate::guards::{self, Guards};
 use crate::hostcalls::{self, LogLevel};
 use crate::metrics;
@@ -11,6 +12,7 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 use std::rc::Rc;
 use traffic_policy::Policy;
+use traffic_policy::propagate::Propagation;
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Warn);
@@ -39,10 +41,19 @@ impl RootContext for Root {
             };
             hostcalls::log(level, &format!("shunt: {message}"));
         }
-        let Some(policy) = outcome.policy else {
+        let Some(mut policy) = outcome.policy else {
             hostcalls::log(LogLevel::Error, "shunt: configuration refused; what runs now goes on");
             return false;
         };
+        if let Some(wanted) = policy.propagation().map(Propagation::capacity) {
+            let slots = context_store::slots(wanted);
+            if slots != wanted {
+                let message =
+                    format!("shunt: the store of contexts has {slots} slots until the proxy restarts, not {wanted}");
+                hostcalls::log(LogLevel::Warn, &message);
+            }
+            policy.keep_context_slots(slots);
+        }
         metrics::announce(&policy);
         self.budgets = Rc::new(Budgets::new(&policy));
         self.guards = Rc::new(Guards::new(&policy));

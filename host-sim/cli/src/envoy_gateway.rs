@@ -36,13 +36,16 @@ pub(crate) fn run(options: &RenderEnvoyGatewayOptions, module: &Option<PathBuf>)
         sha256,
     };
     let (objects, lost) = envoy_gateway(&plan, &filter, &gateway);
+    lost.iter().for_each(|line| say::warning(line));
+    if manifests.strict && !lost.is_empty() {
+        return Err(Failure::Found);
+    }
     let format = if output.is_json() { Format::Json } else { Format::Yaml };
     let comments = [
         "Written by `shunt render envoyextensionpolicy`: apply it with kubectl.",
         "An EnvoyExtensionPolicy alone cannot route: the HTTPRoutes carry out what the filter decides.",
     ];
     output.write(&format.write_all(&objects, &comments))?;
-    lost.iter().for_each(|line| say::warning(line));
     size::warn_of(&objects);
     say_services(&objects);
     say::note("an EnvoyExtensionPolicy alone cannot route: the HTTPRoutes beside it carry out what the filter decides");

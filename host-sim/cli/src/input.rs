@@ -168,7 +168,8 @@ fn contents(from: impl Read) -> Result<Vec<u8>, String> {
     Ok(text)
 }
 
-/// Lists manifests as [`collect`] does, and apart from them what cannot be read, with the reason.
+/// Lists the manifests of a directory, and apart from them what cannot be read, with the reason. Links to directories are not
+/// followed: they can lead in circles.
 fn list(directory: &Path, recursive: bool, files: &mut Vec<PathBuf>, unlisted: &mut Vec<(PathBuf, String)>) {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -204,27 +205,15 @@ pub(crate) fn manifests(path: &Path, recursive: bool) -> Result<Vec<PathBuf>, Fa
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let mut files = Vec::new();
-    collect(path, recursive, &mut files)?;
+    let (mut files, mut unlisted) = (Vec::new(), Vec::new());
+    list(path, recursive, &mut files, &mut unlisted);
+    // Without it the others would say something else, and nobody would know.
+    if let Some((path, reason)) = unlisted.into_iter().min() {
+        return Err(Failure::file(&path, reason));
+    }
     files.sort();
     if files.is_empty() {
         return Err(Failure::file(path, "no .yaml, .yml or .json file in this directory"));
     }
     Ok(files)
-}
-
-fn collect(directory: &Path, recursive: bool, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
-    let entries = std::fs::read_dir(directory).map_err(|error| Failure::file(directory, error))?;
-    for entry in entries {
-        let entry = entry.map_err(|error| Failure::file(directory, error))?;
-        let path = entry.path();
-        // Links to directories are not followed: they can lead in circles.
-        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if is_directory && recursive {
-            collect(&path, recursive, files)?;
-        } else if is_manifest(&path) && path.is_file() {
-            files.push(path);
-        }
-    }
-    Ok(())
 }

@@ -32,7 +32,9 @@ pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> R
     }
     let (rendered, comment) = if *is_native {
         let comment = "Written by `shunt render envoy --native`: Envoy's own routes, without the filter.";
-        say_what_is_lost(&deployment);
+        if say_what_is_lost(&deployment) && manifests.strict {
+            return Err(Failure::Found);
+        }
         (native(&deployment.plan, &deployment.filter, &options), comment)
     } else {
         let comment = "Written by `shunt render envoy`: run `envoy -c` with this file.";
@@ -47,22 +49,27 @@ pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> R
     output.write(&format.write(&rendered, &[comment]))
 }
 
-/// Envoy's own routes know nothing of our policies: whoever takes this way out must hear what stays behind.
-fn say_what_is_lost(deployment: &Deployment) {
+/// Envoy's own routes know nothing of our policies: whoever takes this way out must hear what stays behind. Whether anything does.
+fn say_what_is_lost(deployment: &Deployment) -> bool {
+    let mut is_any = false;
     for policy in &deployment.filter.config.shunt_policies {
         let istio_config::ShuntPolicy { target_ref: _, stable: _, sticky, propagate, fallback, breaker, kill_switch } =
             &policy.spec;
+        let is_on = kill_switch.as_ref().is_some_and(|switch| switch.on == Some(true));
         let parts = [
             (sticky.is_some(), "sticky: versions are drawn for each request"),
             (propagate.is_some(), "propagate: context is what applications hand on"),
             (fallback.is_some(), "fallback: what a version fails at fails"),
             (breaker.is_some(), "breaker: a version that fails keeps its share"),
-            (kill_switch.is_some(), "killSwitch: only other rules send everything to one version"),
+            (kill_switch.is_some() && !is_on, "killSwitch: only other rules send everything to one version"),
+            (is_on, "killSwitch: it is on, and the versions that get nothing by it get their share again"),
         ];
         for (_, lost) in parts.iter().filter(|(is_used, _)| *is_used) {
+            is_any = true;
             say::note(&format!("{} is lost without the filter; {lost}", policy.meta.reference));
         }
     }
+    is_any
 }
 
 /// Envoy would end at its start, or nobody would know where it listens.

@@ -87,7 +87,7 @@ pub(crate) async fn answer(
         _ => "HTTP/1.1",
     };
     drop(parts);
-    let from = client_address(head.get("x-forwarded-for"), peer.ip());
+    let from = client_address(head.get("x-forwarded-for"), peer);
     let attempts = Cell::default();
     let line = Line { wakeups: RefCell::default(), waker: Cell::default(), peer, local, from, protocol, attempts };
     let mut conversation = Box::new(Conversation::open(worker, Rc::new(line), head, body));
@@ -621,7 +621,7 @@ fn depart(outside: &Outside, line: &Line, headers: &HeaderMap, whole: bool) -> R
     }
     let source = Source {
         headers: &|visit| headers.iter().for_each(|(name, value)| visit(name, value)),
-        client: line.from,
+        client: line.from.ip(),
         remote: line.peer,
         local: line.local,
     };

@@ -11,7 +11,7 @@ use host_abi::{
 };
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
@@ -28,7 +28,7 @@ pub(crate) struct Line {
     /// Where it came to.
     pub(crate) local: SocketAddr,
     /// Who the request is from: not the client where that is a proxy.
-    pub(crate) from: IpAddr,
+    pub(crate) from: SocketAddr,
     /// `HTTP/1.1` or the like.
     pub(crate) protocol: &'static str,
     /// Attempts, once there is an answer.
@@ -125,8 +125,8 @@ impl Properties for World {
         let line = self.lines.get(&stream?.context_id())?;
         let number = |number: u16| u64::from(number).to_le_bytes().to_vec();
         match path {
-            [b"source", b"address"] => Some(line.peer.to_string().into_bytes()),
-            [b"source", b"port"] => Some(number(line.peer.port())),
+            [b"source", b"address"] => Some(line.from.to_string().into_bytes()),
+            [b"source", b"port"] => Some(number(line.from.port())),
             [b"destination", b"address"] => Some(line.local.to_string().into_bytes()),
             [b"destination", b"port"] => Some(number(line.local.port())),
             [b"connection", b"mtls"] => Some(vec![0]),

@@ -46,11 +46,11 @@ impl fmt::Debug for Source<'_> {
 }
 
 /// Who a request is from: the last address that `x-forwarded-for` names, as it arrives, or the one that it arrives from. As istiod
-/// sets up a sidecar (`use_remote_address: false`, no trusted hops).
-pub fn client_address(forwarded_for: Option<&[u8]>, remote: IpAddr) -> IpAddr {
+/// sets up a sidecar (`use_remote_address: false`, no trusted hops). The header names no port, so that is 0 then, as in Envoy.
+pub fn client_address(forwarded_for: Option<&[u8]>, remote: SocketAddr) -> SocketAddr {
     let last = forwarded_for.and_then(|list| list.rsplit(|byte| *byte == b',').next());
     let text = last.and_then(|last| std::str::from_utf8(last.trim_ascii()).ok());
-    text.and_then(|text| text.parse().ok()).unwrap_or(remote)
+    text.and_then(|text| text.parse().ok()).map_or(remote, |address| SocketAddr::new(address, 0))
 }
 
 /// The hash of a key alone.
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn the_client_is_who_the_last_proxy_saw() {
         assert_eq!(of(&[HashKey::SourceIp], &[]).0, Some(hash_of(b"10.9.9.9")));
-        let remote: IpAddr = "10.0.0.9".parse().unwrap();
+        let remote: SocketAddr = "10.0.0.9:80".parse().unwrap();
         for (list, expected) in [
             (None, "10.0.0.9"),
             (Some("1.2.3.4"), "1.2.3.4"),
@@ -250,7 +250,7 @@ mod tests {
             (Some("1.2.3.4, x"), "10.0.0.9"),
             (Some(""), "10.0.0.9"),
         ] {
-            assert_eq!(client_address(list.map(str::as_bytes), remote).to_string(), expected, "{list:?}");
+            assert_eq!(client_address(list.map(str::as_bytes), remote).ip().to_string(), expected, "{list:?}");
         }
     }
 

@@ -99,6 +99,7 @@ fn findings(diagnostics: &Diagnostics) -> String {
 struct Drawn<'a> {
     chance: &'a mut SplitMix,
     protocol: &'static str,
+    client: SocketAddr,
     watchers: &'a mut [Watcher],
 }
 
@@ -119,7 +120,7 @@ impl Draw for Drawn<'_> {
     fn fact(&mut self, fact: Fact) -> Option<Vec<u8>> {
         match fact {
             Fact::Protocol => Some(self.protocol.into()),
-            Fact::RemoteAddress => Some(b"127.0.0.1:40000".to_vec()),
+            Fact::RemoteAddress => Some(self.client.to_string().into()),
             Fact::LocalAddress => None,
         }
     }
@@ -207,9 +208,9 @@ impl World {
     fn serve(&mut self, head: &HeaderMap, body: &str, protocol: &'static str) -> Result<Response, String> {
         let pairs: Vec<HeaderPair<'_>> = head.iter().collect();
         let request = RequestHead::new(&pairs);
-        let decision = self
-            .policy
-            .decide(&request, &mut Drawn { chance: &mut self.chance, protocol, watchers: &mut self.watchers });
+        let client = client_address(head.get("x-forwarded-for"), SocketAddr::from(([127, 0, 0, 1], 40_000)));
+        let mut drawn = Drawn { chance: &mut self.chance, protocol, client, watchers: &mut self.watchers };
+        let decision = self.policy.decide(&request, &mut drawn);
         explained(&decision, &self.policy.explain(&request, usize::MAX))?;
         let (mut response, rule) = match decision {
             Decision::Pass => return Err("there are no other routes to leave it to".to_owned()),
@@ -346,10 +347,11 @@ fn carry_out(
         return Ok(local(&reply, head));
     }
     let here = [127, 0, 0, 1];
+    let remote = SocketAddr::from((here, 50_000));
     let source = Source {
         headers: &|visit| head.iter().for_each(|(name, value)| visit(name, value)),
-        client: client_address(outside.forwarded_for, here.into()),
-        remote: SocketAddr::from((here, 50_000)),
+        client: client_address(outside.forwarded_for, remote).ip(),
+        remote,
         local: SocketAddr::from((here, 80)),
     };
     let ask = Ask { source: Some(&source), ..Ask::read(head.iter(), true) };

@@ -6,7 +6,9 @@ use super::examples::{of_pattern, taken};
 use super::overlap;
 use super::patterns::Changed;
 use crate::view::{Rule, View, rules_of};
+use istio_config::delegates::Expanded;
 use istio_config::names;
+use istio_config::shunt_policy::StickyOverride;
 use istio_config::virtual_service::{Headers, HttpMatchRequest, HttpRoute, StringMatch};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,6 +77,7 @@ impl Table {
                 let mut hosts = expanded.service.spec.hosts.iter().map(|own| names::full_host(own, namespace));
                 if hosts.any(|own| overlap(&own, host)) {
                     rules_of(expanded).for_each(|rule| table.add_rule(rule, changed));
+                    table.add_testers(view, expanded);
                 }
             }
             // Whether another version may be asked depends on the method.
@@ -126,6 +129,23 @@ impl Table {
             origins.into_iter().for_each(|value| self.add(origin.clone(), value));
             self.add(Slot::Method, "OPTIONS".to_owned());
             self.add(Slot::Header("access-control-request-method".to_owned()), "GET".to_owned());
+        }
+    }
+
+    /// Versions as testers name them (`sticky.allowOverride`), whichever policy says where.
+    fn add_testers(&mut self, view: &View<'_>, expanded: &Expanded<'_>) {
+        let testers = view.config.shunt_policies.iter().filter_map(|policy| policy.spec.sticky.as_ref());
+        let testers: Vec<_> = testers.filter_map(|sticky| sticky.allow_override.as_ref()).collect();
+        for to in rules_of(expanded).flat_map(|rule| &rule.raw.route).map(|route| &route.destination) {
+            let version = if to.subset.is_empty() { &to.host } else { &to.subset };
+            for StickyOverride { http_header_name, http_cookie_name } in &testers {
+                if let Some(name) = http_header_name {
+                    self.add(Slot::Header(name.to_ascii_lowercase()), version.clone());
+                }
+                if let Some(name) = http_cookie_name {
+                    self.add(Slot::Header("cookie".to_owned()), format!("{name}={version}"));
+                }
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use super::patterns::ToldAlike;
 use super::request::Sample;
 use super::{Effort, FieldChange, Side, compare};
 use crate::users::UsersMoved;
+use istio_config::shunt_policy;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -89,9 +90,17 @@ fn real(count: usize) -> f64 {
 }
 
 impl DiffReport {
-    /// Whether some request meets something else.
+    /// Whether some request meets something else, or may: nobody can say of what a ShuntPolicy does beside the choice of a version
+    /// which requests it is for.
     pub fn changes_requests(&self) -> bool {
-        !self.groups.is_empty() || self.recorded.as_ref().is_some_and(|recorded| !recorded.groups.is_empty())
+        !self.groups.is_empty()
+            || !self.users.is_empty()
+            || self.changes_policies()
+            || self.recorded.as_ref().is_some_and(|recorded| !recorded.groups.is_empty())
+    }
+
+    fn changes_policies(&self) -> bool {
+        self.objects.iter().any(|object| object.kind == shunt_policy::KIND)
     }
 
     /// As a text.
@@ -102,7 +111,7 @@ impl DiffReport {
             line(&mut out, 0, "The rules are the same.");
         }
         out.push('\n');
-        if self.groups.is_empty() && self.told_alike.is_empty() {
+        if self.groups.is_empty() && self.told_alike.is_empty() && !self.changes_requests() {
             line(&mut out, 0, "No request meets anything else.");
         } else if self.groups.is_empty() {
             line(&mut out, 0, "No request that was compared meets anything else.");
@@ -111,6 +120,10 @@ impl DiffReport {
             self.groups.iter().for_each(|group| group_text(&mut out, group, None));
         }
         self.users.iter().for_each(|moved| users_text(&mut out, moved));
+        if self.changes_policies() {
+            let message = "What a ShuntPolicy does beside the choice of a version is compared as it is written, above.";
+            line(&mut out, 0, message);
+        }
         if !self.moved_in.is_empty() {
             line(&mut out, 0, &format!("Other endpoints, same version: {}.", self.moved_in.join(", ")));
         }

@@ -83,7 +83,9 @@ pub(super) fn compile(
         let agreed = common.get_or_insert(own);
         agreed.compare(&at, &own, &first.meta.full_name(), diagnostics);
         let rule = rule(&at, policy, raw, own.id, &key_headers, &config.namespace, diagnostics);
-        if rule.headers.is_empty() && cookies.is_empty() {
+        let is_id = |name: &String| name.as_bytes().eq_ignore_ascii_case(REQUEST_ID);
+        let is_id_alone = raw.headers.as_deref().unwrap_or_default().iter().all(is_id);
+        if rule.headers.is_empty() && cookies.is_empty() && is_id_alone {
             let message =
                 "nothing is kept: of these headers there is only the id itself, which the application hands on";
             diagnostics.warning(
@@ -103,7 +105,11 @@ pub(super) fn compile(
     }
     let Common { id, capacity, ttl } = common?;
     if config.listener.as_ref().is_some_and(|listener| !listener.is_mesh()) {
-        // No application is behind a gateway, so nothing was kept.
+        let object = At::object(&first.meta.reference);
+        let spec = object.field("spec");
+        let message = "no application is behind a gateway, so nothing is kept there, and nothing handed on";
+        let help = "it acts in the sidecars of the services behind it";
+        diagnostics.note(&spec.field("propagate"), "no-effect", message, help);
         return None;
     }
     let propagation = Propagation {

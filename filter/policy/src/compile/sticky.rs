@@ -119,7 +119,11 @@ fn is_name(at: &At<'_>, name: &str, diagnostics: &mut Diagnostics) -> bool {
             true => format!("what a client sends as `{name}` is removed before anybody looks"),
             false => format!("`{name}` is no name of a header or cookie"),
         };
-        diagnostics.error(at, "bad-key", message, "write another name");
+        let help = match is_own {
+            true => "names that begin with x-shunt- or x-envoy-fault- are taken: write another one",
+            false => "write letters, digits and `-`, without blanks, such as x-user-id",
+        };
+        diagnostics.error(at, "bad-key", message, help);
     }
     sound
 }

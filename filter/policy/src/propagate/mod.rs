@@ -13,7 +13,8 @@
 //! - [`restoring`](mod@restoring): the outbound side
 //! - [`receivers`](mod@receivers): which hosts may get something
 //!
-//! **Nothing of one request reaches another**, as long as none is under way for longer than the time to live. An entry is found by its whole id. Where two living requests say they have the
+//! **Nothing of one request reaches another**, as long as none is under way for longer than the time to live, and all came in while
+//! contexts were kept. An entry is found by its whole id. Where two living requests say they have the
 //! same one, only what they say alike remains, and nothing where the slot has forgotten what the first one said. Nothing is given to a host outside `to`, and none has a say in where a
 //! request goes that then leads outside.
 
@@ -84,6 +85,11 @@ impl Propagation {
         id.key(self.capacity)
     }
 
+    /// How many slots the configuration asks for.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
     /// The most bytes that the store can come to.
     pub fn store_bytes_max(&self) -> u64 {
         u64::from(self.capacity).saturating_mul(ENTRY_BYTES_MAX as u64)
@@ -144,6 +150,14 @@ impl Policy {
     /// What it says about context; `None`: nothing.
     pub fn propagation(&self) -> Option<&Propagation> {
         self.propagation.as_ref()
+    }
+
+    /// The store has so many slots, whatever the configuration asks for: one that was there before it. In another number of slots
+    /// an id has another one, where nobody would find the request that has it already.
+    pub fn keep_context_slots(&mut self, slots: u32) {
+        if let Some(propagation) = &mut self.propagation {
+            propagation.capacity = slots.max(1);
+        }
     }
 
     /// [`Policy::decide`] for a request that belongs to an inbound one, and the edits that give it what was kept of that, to

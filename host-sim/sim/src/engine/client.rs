@@ -123,7 +123,8 @@ impl Engine {
         let mut head = self.spare_map();
         let own = self.senders.get_mut(sender)?;
         let stream = own.vm.open_stream();
-        let connection = Connection { over_http2: spec.over_http2, remote, attempts: 0 };
+        let client = upstream::client_address(spec.head.get("x-forwarded-for"), remote);
+        let connection = Connection { over_http2: spec.over_http2, client, attempts: 0 };
         own.vm.host_mut().connections.insert(stream, connection);
         head.extend(spec.head.iter());
         if let Cow::Owned(path) = path {
@@ -141,7 +142,7 @@ impl Engine {
             sender,
             stream,
             remote,
-            client: upstream::client_address(spec.head.get("x-forwarded-for"), remote.ip()),
+            client: client.ip(),
             begun: self.now,
             body: Bytes::new(),
             whole: false,

@@ -51,8 +51,8 @@ pub(crate) struct Crash {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Connection {
     pub(crate) over_http2: bool,
-    /// Who sent it.
-    pub(crate) remote: SocketAddr,
+    /// Who sent it, as `x-forwarded-for` says where there is one.
+    pub(crate) client: SocketAddr,
     /// Attempts so far.
     pub(crate) attempts: u32,
 }
@@ -164,10 +164,10 @@ impl Metrics for World {
 impl Properties for World {
     /// host-abi answers what can be read from the stream.
     fn property(&self, stream: Option<StreamId>, path: &[&[u8]]) -> Option<Vec<u8>> {
-        let Connection { over_http2, remote, attempts } = *self.connections.get(&stream?)?;
+        let Connection { over_http2, client, attempts } = *self.connections.get(&stream?)?;
         match path {
             [b"request", b"protocol"] => Some(if over_http2 { "HTTP/2" } else { "HTTP/1.1" }.into()),
-            [b"source", b"address"] => Some(remote.to_string().into()),
+            [b"source", b"address"] => Some(client.to_string().into()),
             [b"upstream", b"request_attempt_count"] => Some(u64::from(attempts).to_le_bytes().into()),
             _ => None,
         }
