@@ -262,6 +262,40 @@ spec: {hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v
     }
 }
 
+/// Without it the others would say something else, and nobody would know.
+#[test]
+fn a_manifest_that_cannot_be_read_is_not_left_out() {
+    let folder = folder(RULES);
+    let at = folder.path();
+    std::os::unix::fs::symlink("nowhere", at.join("policy.yaml")).unwrap();
+    let said = "./policy.yaml: the link leads nowhere";
+    check(at, &format!("{RENDER} ."), 2, &[said]);
+    check(at, "explain -f . http://reviews.example.com/a", 2, &[said]);
+    check(at, "proxy --listen 127.0.0.1:15001 -f .", 2, &[said]);
+    check(at, "diff rules.yaml .", 2, &[said]);
+    // What editors leave is nobody's business.
+    std::fs::rename(at.join("policy.yaml"), at.join(".#policy.yaml")).unwrap();
+    check(at, &format!("{RENDER} ."), 0, &[]);
+}
+
+#[test]
+fn strict_refuses_to_lose_what_others_cannot_say() {
+    let policy = "---
+apiVersion: shunt.dev/v1alpha1
+kind: ShuntPolicy
+metadata: {name: reviews}
+spec:
+  targetRef: {name: reviews}
+  stable: {subset: v1}
+  killSwitch: {on: true}
+";
+    let folder = folder(&format!("{RULES}{policy}"));
+    let native = RENDER.replace("render envoy", "render envoy --native");
+    let lost = "killSwitch: it is on, and the versions that get nothing by it get their share again";
+    check(folder.path(), &format!("{native} . --strict"), 1, &[lost, "with --strict nothing may be lost"]);
+    check(folder.path(), &format!("{native} ."), 0, &[lost]);
+}
+
 #[test]
 fn diff_ends_with_0_unless_asked_and_finds_faults_of_both_sides() {
     let folder = folder(RULES);

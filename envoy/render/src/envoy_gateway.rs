@@ -15,7 +15,7 @@ use crate::mesh::{self, TargetRef};
 use crate::profiles::ByContent;
 use crate::proto;
 use envoy_plan::{Backoff, CLUSTER_HEADER, DEFAULT_PROFILE, PROFILE_HEADER, Plan, Profile, RetryOn, RetryPolicy};
-use istio_config::{FilterConfig, names};
+use istio_config::{FilterConfig, names, shunt_policy};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -66,7 +66,7 @@ pub fn envoy_gateway(plan: &Plan, config: &FilterConfig, gateway: &EnvoyGateway)
         names.push(name);
     }
     let decided = decided_hosts(&gateway.hosts, config, &mut lost);
-    let config = without_fallback(config, &mut lost);
+    let config = without_what_is_lost(config, &mut lost);
     let profiles = ByContent::new(&plan.profiles, "");
     for (old, profile) in plan.profiles.iter().zip(&profiles.profiles).filter(|(old, _)| !old.falls_back) {
         let before = names.len();
@@ -143,8 +143,9 @@ fn authorities(config: &FilterConfig, lost: &mut Vec<String>) -> BTreeSet<String
     found
 }
 
-/// The configuration under which each request is asked of one version: no kind of Envoy Gateway's makes a cluster of two.
-fn without_fallback(config: &FilterConfig, lost: &mut Vec<String>) -> FilterConfig {
+/// The configuration under which each request is asked of one version, as no kind of Envoy Gateway's makes a cluster of two, and
+/// nothing is looked for that nobody keeps.
+fn without_what_is_lost(config: &FilterConfig, lost: &mut Vec<String>) -> FilterConfig {
     let mut config = config.clone();
     for binding in &mut config.bindings {
         if binding.fallback.take().is_some() {
@@ -154,6 +155,18 @@ fn without_fallback(config: &FilterConfig, lost: &mut Vec<String>) -> FilterConf
             ));
         }
     }
+    for policy in config.config.shunt_policies.iter().filter(|policy| policy.spec.propagate.is_some()) {
+        let policy = &policy.meta.reference;
+        lost.push(format!("{policy}: no propagate, as no application is behind a gateway"));
+    }
+    config.config.written.retain_mut(|object| {
+        let is_policy = object.get("kind").and_then(Value::as_str) == Some(shunt_policy::KIND);
+        let spec = object.get_mut("spec").and_then(Value::as_object_mut);
+        let Some(spec) = spec.filter(|spec| is_policy && spec.contains_key("propagate")) else { return true };
+        spec.remove("propagate");
+        // What it is for says nothing without what it does.
+        spec.keys().any(|field| field != "targetRef" && field != "stable")
+    });
     config
 }
 

@@ -175,6 +175,22 @@ fn a_name_means_the_same_in_every_version_of_the_rules() {
 
 /// Envoy looks for the virtual host by the new authority, where the decision has to be as well.
 #[test]
+fn what_nobody_keeps_is_not_looked_for() {
+    let policy = |name: &str, spec: &str| {
+        format!(
+            "---\napiVersion: shunt.dev/v1alpha1\nkind: ShuntPolicy\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n"
+        )
+    };
+    let both = policy("both", "targetRef: {name: shop}, propagate: {to: [shop]}, sticky: {httpHeaderName: x-user}");
+    let text = format!("{CONFIG}{both}{}", policy("context", "propagate: {to: [shop]}"));
+    let (objects, lost) = for_gateway(&text, "https://files.example.com/filter.wasm");
+    let told: Vec<_> = lost.iter().filter(|line| line.contains("no propagate")).collect();
+    assert_eq!(told.len(), 2, "{lost:?}");
+    let rendered = Value::from(objects).to_string();
+    assert!(!rendered.contains("propagate") && rendered.contains("x-user"), "{rendered}");
+}
+
+#[test]
 fn an_authority_that_is_written_is_a_host_of_the_decisions() {
     let rules = "  - match: [{uri: {prefix: /inner}}]\n    rewrite: {authority: 'inner.example.com:8080'}\n    route: [{destination: {host: shop, subset: v1}}]\n  - match: [{uri: {prefix: /set}}]\n    headers: {request: {set: {Host: Other.example.com}}}\n    route: [{destination: {host: shop, subset: v1}}]\n  - match: [{uri: {prefix: /address}}]\n    rewrite: {authority: 10.0.0.1}\n    route: [{destination: {host: shop, subset: v1}}]\n";
     let text = CONFIG.replace("  http:\n", &format!("  http:\n{rules}"));

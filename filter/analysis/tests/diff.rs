@@ -118,6 +118,35 @@ fn a_change_of_weights_moves_the_difference() {
     check(three(80, 20, 0), three(30, 50, 20), &[moves]);
 }
 
+/// What a policy says of users and testers is asked for too, and what it does besides is no secret.
+#[test]
+fn policies_are_compared_and_count() {
+    let rules = service("a.example", json!([{"route": [to("v1", 1), to("v2", 1)]}]));
+    let report = |old: Value, new: Value| {
+        let with = |spec: Value| {
+            let policy = json!({"apiVersion": "shunt.dev/v1alpha1", "kind": "ShuntPolicy", "metadata": {"name": "p"}, "spec": spec});
+            [vec![rules.clone(), policy], versions("a.example").to_vec()].concat()
+        };
+        report_of(&with(old), &with(new), EFFORT)
+    };
+    let sticky = |word: &str, salt: &str| {
+        json!({"targetRef": {"name": "a.example"},
+            "sticky": {"httpHeaderName": "x-user", "salt": salt, "allowOverride": {"httpHeaderName": word}}})
+    };
+    let testers = report(sticky("x-version", ""), sticky("x-other", ""));
+    assert!(testers.users.is_empty() && testers.changes_requests());
+    let told = told(&testers);
+    assert!(told.iter().any(|line| line.ends_with("x-other=v2")), "{told:?}");
+    assert!(told.iter().any(|line| line.ends_with("x-version=v1")), "{told:?}");
+    let salted = report(sticky("x-version", "a"), sticky("x-version", "b"));
+    assert!(salted.changes_requests() && !salted.users.is_empty());
+    assert!(!salted.to_text().contains("No request meets anything else."), "{}", salted.to_text());
+    let context = |to: &str| json!({"propagate": {"to": [to]}});
+    let handed_on = report(context("a.example"), context("*.example"));
+    assert!(handed_on.groups.is_empty() && handed_on.changes_requests());
+    assert!(!report(context("a.example"), context("a.example")).changes_requests());
+}
+
 #[test]
 fn a_rule_in_front_takes_what_it_matches() {
     let last = json!({"route": [to("v1", 1)]});

@@ -4,6 +4,7 @@ use crate::arguments::RenderEnvoyGatewayOptions;
 use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::render::NOTHING_LOST;
 use crate::{code, say, size};
 use envoy_render::{EnvoyGateway, Format, TargetRef, envoy_gateway};
 use istio_config::FilterConfig;
@@ -38,7 +39,7 @@ pub(crate) fn run(options: &RenderEnvoyGatewayOptions, module: &Option<PathBuf>)
     let (objects, lost) = envoy_gateway(&plan, &filter, &gateway);
     lost.iter().for_each(|line| say::warning(line));
     if manifests.strict && !lost.is_empty() {
-        return Err(Failure::Found);
+        return Err(Failure::Failed(NOTHING_LOST.to_owned()));
     }
     let format = if output.is_json() { Format::Json } else { Format::Yaml };
     let comments = [

@@ -33,7 +33,7 @@ pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> R
     let (rendered, comment) = if *is_native {
         let comment = "Written by `shunt render envoy --native`: Envoy's own routes, without the filter.";
         if say_what_is_lost(&deployment) && manifests.strict {
-            return Err(Failure::Found);
+            return Err(Failure::Failed(NOTHING_LOST.to_owned()));
         }
         (native(&deployment.plan, &deployment.filter, &options), comment)
     } else {
@@ -48,6 +48,9 @@ pub(crate) fn envoy(options: &RenderEnvoyOptions, module: &Option<PathBuf>) -> R
     };
     output.write(&format.write(&rendered, &[comment]))
 }
+
+/// Why nothing is written, where something cannot be said.
+pub(crate) const NOTHING_LOST: &str = "with --strict nothing may be lost";
 
 /// Envoy's own routes know nothing of our policies: whoever takes this way out must hear what stays behind. Whether anything does.
 fn say_what_is_lost(deployment: &Deployment) -> bool {
