@@ -98,7 +98,18 @@ impl de::Error for Error {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(Reason::Type { found: found.to_string(), expected: in_words(&expected.to_string()) })
+        let expected = expected.to_string();
+        let expected = match found {
+            // It is one, so what is wrong with it is its size.
+            Unexpected::Unsigned(_) | Unexpected::Signed(_) => range(&expected).unwrap_or_else(|| in_words(&expected)),
+            _ => in_words(&expected),
+        };
+        let found = match found {
+            Unexpected::Map => "a map".to_owned(),
+            Unexpected::Seq => "a list".to_owned(),
+            other => other.to_string(),
+        };
+        Self::new(Reason::Type { found, expected })
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -259,6 +270,20 @@ fn in_words(expected: &str) -> String {
         other => other,
     }
     .to_owned()
+}
+
+/// Which whole numbers fit into one of Rust's types.
+fn range(expected: &str) -> Option<String> {
+    let (least, most) = match expected {
+        "i32" => (i64::from(i32::MIN), u64::from(i32::MAX.unsigned_abs())),
+        "i64" => (i64::MIN, i64::MAX.unsigned_abs()),
+        "u8" => (0, u64::from(u8::MAX)),
+        "u16" => (0, u64::from(u16::MAX)),
+        "u32" => (0, u64::from(u32::MAX)),
+        "u64" | "usize" => (0, u64::MAX),
+        _ => return None,
+    };
+    Some(format!("a whole number from {least} to {most}"))
 }
 
 /// Says in words what a value is.

@@ -47,6 +47,20 @@ fn every_fault_of_an_object_is_reported_with_line_and_field() {
 }
 
 #[test]
+fn numbers_that_do_not_fit_name_what_does() {
+    check(
+        &format!(
+            "{HEAD}spec:\n  hosts: [a]\n  http:\n  - retries: {{attempts: 99999999999}}\n    route:\n    - destination: {{host: a, port: {{number: -1}}}}\n  - retries: [5]\n"
+        ),
+        &[
+            "attempts: error[bad-type]: this is integer `99999999999` | write a whole number from -2147483648 to 2147483647",
+            "port.number: error[bad-type]: this is integer `-1` | write a whole number from 0 to 4294967295",
+            "http[1].retries: error[bad-type]: this is a list | write a map",
+        ],
+    );
+}
+
+#[test]
 fn durations_and_enumerations_name_what_they_take() {
     check(
         &format!("{HEAD}spec:\n  http:\n  - timeout: 5 seconds\n    corsPolicy: {{unmatchedPreflights: DROP}}\n"),

@@ -116,17 +116,21 @@ impl Rehearsal {
 pub(crate) fn scenarios_among(paths: &[PathBuf], recursive: bool) -> Result<Vec<Found>, Failure> {
     let mut all = Vec::new();
     for path in paths {
-        for file in manifests(path, recursive)?.iter().filter(|file| says_scenario(file)) {
+        for file in &manifests(path, recursive)? {
             let text = std::fs::read_to_string(file).map_err(|error| Failure::file(file, error))?;
-            all.extend(scenarios(&file.display().to_string(), &text, &beside(file))?);
+            if text.contains(SAYS_SCENARIO) {
+                all.extend(scenarios(&file.display().to_string(), &text, &beside(file))?);
+            }
         }
     }
     Ok(all)
 }
 
 /// In a directory of manifests the scenarios are those that say so.
+const SAYS_SCENARIO: &str = "kind: Scenario";
+
 fn says_scenario(file: &Path) -> bool {
-    std::fs::read_to_string(file).is_ok_and(|text| text.contains("kind: Scenario"))
+    std::fs::read_to_string(file).is_ok_and(|text| text.contains(SAYS_SCENARIO))
 }
 
 /// Every scenario that these files and directories hold; a directory may hold other things too.
