@@ -194,7 +194,9 @@ fn profiles_change_under_load_and_what_is_under_way_ends_by_the_old_ones() {
         write!(stream, "GET / HTTP/1.1\r\nhost: reviews\r\n").unwrap();
         let reaches_details =
             || world.servers.arrivals(1, false).iter().any(|seen| seen.endpoint.starts_with("details-"));
+        let begun = Instant::now();
         while !reaches_details() {
+            assert!(begun.elapsed() < PATIENCE, "details got nothing");
             std::thread::sleep(Duration::from_millis(20));
         }
         for attempts in 1..=4 {

@@ -173,7 +173,6 @@ fn a_name_means_the_same_in_every_version_of_the_rules() {
     assert_eq!(after.len(), before.len() + 2, "a decision, and its retries");
 }
 
-/// Envoy looks for the virtual host by the new authority, where the decision has to be as well.
 #[test]
 fn what_nobody_keeps_is_not_looked_for() {
     let policy = |name: &str, spec: &str| {
@@ -190,6 +189,7 @@ fn what_nobody_keeps_is_not_looked_for() {
     assert!(!rendered.contains("propagate") && rendered.contains("x-user"), "{rendered}");
 }
 
+/// Envoy looks for the virtual host by the new authority, where the decision has to be as well.
 #[test]
 fn an_authority_that_is_written_is_a_host_of_the_decisions() {
     let rules = "  - match: [{uri: {prefix: /inner}}]\n    rewrite: {authority: 'inner.example.com:8080'}\n    route: [{destination: {host: shop, subset: v1}}]\n  - match: [{uri: {prefix: /set}}]\n    headers: {request: {set: {Host: Other.example.com}}}\n    route: [{destination: {host: shop, subset: v1}}]\n  - match: [{uri: {prefix: /address}}]\n    rewrite: {authority: 10.0.0.1}\n    route: [{destination: {host: shop, subset: v1}}]\n";

@@ -19,7 +19,7 @@ pub fn code(code: &str) -> Option<&'static Code> {
 }
 
 /// Sorted by code.
-pub(crate) const CODES: [Code; 143] = [
+pub(crate) const CODES: [Code; 144] = [
     Code { code: "IST0002", istio: Some("IST0002"), meaning: "A deprecated field" },
     Code { code: "IST0101", istio: Some("IST0101"), meaning: "A host, port, subset or Gateway that does not exist" },
     Code {
@@ -80,6 +80,7 @@ pub(crate) const CODES: [Code; 143] = [
     Code { code: "context-memory", istio: None, meaning: "How much memory the kept headers may take" },
     Code { code: "context-without-receivers", istio: None, meaning: "Headers that are kept for nobody" },
     Code { code: "contradiction", istio: None, meaning: "A policy for a rule that it cannot act on" },
+    Code { code: "cookie-passed-over", istio: None, meaning: "A part of a cookie that browsers do not know" },
     Code { code: "cookie-refused", istio: None, meaning: "A cookie that browsers do not keep" },
     Code { code: "credentials-propagated", istio: None, meaning: "Headers that say who somebody is, handed on" },
     Code {

@@ -1,4 +1,5 @@
-//! Cookies that `sticky` makes and browsers refuse: who comes with such a browser is a new user with every request.
+//! Cookies that `sticky` makes and browsers refuse (who comes with such a browser is a new user with every request), or of which
+//! they pass something over.
 //!
 //! What browsers refuse stands in RFC 6265bis: names with a prefix (section 5.7, without regard to case) and `SameSite=None`
 //! (section 5.6.7.1).
@@ -9,10 +10,10 @@ use istio_config::diagnostic::At;
 use istio_config::shunt_policy::StickyCookie;
 
 const REFUSED: &str = "cookie-refused";
+const PASSED_OVER: &str = "cookie-passed-over";
 
-/// Attributes that browsers know (RFC 6265bis, section 5.6, and those of Chromium).
-const KNOWN: [&str; 9] =
-    ["Domain", "Expires", "HttpOnly", "Max-Age", "Partitioned", "Path", "Priority", "SameSite", "Secure"];
+/// Attributes that browsers know (RFC 6265bis, section 5.6, and those of Chromium), but for the two that have fields of their own.
+const KNOWN: [&str; 7] = ["Domain", "Expires", "HttpOnly", "Partitioned", "Priority", "SameSite", "Secure"];
 
 /// Values of one of them.
 const SAME_SITE: [&str; 3] = ["Lax", "Strict", "None"];
@@ -38,19 +39,19 @@ fn of_cookie(at: &At<'_>, cookie: &StickyCookie, diagnostics: &mut Diagnostics) 
     let field = at.field("attributes");
     if !path.is_empty() && !path.starts_with('/') {
         let message = format!("browsers take no path that does not begin with `/`, and make one of the URL: `{path}`");
-        diagnostics.warning(&at.field("path"), REFUSED, message, format!("write /{path}, or leave it out"));
+        diagnostics.warning(&at.field("path"), PASSED_OVER, message, format!("write /{path}, or leave it out"));
     }
     for (index, found) in attributes.iter().enumerate() {
         if !KNOWN.iter().any(|known| found.name.eq_ignore_ascii_case(known)) {
             let message = format!("browsers pass over the attribute `{}`", found.name);
             let help = format!("they know {}", KNOWN.join(", "));
-            diagnostics.warning(&field.index(index).field("name"), REFUSED, message, help);
+            diagnostics.warning(&field.index(index).field("name"), PASSED_OVER, message, help);
         }
         let is_same_site = found.name.eq_ignore_ascii_case("SameSite");
         if is_same_site && !SAME_SITE.iter().any(|known| found.value.eq_ignore_ascii_case(known)) {
             let message = format!("browsers know no SameSite `{}`", found.value);
             let help = format!("write {}", SAME_SITE.join(", "));
-            diagnostics.warning(&field.index(index).field("value"), REFUSED, message, help);
+            diagnostics.warning(&field.index(index).field("value"), PASSED_OVER, message, help);
         }
     }
     let (is_host, needs_secure) = (begins_with(name, "__Host-"), begins_with(name, "__Secure-"));

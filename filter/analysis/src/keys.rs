@@ -56,7 +56,7 @@ fn of_policy(at: &At<'_>, sticky: &Sticky, diagnostics: &mut Diagnostics) {
     let is_key = |name: &&String| sticky.http_header_name.as_ref().is_some_and(|key| key.eq_ignore_ascii_case(name));
     let is_key_cookie = |name: &&String| sticky.http_cookie.as_ref().is_some_and(|key| key.name == **name);
     if let Some(name) = testers.http_header_name.as_ref().filter(|name| is_for_all(name)) {
-        let message = format!("`{name}` is in every request, for others than testers");
+        let message = format!("`{name}` says something else already, of requests that are no testers'");
         diagnostics.warning(&at.field("httpHeaderName"), NO_USER, message, "give testers a header of their own");
     }
     let both = [

@@ -1,9 +1,10 @@
 //! One rule, two policies, and two versions that stand in: a fallback to one, while breaker and kill switch send to the other.
 
 use crate::view::View;
-use istio_config::Diagnostics;
 use istio_config::diagnostic::At;
+use istio_config::shunt_policy::VersionRef;
 use istio_config::shunt_policy::attachment::{Attached, Holder, Part};
+use istio_config::{Diagnostics, names};
 
 pub(crate) fn analyse(view: &View<'_>, diagnostics: &mut Diagnostics) {
     // What is wrong with targets the policy reports.
@@ -11,10 +12,10 @@ pub(crate) fn analyse(view: &View<'_>, diagnostics: &mut Diagnostics) {
     let guards = find(Part::Guard);
     for fallback in find(Part::Fallback) {
         let asks_stable = fallback.policy.spec.fallback.as_ref().is_some_and(|raw| raw.to.is_empty());
-        let is_shared = |rule: &Attached<'_>| fallback.held.iter().any(|held| held.place() == rule.place());
-        for guard in guards.iter().filter(|guard| asks_stable && guard.held.iter().any(is_shared)) {
+        for guard in guards.iter().filter(|_| asks_stable) {
             let (Some(one), Some(other)) = (&fallback.policy.spec.stable, &guard.policy.spec.stable) else { continue };
-            if one != other {
+            let is_shared = |rule: &&Attached<'_>| fallback.held.iter().any(|held| held.place() == rule.place());
+            if guard.held.iter().filter(is_shared).any(|rule| are_two(rule, one, other)) {
                 let object = At::object(&guard.policy.meta.reference);
                 let spec = object.field("spec");
                 let message = format!(
@@ -25,4 +26,13 @@ pub(crate) fn analyse(view: &View<'_>, diagnostics: &mut Diagnostics) {
             }
         }
     }
+}
+
+/// Whether these stand in for some destination of the rule by two versions.
+fn are_two(rule: &Attached<'_>, one: &VersionRef, other: &VersionRef) -> bool {
+    rule.rule.route.iter().any(|route| {
+        let [one, other] = [one, other].map(|version| version.beside(&route.destination));
+        let full = |host: &str| names::full_host(host, rule.root.namespace());
+        one.subset != other.subset || full(&one.host) != full(&other.host)
+    })
 }

@@ -20,6 +20,7 @@ use crate::sticky::Choice;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 pub use crate::route::WhyLeftOut;
 
@@ -280,6 +281,31 @@ impl Draw for Told {
     }
 }
 
+/// What a request says without chance and without its connection.
+struct Undrawn<'q, 'r>(&'q RequestHead<'r>);
+
+impl Draw for Undrawn<'_, '_> {
+    fn draw(&mut self) -> u64 {
+        0
+    }
+
+    fn falls_back(&mut self, _: u32) -> bool {
+        true
+    }
+
+    fn admits(&mut self, _: u32, _: u32) -> Admission {
+        Admission::Yes
+    }
+
+    /// A client behind another proxy is whom `x-forwarded-for` names last, as for Envoy.
+    fn fact(&mut self, fact: Fact) -> Option<Vec<u8>> {
+        let Self(request) = self;
+        let last = request.values(b"x-forwarded-for").last()?.rsplit(|byte| *byte == b',').next()?;
+        let address: IpAddr = std::str::from_utf8(last.trim_ascii()).ok()?.parse().ok()?;
+        (fact == Fact::RemoteAddress).then(|| SocketAddr::new(address, 0).to_string().into())
+    }
+}
+
 impl Policy {
     /// Explains what becomes of a request. At most `limit` of the blocks that were tried in vain are told one by one.
     pub fn explain(&self, request: &RequestHead<'_>, limit: usize) -> Explanation<'_> {
@@ -377,8 +403,8 @@ impl Policy {
         explanation: &mut Explanation<'p>,
     ) {
         let ForwardRule { targets, sticky, mirrors, profiles, fallback, guards } = forward;
-        // Nothing is drawn, and an address is in no header: where only that would tell, it is told as chance.
-        let chosen = sticky.as_ref().and_then(|sticky| sticky.pick(request, &mut || 0));
+        // Nothing is drawn. Where only the connection would tell who asks, it is told as chance.
+        let chosen = sticky.as_ref().and_then(|sticky| sticky.pick(request, &mut Undrawn(request)));
         explanation.choice = sticky.as_ref().map(|_| chosen.as_ref().map_or(Choice::ByWeight, |chosen| chosen.choice));
         let weighted: Vec<(u32, u64)> = match (&chosen, explanation.choice) {
             (Some(chosen), Some(Choice::ByKey | Choice::ByOverride)) => vec![(chosen.target, 1)],

@@ -253,8 +253,6 @@ fn parse_command(command: &str, in_response: bool) -> Result<Part, String> {
 fn address_command(command: &str) -> Option<(Fact, AddressPart)> {
     let (fact, part) = if let Some(rest) = command.strip_prefix("DOWNSTREAM_REMOTE_") {
         (Fact::RemoteAddress, rest)
-    } else if let Some(rest) = command.strip_prefix("DOWNSTREAM_DIRECT_REMOTE_") {
-        (Fact::RemoteAddress, rest)
     } else {
         (Fact::LocalAddress, command.strip_prefix("DOWNSTREAM_LOCAL_")?)
     };

@@ -88,6 +88,12 @@ impl<'p> StickyRule<'p> {
         self.targets.versions.iter().map(|version| (&*version.name, version.weight))
     }
 
+    /// In which header and which cookie testers name a version.
+    pub fn testers(&self) -> (Option<&'p str>, Option<&'p str>) {
+        let Keys { override_header, override_cookie, .. } = &*self.targets.keys;
+        (override_header.as_deref(), override_cookie.as_deref())
+    }
+
     /// Whether users are the same ones, so that weights alone say who moves: same keys, same salt. What stands in a cookie that
     /// is made, and where testers name a version, says nothing of that.
     pub fn has_users_of(&self, other: &StickyRule<'_>) -> bool {

@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::say;
 use istio_config::yaml::{self, Sources};
 use istio_config::{Config, Diagnostic, Diagnostics, Severity};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// Objects, where they stand, and what was found wrong so far.
@@ -175,17 +175,30 @@ fn list(directory: &Path, recursive: bool, files: &mut Vec<PathBuf>, unlisted: &
         Ok(entries) => entries,
         Err(error) => return unlisted.push((directory.to_owned(), error.to_string())),
     };
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let is_link = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
-        if path.is_dir() {
-            if recursive && !is_link {
-                list(&path, recursive, files, unlisted);
+    for entry in entries {
+        let path = match entry {
+            Ok(entry) => entry.path(),
+            Err(error) => {
+                unlisted.push((directory.to_owned(), error.to_string()));
+                continue;
             }
-        } else if is_manifest(&path) && path.is_file() {
-            files.push(path);
-        } else if is_manifest(&path) && !is_hidden(&path) {
-            let reason = if path.exists() { "not a regular file" } else { "the link leads nowhere" };
-            unlisted.push((path, reason.to_owned()));
+        };
+        // What is gone by now is not there.
+        let Ok(own) = path.symlink_metadata() else { continue };
+        match path.metadata() {
+            Ok(found) if found.is_dir() => {
+                if recursive && !own.is_symlink() && !is_of_kubelet(&path) {
+                    list(&path, recursive, files, unlisted);
+                }
+            }
+            _ if !is_manifest(&path) => {}
+            Ok(found) if found.is_file() => files.push(path),
+            _ if is_hidden(&path) => {}
+            Ok(_) => unlisted.push((path, "not a regular file".to_owned())),
+            Err(error) if own.is_symlink() && error.kind() == ErrorKind::NotFound => {
+                unlisted.push((path, "the link leads nowhere".to_owned()));
+            }
+            Err(error) => unlisted.push((path, error.to_string())),
         }
     }
 }
@@ -195,9 +208,26 @@ fn is_manifest(path: &Path) -> bool {
         .is_some_and(|ending| ["yaml", "yml", "json"].iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
+/// Where the files of a mounted ConfigMap are, to which the links beside it lead.
+fn is_of_kubelet(directory: &Path) -> bool {
+    directory.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".."))
+}
+
 /// Editors keep their locks under such names.
 fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+/// What a path stands for now, whether it can be read or not: for whoever waits for a change of it.
+pub(crate) fn named(path: &Path, recursive: bool) -> Vec<PathBuf> {
+    if !path.is_dir() {
+        return vec![path.to_owned()];
+    }
+    let (mut files, mut unlisted) = (Vec::new(), Vec::new());
+    list(path, recursive, &mut files, &mut unlisted);
+    files.extend(unlisted.into_iter().map(|(path, _)| path));
+    files.sort();
+    files
 }
 
 /// The files a path stands for: itself, or the manifests in a directory, sorted by name.

@@ -3,7 +3,7 @@
 //! Looking works where notifications do not: a ConfigMap is swapped behind a link, an editor writes a new file under
 //! the old name, a network file system tells nobody.
 
-use crate::input::manifests;
+use crate::input;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -40,10 +40,7 @@ impl Watch {
 
 fn look(paths: &[PathBuf], recursive: bool) -> Look {
     // Standard input is read once; a directory that is away for a moment is looked at again next time.
-    let files = paths
-        .iter()
-        .filter(|path| path.as_os_str() != "-")
-        .flat_map(|path| manifests(path, recursive).unwrap_or_default());
+    let files = paths.iter().filter(|path| path.as_os_str() != "-").flat_map(|path| input::named(path, recursive));
     let stamp = |path: &PathBuf| {
         let metadata = std::fs::metadata(path).ok()?;
         Some((metadata.len(), metadata.modified().ok()?))
@@ -71,6 +68,12 @@ mod tests {
         std::fs::write(folder.path().join("b.yml"), "").unwrap();
         watch.has_changed();
         assert!(watch.has_changed(), "a new file");
+        std::os::unix::fs::symlink("nowhere", folder.path().join("c.yaml")).unwrap();
+        watch.has_changed();
+        assert!(watch.has_changed(), "a link to nowhere");
+        std::fs::write(&file, "1234").unwrap();
+        watch.has_changed();
+        assert!(watch.has_changed(), "what is beside it");
         std::fs::remove_file(&file).unwrap();
         watch.has_changed();
         assert!(watch.has_changed(), "a file less");

@@ -214,7 +214,9 @@ fn choice_text(choice: Choice) -> &'static str {
         Choice::ByKey => "by the user's key: every request of this user meets it",
         Choice::ByNewCookie => "no key, so a cookie is made, with which the user comes back to the version drawn now",
         Choice::ByOverride => "named by the request",
-        Choice::ByWeight => "no key in the request, so chance decides each time (a client's address is not known here)",
+        Choice::ByWeight => {
+            "no key in the request, so chance decides each time (a client's address is known here by x-forwarded-for alone)"
+        }
     }
 }
 

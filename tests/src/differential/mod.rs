@@ -83,8 +83,8 @@ pub struct Report {
     pub requests: u64,
     /// Requests of which the twin had to be asked again, as chance has a part in them, in all arms together.
     pub asked_again: u64,
-    /// Mismatches that were none when the configuration was served alone.
-    pub not_again: u64,
+    /// Mismatches that were none when the configuration was served alone: the arm, and the configuration's number.
+    pub not_again: Vec<(&'static str, u64)>,
     /// All others.
     pub mismatches: Vec<Mismatch>,
     /// How long it took.
@@ -116,20 +116,23 @@ impl Run {
         });
         let mut report = report.into_inner().expect("no panic while it is held");
         report.mismatches.sort_by_key(|mismatch| (mismatch.configuration.number, mismatch.arm));
-        let found = report.mismatches.len();
+        let mut not_again = Vec::new();
         let arm = |mismatch: &Mismatch| *arms.iter().find(|arm| arm.name() == mismatch.arm).expect("one of these");
         // Alone and in quiet: among fifty configurations a copy may have been late, or the time for asking short.
         let mut confirmed = 0;
         report.mismatches.retain_mut(|mismatch| {
             if confirmed < CONFIRMED_MAX {
-                let Some(difference) = shrink::still_differs(mismatch, native, arm(mismatch)) else { return false };
+                let Some(difference) = shrink::still_differs(mismatch, native, arm(mismatch)) else {
+                    not_again.push((mismatch.arm, mismatch.configuration.number));
+                    return false;
+                };
                 // What is told is what was left, and not what the batch saw.
                 mismatch.difference = difference;
                 confirmed += 1;
             }
             true
         });
-        report.not_again = (found - report.mismatches.len()) as u64;
+        report.not_again = not_again;
         for mismatch in report.mismatches.iter_mut().take(self.shrunk) {
             let arm = arm(mismatch);
             shrink::shrink(mismatch, native, arm);
@@ -202,9 +205,11 @@ impl fmt::Display for Report {
         let seconds = took.as_secs_f64();
         write!(
             f,
-            "{configurations} configurations ({refused} more were refused), {requests} requests in each arm, {asked_again} decided by chance, {} mismatches ({not_again} more did not repeat themselves), {seconds:.0} s",
-            mismatches.len()
-        )
+            "{configurations} configurations ({refused} more were refused), {requests} requests in each arm, {asked_again} decided by chance, {} mismatches ({} more did not repeat themselves), {seconds:.0} s",
+            mismatches.len(),
+            not_again.len()
+        )?;
+        not_again.iter().try_for_each(|(arm, number)| write!(f, "\nnot again: {arm}, configuration {number}"))
     }
 }
 

@@ -63,15 +63,14 @@ pub fn still_differs(mismatch: &Mismatch, native: &dyn Arm, arm: &dyn Arm) -> Op
         return None;
     }
     let again = arm.observe(&[request; ASKED_AGAIN], 0);
-    let is_seen_again = |left: &[usize]| {
-        again.iter().filter(|again| left.iter().any(|number| observed[*number] == **again)).count() >= SEEN_AGAIN
-    };
-    if is_seen_again(&left) {
+    let seen_again = |number: &usize| again.iter().filter(|again| **again == observed[*number]).count();
+    let are_seen_again = |left: &[usize]| left.iter().map(seen_again).sum::<usize>() >= SEEN_AGAIN;
+    if are_seen_again(&left) {
         // Of many things that are all rare, some may have been missed.
         left = never_seen(&mut twin, &sent, &observed, left, ASKING_ALONE_MAX);
     }
-    let first = left.first().filter(|_| is_seen_again(&left))?;
-    Some(measure.difference(&observed[*first]))
+    let told = left.iter().copied().max_by_key(seen_again).filter(|_| are_seen_again(&left))?;
+    Some(measure.difference(&observed[told]))
 }
 
 /// Everything with one thing less: objects and large parts first.

@@ -6,11 +6,10 @@ use super::examples::{of_pattern, taken};
 use super::overlap;
 use super::patterns::Changed;
 use crate::view::{Rule, View, rules_of};
-use istio_config::delegates::Expanded;
 use istio_config::names;
-use istio_config::shunt_policy::StickyOverride;
 use istio_config::virtual_service::{Headers, HttpMatchRequest, HttpRoute, StringMatch};
 use std::collections::{BTreeMap, BTreeSet};
+use traffic_policy::StickyRule;
 
 /// A value that no rule is likely to name.
 const OTHER: &str = "other";
@@ -77,7 +76,6 @@ impl Table {
                 let mut hosts = expanded.service.spec.hosts.iter().map(|own| names::full_host(own, namespace));
                 if hosts.any(|own| overlap(&own, host)) {
                     rules_of(expanded).for_each(|rule| table.add_rule(rule, changed));
-                    table.add_testers(view, expanded);
                 }
             }
             // Whether another version may be asked depends on the method.
@@ -91,6 +89,21 @@ impl Table {
             }
         }
         table
+    }
+
+    /// Versions as testers name them (`sticky.allowOverride`).
+    pub(crate) fn add_testers<'p>(&mut self, rules: impl Iterator<Item = StickyRule<'p>>) {
+        for rule in rules {
+            let (header, cookie) = rule.testers();
+            for (version, _) in rule.versions() {
+                if let Some(name) = header {
+                    self.add(Slot::Header(name.to_owned()), version.to_owned());
+                }
+                if let Some(name) = cookie {
+                    self.add(Slot::Header("cookie".to_owned()), format!("{name}={version}"));
+                }
+            }
+        }
     }
 
     /// How many requests there are.
@@ -129,23 +142,6 @@ impl Table {
             origins.into_iter().for_each(|value| self.add(origin.clone(), value));
             self.add(Slot::Method, "OPTIONS".to_owned());
             self.add(Slot::Header("access-control-request-method".to_owned()), "GET".to_owned());
-        }
-    }
-
-    /// Versions as testers name them (`sticky.allowOverride`), whichever policy says where.
-    fn add_testers(&mut self, view: &View<'_>, expanded: &Expanded<'_>) {
-        let testers = view.config.shunt_policies.iter().filter_map(|policy| policy.spec.sticky.as_ref());
-        let testers: Vec<_> = testers.filter_map(|sticky| sticky.allow_override.as_ref()).collect();
-        for to in rules_of(expanded).flat_map(|rule| &rule.raw.route).map(|route| &route.destination) {
-            let version = if to.subset.is_empty() { &to.host } else { &to.subset };
-            for StickyOverride { http_header_name, http_cookie_name } in &testers {
-                if let Some(name) = http_header_name {
-                    self.add(Slot::Header(name.to_ascii_lowercase()), version.clone());
-                }
-                if let Some(name) = http_cookie_name {
-                    self.add(Slot::Header("cookie".to_owned()), format!("{name}={version}"));
-                }
-            }
         }
     }
 

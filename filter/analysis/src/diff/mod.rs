@@ -37,7 +37,7 @@ use envoy_plan::{DEFAULT_PROFILE, Plan, Profile};
 use istio_config::{FilterConfig, names};
 use outcome::Outcome;
 use std::collections::{BTreeMap, BTreeSet};
-use traffic_policy::{Policy, RequestHead, RuleId};
+use traffic_policy::{Policy, RequestHead, RuleId, StickyRule};
 
 /// How far the comparison goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +103,18 @@ impl<'a> Side<'a> {
         (owner.to_string(), name)
     }
 
+    /// Rules of VirtualServices for this host whose users stay on a version.
+    fn sticky_rules(&self, host: &str) -> impl Iterator<Item = StickyRule<'a>> {
+        self.policy.sticky_rules().filter(move |sticky| {
+            let expanded = self.places.get(&*sticky.rule.owner).and_then(|place| self.view.expanded.get(*place));
+            expanded.is_some_and(|expanded| {
+                let service = &expanded.service;
+                let mut hosts = service.spec.hosts.iter().map(|own| names::full_host(own, service.meta.namespace()));
+                hosts.any(|own| overlap(&own, host))
+            })
+        })
+    }
+
     fn outcome(&self, request: &RequestHead<'_>) -> Outcome<'_> {
         Outcome::new(self.policy.explain(request, 0), request, self)
     }
@@ -123,7 +135,8 @@ pub fn diff(old: &Side<'_>, new: &Side<'_>, effort: Effort) -> DiffReport {
     let effort = effort.shared_by(hosts.len());
     for host in hosts {
         let changed = patterns::changed(&host, [&old.view, &new.view]);
-        let table = dimensions::Table::new(&host, [&old.view, &new.view], &changed);
+        let mut table = dimensions::Table::new(&host, [&old.view, &new.view], &changed);
+        [old, new].iter().for_each(|side| table.add_testers(side.sticky_rules(&host)));
         told_alike.extend(changed.told_alike);
         let mut told =
             HostCompared { host: host.clone(), requests: 0, changed: 0, is_sampled: table.size() > effort.samples };

@@ -11,6 +11,9 @@ use istio_config::shunt_policy;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
+/// What of a ShuntPolicy is not asked of requests.
+const UNASKED: [&str; 4] = ["propagate", "breaker", "killSwitch", "httpCookie"];
+
 /// How long a value may be in the text.
 const VALUE_MAX: usize = 60;
 
@@ -90,8 +93,8 @@ fn real(count: usize) -> f64 {
 }
 
 impl DiffReport {
-    /// Whether some request meets something else, or may: nobody can say of what a ShuntPolicy does beside the choice of a version
-    /// which requests it is for.
+    /// Whether some request meets something else, or may: what a ShuntPolicy says of context, breakers, switches and cookies is not
+    /// asked of requests.
     pub fn changes_requests(&self) -> bool {
         !self.groups.is_empty()
             || !self.users.is_empty()
@@ -120,9 +123,12 @@ impl DiffReport {
             self.groups.iter().for_each(|group| group_text(&mut out, group, None));
         }
         self.users.iter().for_each(|moved| users_text(&mut out, moved));
-        if self.changes_policies() {
-            let message = "What a ShuntPolicy does beside the choice of a version is compared as it is written, above.";
-            line(&mut out, 0, message);
+        if self.objects.iter().any(says_more) {
+            line(
+                &mut out,
+                0,
+                "Compared as it is written, above: context, breakers, switches and cookies of a ShuntPolicy.",
+            );
         }
         if !self.moved_in.is_empty() {
             line(&mut out, 0, &format!("Other endpoints, same version: {}.", self.moved_in.join(", ")));
@@ -193,6 +199,12 @@ impl DiffReport {
         }
         json
     }
+}
+
+/// Whether something of a policy may have changed that is not asked of requests.
+fn says_more(object: &ObjectChange) -> bool {
+    let is_more = |field: &FieldChange| UNASKED.iter().any(|part| field.path.contains(part));
+    object.kind == shunt_policy::KIND && (object.presence != Presence::Changed || object.fields.iter().any(is_more))
 }
 
 fn plural(count: usize, word: &str) -> String {

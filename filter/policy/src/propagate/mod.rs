@@ -85,7 +85,7 @@ impl Propagation {
         id.key(self.capacity)
     }
 
-    /// How many slots the configuration asks for.
+    /// Slots of the store: what the configuration asks for, until [`Policy::keep_context_slots`] says otherwise.
     pub fn capacity(&self) -> u32 {
         self.capacity
     }

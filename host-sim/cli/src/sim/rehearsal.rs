@@ -129,15 +129,16 @@ pub(crate) fn scenarios_among(paths: &[PathBuf], recursive: bool) -> Result<Vec<
 /// In a directory of manifests the scenarios are those that say so.
 const SAYS_SCENARIO: &str = "kind: Scenario";
 
-fn says_scenario(file: &Path) -> bool {
-    std::fs::read_to_string(file).is_ok_and(|text| text.contains(SAYS_SCENARIO))
+/// Whether a file says so. What cannot be read may: who reads it hears why.
+fn may_say_scenario(file: &Path) -> bool {
+    std::fs::read_to_string(file).map_or(true, |text| text.contains(SAYS_SCENARIO))
 }
 
 /// Every scenario that these files and directories hold; a directory may hold other things too.
 fn found(files: &[PathBuf]) -> Result<Vec<Found>, Failure> {
     let mut named = Vec::new();
     for path in files {
-        let is_scenario = |file: &PathBuf| !path.is_dir() || says_scenario(file);
+        let is_scenario = |file: &PathBuf| !path.is_dir() || may_say_scenario(file);
         named.extend(manifests(path, false)?.into_iter().filter(is_scenario));
     }
     if named.is_empty() {

@@ -123,9 +123,6 @@ impl Engine {
         let mut head = self.spare_map();
         let own = self.senders.get_mut(sender)?;
         let stream = own.vm.open_stream();
-        let client = upstream::client_address(spec.head.get("x-forwarded-for"), remote);
-        let connection = Connection { over_http2: spec.over_http2, client, attempts: 0 };
-        own.vm.host_mut().connections.insert(stream, connection);
         head.extend(spec.head.iter());
         if let Cow::Owned(path) = path {
             head.set(":path", path);
@@ -133,6 +130,9 @@ impl Engine {
         for (name, value) in more.into_iter().flat_map(HeaderMap::iter) {
             head.append(name, value);
         }
+        let client = upstream::client_address(head.get("x-forwarded-for"), remote);
+        let connection = Connection { over_http2: spec.over_http2, client, attempts: 0 };
+        own.vm.host_mut().connections.insert(stream, connection);
         if !spec.has_id && head.get("x-request-id").is_none_or(<[u8]>::is_empty) {
             head.append("x-request-id", request_id(&mut own.request_ids));
         }
