@@ -260,10 +260,10 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-/// What stands in no header is told by its command; nothing is drawn.
-struct Told;
+/// Nothing is drawn; what stands in no header is what this makes of it.
+struct Undrawn<F>(F);
 
-impl Draw for Told {
+impl<F: FnMut(Fact) -> Option<Vec<u8>>> Draw for Undrawn<F> {
     fn draw(&mut self) -> u64 {
         0
     }
@@ -277,33 +277,20 @@ impl Draw for Told {
     }
 
     fn fact(&mut self, fact: Fact) -> Option<Vec<u8>> {
-        Some(fact.command().as_bytes().to_vec())
+        (self.0)(fact)
     }
 }
 
-/// What a request says without chance and without its connection.
-struct Undrawn<'q, 'r>(&'q RequestHead<'r>);
+/// A fact by its command.
+fn told(fact: Fact) -> Option<Vec<u8>> {
+    Some(fact.command().as_bytes().to_vec())
+}
 
-impl Draw for Undrawn<'_, '_> {
-    fn draw(&mut self) -> u64 {
-        0
-    }
-
-    fn falls_back(&mut self, _: u32) -> bool {
-        true
-    }
-
-    fn admits(&mut self, _: u32, _: u32) -> Admission {
-        Admission::Yes
-    }
-
-    /// A client behind another proxy is whom `x-forwarded-for` names last, as for Envoy.
-    fn fact(&mut self, fact: Fact) -> Option<Vec<u8>> {
-        let Self(request) = self;
-        let last = request.values(b"x-forwarded-for").last()?.rsplit(|byte| *byte == b',').next()?;
-        let address: IpAddr = std::str::from_utf8(last.trim_ascii()).ok()?.parse().ok()?;
-        (fact == Fact::RemoteAddress).then(|| SocketAddr::new(address, 0).to_string().into())
-    }
+/// The address of a client behind another proxy, whom `x-forwarded-for` names last, as for Envoy.
+fn client(request: &RequestHead<'_>) -> Option<Vec<u8>> {
+    let last = request.values(b"x-forwarded-for").last()?.rsplit(|byte| *byte == b',').next()?;
+    let address: IpAddr = std::str::from_utf8(last.trim_ascii()).ok()?.parse().ok()?;
+    Some(SocketAddr::new(address, 0).to_string().into())
 }
 
 impl Policy {
@@ -404,7 +391,8 @@ impl Policy {
     ) {
         let ForwardRule { targets, sticky, mirrors, profiles, fallback, guards } = forward;
         // Nothing is drawn. Where only the connection would tell who asks, it is told as chance.
-        let chosen = sticky.as_ref().and_then(|sticky| sticky.pick(request, &mut Undrawn(request)));
+        let mut undrawn = Undrawn(|fact| (fact == Fact::RemoteAddress).then(|| client(request)).flatten());
+        let chosen = sticky.as_ref().and_then(|sticky| sticky.pick(request, &mut undrawn));
         explanation.choice = sticky.as_ref().map(|_| chosen.as_ref().map_or(Choice::ByWeight, |chosen| chosen.choice));
         let weighted: Vec<(u32, u64)> = match (&chosen, explanation.choice) {
             (Some(chosen), Some(Choice::ByKey | Choice::ByOverride)) => vec![(chosen.target, 1)],
@@ -459,7 +447,7 @@ impl Policy {
         origin: Option<(u32, Vec<u8>)>,
         request: &[HeaderPair<'_>],
     ) -> Vec<ToldEdit<'_>> {
-        let Some(rule) = self.response_rule(target, origin, request, &mut Told) else { return Vec::new() };
+        let Some(rule) = self.response_rule(target, origin, request, &mut Undrawn(told)) else { return Vec::new() };
         self.response_edits_with(&rule, &[], |late, _| late.command().into_bytes())
             .into_iter()
             .map(ToldEdit::from)
@@ -479,7 +467,7 @@ impl Policy {
 
 fn request_edits<'p>(target: &'p Target, pairs: &[HeaderPair<'_>]) -> (Vec<Edit<'p>>, headers::Tried) {
     headers::resolve(&target.edits.request, pairs, |value: &'p Value, seen| {
-        let early = value.early(|early: &Early| early.evaluate(seen, &target.cluster, |fact| Told.fact(fact)));
+        let early = value.early(|early: &Early| early.evaluate(seen, &target.cluster, told));
         value.render(&mut early.into_iter(), |_| Vec::new())
     })
 }
